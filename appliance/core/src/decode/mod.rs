@@ -1,0 +1,1 @@
+//! From a detector's output tensors to boxes, per model family.

@@ -1,0 +1,18 @@
+//! Decisions of the edge, without I/O: time, pixels and messages come in as values, values go out.
+//!
+//! The path of a frame: a network's output tensors are turned into boxes ([`decode`], [`nms`], [`letterbox`]),
+//! boxes into tracks ([`tracker`]), tracks into reports ([`tracks`]) and zone events ([`zone`]); [`analysis`] joins
+//! the last two for one camera. Nothing here reads a clock, so the same input gives the same bytes.
+
+pub mod analysis;
+pub mod backoff;
+pub mod decode;
+pub mod detection;
+pub mod letterbox;
+pub mod model;
+pub mod nms;
+pub mod supervise;
+pub mod tracker;
+pub mod tracks;
+pub mod uplink;
+pub mod zone;

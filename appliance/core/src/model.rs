@@ -1,0 +1,1 @@
+//! Model description files: what a detector wants and what it gives.

@@ -1,0 +1,1 @@
+//! Non-maximum suppression: of boxes that mean the same object, the best stays.

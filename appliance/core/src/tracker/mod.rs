@@ -1,0 +1,1 @@
+//! Joins boxes of successive frames into tracks, in the manner of ByteTrack.

@@ -1,0 +1,1 @@
+//! When a track is worth a message: confirmed, changed, still there, ended.

@@ -1,0 +1,1 @@
+//! Tracks against zones on media time: enter, exit, dwell.

@@ -1,0 +1,1 @@
+//! Checks cameras, disk, clock, cloud and certificate, and says what to do.

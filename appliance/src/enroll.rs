@@ -1,0 +1,1 @@
+//! Turns a one-time secret into a certificate.

@@ -1,0 +1,1 @@
+//! Measures the edge for its health report and heartbeat.

@@ -1,0 +1,1 @@
+//! The device key, its certificate, and tokens signed with it.

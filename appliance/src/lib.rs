@@ -1,0 +1,19 @@
+//! The edge program: cameras in, zone events out.
+//!
+//! The path of the data, by file: [`pipeline`] reads, decodes, detects and tracks; [`aivms_appliance_core::analysis`]
+//! decides; [`outbox`] keeps; [`uplink`] sends and deletes what the cloud has stored. [`run`] builds, wires and
+//! supervises all of it, and is the only place that spawns long-lived tasks.
+
+pub mod cli;
+pub mod config;
+pub mod doctor;
+pub mod enroll;
+pub mod health;
+pub mod identity;
+pub mod logging;
+pub mod outbox;
+pub mod pipeline;
+pub mod run;
+pub mod state;
+pub mod status;
+pub mod uplink;

@@ -1,0 +1,3 @@
+//! `aivms-appliance`: see [`aivms_appliance::cli`].
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What the cloud has not stored yet, on disk.

@@ -1,0 +1,1 @@
+//! One camera: source, decode, detect, track, under its own supervision.

@@ -1,0 +1,1 @@
+//! Builds, wires and supervises the running appliance.

@@ -1,0 +1,1 @@
+//! Settings and cursors in sled, guarded against what stock sled does not survive.

@@ -1,0 +1,1 @@
+//! Prints what the running appliance last said of itself.

@@ -1,0 +1,1 @@
+//! Sends the outbox over MQTT, over HTTPS when MQTT can't connect.

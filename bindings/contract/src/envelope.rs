@@ -1,0 +1,131 @@
+//! The envelope of everything durable: what lets the cloud store a message at most once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::VERSION;
+use crate::alert::Alert;
+use crate::clip::Clip;
+use crate::detection::Detection;
+use crate::health::Health;
+use crate::id::{EdgeId, EventId, OutboxId};
+use crate::time::UtcMillis;
+use crate::topic::UpKind;
+use crate::zone_event::ZoneEvent;
+
+/// A durable message with its identity.
+///
+/// The cloud stores at most one message per `(edge, outbox, seq)`; the edge keeps the message on disk until
+/// an [`crate::ack::Ack`] covers `seq`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Version of the envelope, [`VERSION`].
+    pub v: u8,
+    /// The event; its time part equals `at`.
+    pub id: EventId,
+    /// Who says it; must be the connection's own identity.
+    pub edge: EdgeId,
+    /// The outbox `seq` counts in.
+    pub outbox: OutboxId,
+    /// Position in the outbox, from 1, never used twice.
+    pub seq: u64,
+    /// When it happened, by media time mapped to UTC.
+    pub at: UtcMillis,
+    /// The message itself.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// A durable message; in JSON two fields beside each other, `kind` and `body`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "kebab-case")]
+pub enum Body {
+    /// A track was confirmed, changed or ended.
+    Detections(Detection),
+    /// A track entered, left, crossed or dwelt in a zone.
+    ZoneEvents(ZoneEvent),
+    /// The edge itself raised an alert.
+    Alerts(Alert),
+    /// State of the edge.
+    Health(Health),
+    /// A clip is ready.
+    Clips(Clip),
+}
+
+/// Says why bytes on a durable topic are not an acceptable envelope.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Not JSON of the envelope's form.
+    #[error("not an envelope: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A version this program does not know.
+    #[error("v: version {0} is not known")]
+    Version(u8),
+    /// `id` and `at` disagree.
+    #[error("id: its time part is not `at`")]
+    IdTime,
+    /// Sequence numbers start at 1.
+    #[error("seq: must be at least 1")]
+    Seq,
+}
+
+impl Body {
+    /// The topic kind this message travels on.
+    #[must_use]
+    pub fn kind(&self) -> UpKind {
+        match self {
+            Self::Detections(_) => UpKind::Detections,
+            Self::ZoneEvents(_) => UpKind::ZoneEvents,
+            Self::Alerts(_) => UpKind::Alerts,
+            Self::Health(_) => UpKind::Health,
+            Self::Clips(_) => UpKind::Clips,
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> UtcMillis {
+        match self {
+            Self::Detections(body) => body.timestamp,
+            Self::ZoneEvents(body) => body.timestamp,
+            Self::Alerts(body) => body.timestamp,
+            Self::Health(body) => body.timestamp,
+            Self::Clips(body) => body.start,
+        }
+    }
+}
+
+impl Envelope {
+    /// Wraps `body` for place `seq` of `outbox`; `entropy` gives the low 80 bits of the event id.
+    #[must_use]
+    pub fn new(edge: EdgeId, outbox: OutboxId, seq: u64, body: Body, entropy: u128) -> Self {
+        let at = body.at();
+        Self { v: VERSION, id: EventId::from_parts(at, entropy), edge, outbox, seq, at, body }
+    }
+
+    /// Reads and checks an envelope.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        let envelope: Self = serde_json::from_slice(bytes)?;
+        if envelope.v != VERSION {
+            return Err(EnvelopeError::Version(envelope.v));
+        }
+        if envelope.seq == 0 {
+            return Err(EnvelopeError::Seq);
+        }
+        if envelope.id != EventId::from_parts(envelope.at, u128::from_be_bytes(envelope.id.to_bytes())) {
+            return Err(EnvelopeError::IdTime);
+        }
+        Ok(envelope)
+    }
+
+    /// The JSON that travels.
+    ///
+    /// # Panics
+    /// Never: no type of the contract has a failing serialiser or a non-text map key.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("contract types always serialise")
+    }
+}

@@ -1,0 +1,81 @@
+//! State of an edge, stored by the cloud.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::CameraId;
+use crate::time::UtcMillis;
+
+/// What an edge knows of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// When it was measured.
+    pub timestamp: UtcMillis,
+    /// Version of the appliance program.
+    pub version: String,
+    /// Seconds since the program started.
+    pub uptime_s: u64,
+    /// Bytes on the data disk.
+    pub disk_total_bytes: u64,
+    /// Bytes left on the data disk.
+    pub disk_free_bytes: u64,
+    /// Each configured camera.
+    pub cameras: Vec<CameraHealth>,
+    /// What waits to be stored by the cloud.
+    pub outbox: OutboxHealth,
+    /// What happened since the last report and a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+}
+
+/// State of one camera.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CameraHealth {
+    /// The camera.
+    pub camera_id: CameraId,
+    /// What it is doing.
+    pub state: CameraState,
+    /// Why it is not streaming, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Since when it has been in this state.
+    pub since: UtcMillis,
+    /// Frames analysed per second over the last period.
+    pub detect_fps: f32,
+}
+
+/// What a camera's supervised task is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraState {
+    /// Trying to connect.
+    Connecting,
+    /// Frames arrive.
+    Streaming,
+    /// Waiting to try again after a failure.
+    Retrying,
+    /// Switched off in its configuration.
+    Disabled,
+}
+
+/// Fill of the outbox.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutboxHealth {
+    /// Entries not yet acknowledged.
+    pub entries: u64,
+    /// Bytes of spool files.
+    pub bytes: u64,
+    /// Entries dropped by the shedding rule since the outbox was made.
+    pub shed: u64,
+}
+
+/// Something that happened on the edge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Stable name, such as `events_lost` or `state_recovered`.
+    pub code: String,
+    /// One line for a person.
+    pub message: String,
+    /// The camera concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera_id: Option<CameraId>,
+}

@@ -1,0 +1,1 @@
+//! What an MQTT identity may publish and subscribe: default deny, by shape.

@@ -1,0 +1,1 @@
+//! Rules of tenant slugs, e-mail addresses and passwords.

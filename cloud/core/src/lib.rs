@@ -1,0 +1,5 @@
+//! Decisions of the cloud, without I/O.
+
+pub mod access;
+pub mod account;
+pub mod page;

@@ -1,0 +1,1 @@
+//! The cloud's own certificate authority: server, edge and operator certificates.

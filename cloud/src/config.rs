@@ -1,0 +1,1 @@
+//! Settings: TOML file and environment; unknown keys are errors.

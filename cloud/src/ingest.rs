@@ -1,0 +1,1 @@
+//! From accepted publishes to rows: bounded channel, batched transaction, acknowledgement.

@@ -1,0 +1,16 @@
+//! The cloud program: edges in over MQTT, people in over HTTP.
+//!
+//! The path of an event, by file: [`mqtt`] authenticates a connection and checks each packet; [`ingest`] batches;
+//! [`store`] records in one transaction; the acknowledgement goes back and [`live`] tells the watchers. [`api`] is
+//! everything people and enrolling edges call. [`run`] builds, wires and supervises all of it.
+
+pub mod api;
+pub mod ca;
+pub mod cli;
+pub mod config;
+pub mod ingest;
+pub mod live;
+pub mod logging;
+pub mod mqtt;
+pub mod run;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Tells watchers that events were stored: a hint, then they read.

@@ -1,0 +1,3 @@
+//! `aivms-cloud`: see [`aivms_cloud::cli`].
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The MQTT front: TLS, identity, codec, access per packet; rumqttd's Router behind it.

@@ -1,0 +1,1 @@
+//! Drives both real programs from outside; shared by tests and benchmarks.
