@@ -73,6 +73,8 @@ pub enum ExitReason {
     Left,
     /// Its track ended inside; the time is that of the last sight.
     TrackLost,
+    /// The zone was removed or redrawn during the stay; the time is that of the last sight.
+    ZoneChanged,
 }
 
 /// The way a line was crossed, seen from its first to its second point.

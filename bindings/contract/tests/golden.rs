@@ -37,6 +37,7 @@ fn every_durable_kind_of_v1_decodes() {
         ("v1-detections.json", UpKind::Detections),
         ("v1-zone-events-enter.json", UpKind::ZoneEvents),
         ("v1-zone-events-exit.json", UpKind::ZoneEvents),
+        ("v1-zone-events-exit-zone-changed.json", UpKind::ZoneEvents),
         ("v1-zone-events-dwell.json", UpKind::ZoneEvents),
         ("v1-zone-events-cross.json", UpKind::ZoneEvents),
         ("v1-alerts.json", UpKind::Alerts),
