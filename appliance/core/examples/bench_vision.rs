@@ -1,0 +1,92 @@
+//! Times the per-frame work of the CPU engine outside the network, in microseconds: run with `--release`.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock; the library does not")]
+#![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use aivms_appliance_core::decode::{OutputTensor, decode};
+use aivms_appliance_core::detection::Detected;
+use aivms_appliance_core::letterbox::{Letterbox, Normaliser, PackedImage};
+use aivms_appliance_core::model::{ColourOrder, ModelDescription};
+use aivms_appliance_core::nms;
+use aivms_contract::geometry::{FrameSize, PixelBox};
+
+/// Time given to each measurement.
+const SPAN: Duration = Duration::from_millis(500);
+
+fn main() {
+    let nanodet: ModelDescription =
+        toml::from_str(include_str!("../../models/nanodet-g-416.toml")).expect("the shipped description is right");
+    let yolox: ModelDescription =
+        toml::from_str(include_str!("../../models/yolox-nano-416.toml")).expect("the shipped description is right");
+    println!("{:<44} {:>10} {:>10}", "", "median µs", "p99 µs");
+    bench_decoders(&nanodet, &yolox);
+    for boxes in [50, 300, 1000] {
+        let candidates = crowd(boxes, 0);
+        bench(&format!("suppress {boxes} boxes"), || nms::suppress(candidates.clone(), 0.5).len());
+    }
+    bench_normaliser(&nanodet);
+}
+
+fn bench_decoders(nanodet: &ModelDescription, yolox: &ModelDescription) {
+    let shapes: Vec<[usize; 3]> =
+        [2704, 676, 169].into_iter().flat_map(|cells| [[1, cells, 80], [1, cells, 44]]).collect();
+    let data: Vec<Vec<f32>> = shapes.iter().map(|shape| noise(shape.iter().product(), 80)).collect();
+    let outputs: Vec<_> =
+        shapes.iter().zip(&data).map(|(shape, data)| OutputTensor { name: "output", data, shape }).collect();
+    bench_decode("NanoDet-G 416", nanodet, &outputs);
+    let data = noise(3549 * 85, 85);
+    bench_decode("YOLOX-nano 416", yolox, &[OutputTensor { name: "output", data: &data, shape: &[1, 3549, 85] }]);
+}
+
+fn bench_decode(name: &str, model: &ModelDescription, outputs: &[OutputTensor<'_>]) {
+    for threshold in [0.5, 0.1] {
+        let found = decode(model, outputs, threshold).expect("the outputs have the model's shapes").len();
+        bench(&format!("decode {name}, {found} boxes of {threshold}"), || decode(model, outputs, threshold));
+    }
+}
+
+fn bench_normaliser(model: &ModelDescription) {
+    let normaliser = Normaliser::new(&model.input);
+    let mut tensor = vec![0.0; normaliser.tensor_len()];
+    let pixels: Vec<u8> = (0..416 * 416 * 3).map(|i: u32| (i % 251) as u8).collect();
+    for (name, frame) in [("1:1", (416, 416)), ("16:9", (1920, 1080))] {
+        let frame = FrameSize { width: frame.0, height: frame.1 };
+        let content = Letterbox::new(frame, &model.input).expect("a frame with pixels").content();
+        let (width, height) = (content.width, content.height);
+        let image = PackedImage { data: &pixels, width, height, stride: 416 * 3, colour: ColourOrder::Rgb };
+        bench(&format!("fill 416x416 tensor from a {name} frame"), || {
+            normaliser.write(&image, content, &mut tensor).expect("the image has the content's size");
+            tensor[0]
+        });
+    }
+}
+
+/// Runs `work` over and over and prints the median and the 99th percentile.
+fn bench<T>(name: &str, mut work: impl FnMut() -> T) {
+    let mut samples = Vec::new();
+    let end = Instant::now() + SPAN;
+    while Instant::now() < end || samples.len() < 100 {
+        let start = Instant::now();
+        black_box(work());
+        samples.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    samples.sort_by(f64::total_cmp);
+    println!("{name:<44} {:>10.1} {:>10.1}", samples[samples.len() / 2], samples[samples.len() * 99 / 100]);
+}
+
+/// Rows like a detector's: low scores everywhere, one row in a hundred with a hit.
+fn noise(len: usize, columns: usize) -> Vec<f32> {
+    let hit = |i: usize| (i / columns).is_multiple_of(100) && matches!(i % columns, 4 | 7);
+    (0..len).map(|i| if hit(i) { 0.8 } else { ((i * 7919) % 1000) as f32 * 5e-5 }).collect()
+}
+
+/// Boxes of people spread over a 1920x1080 frame, each a few pixels further in every step.
+fn crowd(boxes: usize, step: usize) -> Vec<Detected> {
+    let place = |i: usize, step: usize| {
+        let (x, y) = ((i * 389) % 1800 + step * 3, (i * 211) % 900 + step);
+        PixelBox::new(x as f32, y as f32, x as f32 + 60.0, y as f32 + 150.0).expect("ordered corners")
+    };
+    (0..boxes).map(|i| Detected { class: 0, confidence: 0.5 + (i % 50) as f32 * 0.01, bbox: place(i, step) }).collect()
+}
