@@ -1,1 +1,224 @@
 //! One camera's frames in, its messages out: track reports and zone events together.
+
+use std::sync::Arc;
+
+use aivms_contract::desired::Zone;
+use aivms_contract::detection::{Detection, TrackPhase};
+use aivms_contract::envelope::Body;
+use aivms_contract::id::CameraId;
+use aivms_contract::time::MediaClock;
+use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
+
+use crate::detection::{ClassId, FrameDetections};
+use crate::tracks::{Report, Session, TrackBook, TrackNames, TrackSettings};
+use crate::zone::{Move, ZoneEngine, ZoneSettings, ZoneTransition, sort_transitions};
+
+/// How one camera's frames are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AnalysisSettings {
+    /// When tracks end and are reported.
+    pub tracks: TrackSettings,
+    /// How sights are joined to paths.
+    pub zones: ZoneSettings,
+}
+
+impl AnalysisSettings {
+    /// Settings for a camera analysed at `fps` frames per second.
+    ///
+    /// Below 2 frames per second the default limits are stretched to three intervals before a track is lost and two
+    /// before a path is no longer taken as straight: otherwise each frame would end what the last one began.
+    #[must_use]
+    pub fn for_rate(fps: f64) -> Self {
+        let mut settings = Self::default();
+        let interval = std::time::Duration::try_from_secs_f64(1.0 / fps).unwrap_or_default();
+        settings.tracks.lost_after = settings.tracks.lost_after.max(interval.saturating_mul(3));
+        settings.zones.interpolate_up_to = settings.zones.interpolate_up_to.max(interval.saturating_mul(2));
+        settings
+    }
+}
+
+/// Turns the frames of one camera into messages for the outbox.
+///
+/// The messages of one call come in this order, which only the input decides: `start` reports, zone events by media
+/// time, zone and track, `update` reports, `end` reports. So a track's first message is its `start`, its last its
+/// `end`. A zone event of a track not yet confirmed confirms it.
+#[derive(Debug)]
+pub struct CameraAnalysis {
+    camera: CameraId,
+    labels: Arc<[String]>,
+    names: TrackNames,
+    tracks: TrackBook,
+    zones: ZoneEngine,
+    /// Of the newest frame; live tracks lie on its timeline.
+    clock: Option<MediaClock>,
+    frames_ignored: u64,
+}
+
+impl CameraAnalysis {
+    /// Starts with no tracks. `session` must be new for each run of the program; with the same one, the same frames
+    /// give the same bytes. `labels` names the classes of the detector by their ids.
+    #[must_use]
+    pub fn new(
+        camera: CameraId,
+        session: &Session,
+        labels: impl Into<Arc<[String]>>,
+        zones: &[Zone],
+        settings: AnalysisSettings,
+    ) -> Self {
+        let labels = labels.into();
+        Self {
+            names: TrackNames::new(&camera, session),
+            camera,
+            tracks: TrackBook::new(settings.tracks),
+            zones: ZoneEngine::new(zones, &labels, settings.zones),
+            labels,
+            clock: None,
+            frames_ignored: 0,
+        }
+    }
+
+    /// Takes a frame; `clock` is that of the camera's present connection.
+    ///
+    /// A frame that is not later than the one before is ignored and counted. Before the first frame of another
+    /// timeline, call [`CameraAnalysis::on_end`].
+    pub fn on_frame(&mut self, frame: &FrameDetections, clock: &MediaClock) -> Vec<Body> {
+        let Some(turn) = self.tracks.on_frame(frame) else {
+            self.frames_ignored += 1;
+            return vec![];
+        };
+        let clock = *self.clock.insert(*clock);
+        let mut transitions = vec![];
+        for track in &turn.ended {
+            self.zones.end_track(track.number, &mut transitions);
+        }
+        for (number, sight) in &turn.seen {
+            self.zones.observe(*number, sight, &mut transitions);
+        }
+        for transition in &transitions {
+            self.tracks.confirm(transition.track);
+        }
+        let (starts, updates): (Vec<_>, _) =
+            self.tracks.reports().into_iter().partition(|report| report.phase == TrackPhase::Start);
+        let ends = turn.ended.iter().filter_map(|track| track.report);
+        let mut bodies: Vec<_> = starts.iter().map(|report| self.detection(report, clock)).collect();
+        bodies.extend(self.zone_events(transitions, clock));
+        bodies.extend(updates.into_iter().chain(ends).map(|report| self.detection(&report, clock)));
+        bodies
+    }
+
+    /// Takes the end of the stream: every track ends where it was last seen. The next frame may come from another
+    /// timeline; track numbers go on.
+    pub fn on_end(&mut self) -> Vec<Body> {
+        let Some(clock) = self.clock.take() else { return vec![] };
+        let ended = self.tracks.end_all();
+        let mut transitions = vec![];
+        for track in &ended {
+            self.zones.end_track(track.number, &mut transitions);
+        }
+        let mut bodies: Vec<_> = self.zone_events(transitions, clock).collect();
+        bodies.extend(ended.iter().filter_map(|track| track.report).map(|report| self.detection(&report, clock)));
+        bodies
+    }
+
+    /// Judges by other zones from the next frame on, without losing tracks.
+    ///
+    /// Stays in zones with the same id, outline, anchor and classes go on. Those in removed or redrawn zones are
+    /// closed here with an exit for `zone_changed` at the last sight; who is inside a new outline enters at the next.
+    pub fn replace_zones(&mut self, zones: &[Zone]) -> Vec<Body> {
+        let mut transitions = vec![];
+        self.zones.replace_zones(zones, &self.labels, &mut transitions);
+        // Without a frame since the last end there are no tracks, so no stays.
+        self.clock.map(|clock| self.zone_events(transitions, clock).collect()).unwrap_or_default()
+    }
+
+    /// Frames ignored so far because media time did not go forward.
+    #[must_use]
+    pub fn frames_ignored(&self) -> u64 {
+        self.frames_ignored
+    }
+
+    fn detection(&self, report: &Report, clock: MediaClock) -> Body {
+        let object = report.sight.object;
+        Body::Detections(Detection {
+            camera_id: self.camera.clone(),
+            timestamp: clock.utc(report.sight.at),
+            object_class: self.label(object.class),
+            confidence: object.confidence,
+            bbox: object.bbox,
+            frame: report.sight.frame,
+            track_id: self.names.name(report.number),
+            phase: report.phase,
+            age_ms: millis(report.age),
+        })
+    }
+
+    fn zone_events(&self, mut transitions: Vec<ZoneTransition>, clock: MediaClock) -> impl Iterator<Item = Body> {
+        sort_transitions(&mut transitions);
+        transitions.into_iter().map(move |transition| self.zone_event(transition, clock))
+    }
+
+    fn zone_event(&self, transition: ZoneTransition, clock: MediaClock) -> Body {
+        let object = transition.shown.object;
+        let (event_type, dwell, exit_reason) = match transition.what {
+            Move::Enter => (ZoneEventType::Enter, None, None),
+            Move::Dwell { after } => (ZoneEventType::Dwell, Some(after), None),
+            Move::Exit { stay, reason } => (ZoneEventType::Exit, Some(stay), Some(reason)),
+        };
+        Body::ZoneEvents(ZoneEvent {
+            camera_id: self.camera.clone(),
+            zone_id: transition.zone_id,
+            timestamp: clock.utc(transition.at),
+            event_type,
+            object_class: self.label(object.class),
+            confidence: object.confidence,
+            track_id: self.names.name(transition.track),
+            bbox: object.bbox,
+            frame: transition.shown.frame,
+            dwell_ms: dwell.map(millis),
+            exit_reason,
+            direction: None,
+        })
+    }
+
+    fn label(&self, class: ClassId) -> String {
+        self.labels.get(usize::from(class)).cloned().unwrap_or_else(|| format!("class_{class}"))
+    }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::Tracked;
+    use aivms_contract::geometry::{FrameSize, PixelBox};
+    use aivms_contract::time::MediaTime;
+
+    #[test]
+    fn at_a_rate_slower_than_the_loss_limit_an_object_stays_one_track() {
+        let settings = AnalysisSettings::for_rate(0.25);
+        let session = "s".parse().unwrap();
+        let mut analysis = CameraAnalysis::new("yard".parse().unwrap(), &session, vec![], &[], settings);
+        let clock = MediaClock { zero_at: "2026-11-22T12:00:00Z".parse().unwrap() };
+        let bbox = PixelBox::new(10.0, 10.0, 50.0, 90.0).unwrap();
+        let object = Tracked { track: 4, class: 3, confidence: 0.5, bbox };
+        let frame = |i: u64| FrameDetections {
+            pts: MediaTime::from_millis(i * 4_000),
+            frame: FrameSize { width: 100, height: 100 },
+            objects: vec![object],
+        };
+        let bodies: Vec<_> = (0..4).flat_map(|i| analysis.on_frame(&frame(i), &clock)).collect();
+        let said = |body: &Body| match body {
+            Body::Detections(detection) => (detection.phase, detection.age_ms, detection.object_class.clone()),
+            other => panic!("{other:?}"),
+        };
+        let class = || "class_3".to_owned();
+        let expected = [(TrackPhase::Start, 4_000, class()), (TrackPhase::Update, 12_000, class())];
+        assert_eq!(bodies.iter().map(said).collect::<Vec<_>>(), expected);
+        assert!(analysis.on_frame(&frame(1), &clock).is_empty());
+        assert_eq!(analysis.frames_ignored(), 1);
+        assert_eq!(AnalysisSettings::for_rate(5.0), AnalysisSettings::default());
+    }
+}
