@@ -7,11 +7,13 @@ help:
 	@echo 'make test       every check and test'
 	@echo 'make bench      measure what has a promised speed'
 	@echo 'make lint       format, clippy, dependencies, shell scripts'
-	@echo 'make setup      install what the above need'
+	@echo 'make setup      install and fetch what the above need'
 	@echo 'make clean-run  forget what make run keeps between runs: tenant, edge, events'
 
 setup:
 	@scripts/setup test
+	@scripts/fetch
+	@scripts/fetch-tools
 
 run test bench lint:
 	@scripts/$@
