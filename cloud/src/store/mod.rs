@@ -5,6 +5,12 @@
 //! Every operation on a tenant's things takes a [`TenantKey`], which only authentication hands out, so a statement
 //! without a tenant can't be written by accident.
 
+pub mod raw_rate;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use std::str::FromStr;
 use std::sync::Arc;
 
 use aivms_contract::envelope::Envelope;
@@ -48,6 +54,9 @@ pub enum StoreError {
     /// The database can't be written: disk full or read-only.
     #[error("the database can't be written: {0}")]
     Unwritable(String),
+    /// The answer would take too long; a narrower question may be answered.
+    #[error("the question takes too long to answer: narrow it, for example by start_time and end_time")]
+    TooSlow,
     /// The database failed otherwise.
     #[error("database: {0}")]
     Database(String),
@@ -64,6 +73,34 @@ pub enum UserRole {
     Operator,
     /// Look.
     Viewer,
+}
+
+/// Says that a text is no role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be owner, admin, operator or viewer, is {0:?}")]
+pub struct RoleError(String);
+
+impl UserRole {
+    /// The name in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+impl FromStr for UserRole {
+    type Err = RoleError;
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        [Self::Owner, Self::Admin, Self::Operator, Self::Viewer]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| RoleError(text.to_owned()))
+    }
 }
 
 /// A user as stored.
@@ -315,15 +352,22 @@ pub trait Store: Send + Sync + 'static {
     async fn list_edges(&self, tenant: TenantKey) -> Result<Vec<Edge>, StoreError>;
     /// One edge of the tenant.
     async fn edge(&self, tenant: TenantKey, edge_id: &EdgeId) -> Result<Option<Edge>, StoreError>;
-    /// Gives an edge a new secret and withdraws its certificates.
+    /// Gives an edge a new secret and withdraws its certificates; returns those that were active. A withdrawn edge
+    /// does not come back: it is [`StoreError::NotFound`].
     async fn rotate_edge_secret(
         &self,
         tenant: TenantKey,
         edge_id: &EdgeId,
         secret_hash: [u8; 32],
+        now: UtcMillis,
     ) -> Result<Vec<Fingerprint>, StoreError>;
     /// Withdraws an edge and its certificates; returns those that were active.
-    async fn revoke_edge(&self, tenant: TenantKey, edge_id: &EdgeId) -> Result<Vec<Fingerprint>, StoreError>;
+    async fn revoke_edge(
+        &self,
+        tenant: TenantKey,
+        edge_id: &EdgeId,
+        now: UtcMillis,
+    ) -> Result<Vec<Fingerprint>, StoreError>;
     /// What enrolment checks first; `None` for an unknown edge.
     async fn enrollment_state(&self, edge_id: &EdgeId) -> Result<Option<EnrollmentState>, StoreError>;
     /// Spends the secret and writes the certificate down, in one step. Fails with [`StoreError::SecretSpent`] when
@@ -358,6 +402,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         tenant: TenantKey,
         operator_id: &OperatorId,
+        now: UtcMillis,
     ) -> Result<Vec<Fingerprint>, StoreError>;
 
     /// Finds a certificate that is active now: neither withdrawn, nor past its end, nor of a withdrawn edge.

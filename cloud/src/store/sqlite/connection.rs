@@ -1,0 +1,241 @@
+//! Connections: one writer thread that owns the only write connection, and readers on blocking threads.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::super::StoreError;
+use super::migrate::migrate;
+use super::names::Names;
+
+/// Transactions that may wait for the writer. Callers are few and wait for their answer, so this is only met in a
+/// storm of reconnects; then they wait in line, and nothing is dropped.
+const WRITE_QUEUE: usize = 64;
+
+/// Readers for lists, which may take long.
+const LIST_READERS: usize = 4;
+/// Readers for single rows by key, so that slow lists never hold up signing in or connecting.
+const LOOKUP_READERS: usize = 2;
+/// Longest time a list may take before it is broken off.
+const LIST_TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Steps of SQLite's virtual machine between two looks at the clock, some tens of microseconds.
+const STEPS_PER_LOOK: i32 = 5_000;
+
+/// Prepared statements kept per connection: more than there are texts.
+const STATEMENT_CACHE: usize = 64;
+/// WAL pages after which the writer checkpoints; the default of 1,000 costs 40 % more CPU per event.
+const CHECKPOINT_PAGES: i64 = 16_000;
+
+type Job = Box<dyn FnOnce(&mut Connection, &mut Names) + Send>;
+
+/// An open database file.
+#[derive(Debug)]
+pub(super) struct Database {
+    /// Taken when closing, so that the writer sees the end of the queue.
+    writer: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    lists: Arc<Readers>,
+    lookups: Arc<Readers>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    free: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    time_limit: Duration,
+}
+
+impl Database {
+    /// Opens or makes the file, brings it to the current schema and starts the writer.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = connect(path, 256)?;
+        for (name, value) in [("journal_mode", "wal"), ("synchronous", "full")] {
+            connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(no_rows).map_err(store_error)?;
+        }
+        pragma(&connection, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        pragma(&connection, "journal_size_limit", 256 * 1024 * 1024)?;
+        migrate(&mut connection)?;
+        let (writer, jobs) = mpsc::channel(WRITE_QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || write_until_closed(connection, jobs))
+            .map_err(|error| StoreError::Database(format!("starting the writer thread: {error}")))?;
+        Ok(Self {
+            writer: Some(writer),
+            thread: Some(thread),
+            lists: Arc::new(Readers::open(path, LIST_READERS, LIST_TIME_LIMIT)?),
+            lookups: Arc::new(Readers::open(path, LOOKUP_READERS, LIST_TIME_LIMIT)?),
+        })
+    }
+
+    /// Runs `work` in one transaction on the writer thread; its answer comes after the commit is on disk. A caller
+    /// that gives up waiting leaves a whole transaction behind, never half of one.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &mut Names) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection, names| {
+            let result = in_transaction(connection, names, work);
+            if result.is_err() {
+                names.forget();
+            }
+            // Nobody listens when the caller gave up.
+            let _ = answer.send(result);
+        });
+        let writer = self.writer.as_ref().ok_or_else(stopped)?;
+        writer.send(job).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Runs a list on a reader.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Readers::run(&self.lists, work).await
+    }
+
+    /// Runs a look-up by key on a reader.
+    pub(super) async fn lookup<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Readers::run(&self.lookups, work).await
+    }
+}
+
+impl Drop for Database {
+    /// Ends the writer after the transactions already queued, so that the file is closed when this returns.
+    fn drop(&mut self) {
+        self.writer = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer has been logged by the writer.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Readers {
+    fn open(path: &Path, count: usize, time_limit: Duration) -> Result<Self, StoreError> {
+        let connections = (0..count).map(|_| {
+            let connection = connect(path, 64)?;
+            pragma(&connection, "query_only", 1)?;
+            Ok(connection)
+        });
+        let idle = Mutex::new(connections.collect::<Result<Vec<_>, StoreError>>()?);
+        Ok(Self { free: Semaphore::new(count), idle, time_limit })
+    }
+
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(self);
+        // A blocking task is never dropped half-way, so the permit travels with it.
+        let permit = self.free.acquire().await.map_err(|_| stopped())?;
+        permit.forget();
+        let task = tokio::task::spawn_blocking(move || {
+            let mut borrowed = Borrowed::take(&readers);
+            let connection = borrowed.connection.as_mut().ok_or_else(stopped)?;
+            let deadline = Instant::now() + readers.time_limit;
+            connection
+                .progress_handler(STEPS_PER_LOOK, Some(move || Instant::now() > deadline))
+                .map_err(store_error)?;
+            work(connection)
+        });
+        task.await.map_err(|error| StoreError::Database(format!("reading: {error}")))?
+    }
+}
+
+/// A connection on loan; goes back when dropped, also by a panic.
+struct Borrowed<'a> {
+    connection: Option<Connection>,
+    readers: &'a Readers,
+}
+
+impl<'a> Borrowed<'a> {
+    fn take(readers: &'a Readers) -> Self {
+        let connection = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self { connection, readers }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.connection.take());
+        self.readers.free.add_permits(1);
+    }
+}
+
+/// Says what a failure of SQLite means to callers.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure | ErrorCode::PermissionDenied) => {
+            StoreError::Unwritable(text)
+        }
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
+        _ => StoreError::Database(text),
+    }
+}
+
+fn connect(path: &Path, cache_mib: i64) -> Result<Connection, StoreError> {
+    let name = |error: rusqlite::Error| match store_error(error) {
+        StoreError::Unwritable(reason) => StoreError::Unwritable(format!("{}: {reason}", path.display())),
+        other => StoreError::Database(format!("{}: {other}", path.display())),
+    };
+    let connection = Connection::open(path).map_err(name)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(name)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    pragma(&connection, "foreign_keys", 1)?;
+    pragma(&connection, "cache_size", -cache_mib * 1024)?;
+    pragma(&connection, "temp_store", 2)?;
+    Ok(connection)
+}
+
+fn pragma(connection: &Connection, name: &str, value: i64) -> Result<(), StoreError> {
+    connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(no_rows).map_err(store_error)
+}
+
+/// Some pragmas answer with their new value and some with nothing; both are fine.
+fn no_rows(error: rusqlite::Error) -> rusqlite::Result<()> {
+    if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(error) }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Database("the store has been closed".into())
+}
+
+fn in_transaction<T>(
+    connection: &mut Connection,
+    names: &mut Names,
+    work: impl FnOnce(&Transaction<'_>, &mut Names) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    let result = work(&transaction, names)?;
+    transaction.commit().map_err(store_error)?;
+    Ok(result)
+}
+
+/// The writer thread: one transaction after the other until the store is closed. A panic in one of them rolls that
+/// one back and is logged; the others go on.
+fn write_until_closed(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+    let mut names = Names::default();
+    while let Some(job) = jobs.blocking_recv() {
+        let run = AssertUnwindSafe(|| job(&mut connection, &mut names));
+        if std::panic::catch_unwind(run).is_err() {
+            tracing::error!("a write to the database panicked and was rolled back; this is a defect");
+            names.forget();
+        }
+    }
+    if let Err(error) = connection.execute_batch("pragma optimize") {
+        tracing::warn!(%error, "optimising the database at close");
+    }
+}

@@ -1,0 +1,146 @@
+//! The promises of [`super::Store`], as tests that every database passes.
+
+pub(crate) mod accounts;
+pub(crate) mod certificates;
+pub(crate) mod events;
+pub(crate) mod lists;
+pub(crate) mod presence;
+
+use aivms_contract::detection::{Detection, TrackPhase};
+use aivms_contract::envelope::{Body, Envelope};
+use aivms_contract::geometry::{FrameSize, PixelBox};
+use aivms_contract::id::{EdgeId, EventId};
+use aivms_contract::identity::{Identity, Role};
+use aivms_contract::time::UtcMillis;
+use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
+
+use super::{Edge, Incoming, Message, NewCertificate, NewTenant, SharedStore, User};
+
+/// Declares every test of the suite for a store; `$open` makes one in a directory, or opens it again.
+macro_rules! store_suite {
+    ($open:expr) => {
+        $crate::store::suite::store_suite! { $open;
+            accounts: a_registered_owner_is_found_by_address_and_by_row;
+            accounts: a_taken_tenant_name_or_address_is_refused_by_field_and_leaves_nothing;
+            accounts: edges_are_listed_by_registration_and_only_to_their_tenant;
+            certificates: a_secret_enrols_once;
+            certificates: a_rotated_secret_replaces_the_old_one_and_withdraws_certificates;
+            certificates: a_withdrawn_edge_never_comes_back;
+            certificates: a_renewed_certificate_and_the_one_before_it_both_count;
+            certificates: a_certificate_counts_until_its_end;
+            certificates: a_certificate_of_another_identity_is_never_written_down;
+            certificates: an_operator_lives_until_withdrawn_and_only_in_its_tenant;
+            events: an_event_delivered_again_is_stored_once;
+            events: everything_of_an_event_comes_back_as_it_was_sent;
+            events: a_colliding_event_id_is_kept_aside_and_fails_nothing;
+            events: a_second_event_at_one_place_of_an_outbox_is_kept_aside;
+            events: an_unreadable_message_counts_as_stored_once;
+            events: the_feed_has_the_order_of_storing_and_only_the_tenants_events;
+            events: feed_numbers_rise_over_a_restart;
+            lists: each_filter_shows_exactly_the_matching_events;
+            lists: filters_together_show_what_each_of_them_would;
+            lists: pages_joined_are_the_whole_list_without_gap_or_double;
+            lists: nothing_of_one_tenant_is_listed_to_another;
+            presence: the_newest_connection_decides_whatever_the_order_of_news;
+            presence: a_new_process_starts_with_nobody_connected;
+        }
+    };
+    ($open:expr; $($module:ident: $name:ident;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let directory = tempfile::tempdir().unwrap();
+                let open = || -> $crate::store::SharedStore { ($open)(directory.path()) };
+                $crate::store::suite::$module::$name(&open).await;
+            }
+        )*
+    };
+}
+pub(crate) use store_suite;
+
+/// Opens the test's database: an empty one at first, the same one afterwards.
+pub(crate) type Open<'a> = &'a dyn Fn() -> SharedStore;
+
+fn at(millis: i64) -> UtcMillis {
+    UtcMillis::from_millis(1_795_352_700_000 + millis)
+}
+
+async fn tenant(store: &SharedStore, slug: &str) -> User {
+    let tenant = NewTenant {
+        tenant_id: slug.parse().unwrap(),
+        tenant_name: slug.to_uppercase(),
+        email: format!("owner@{slug}.example"),
+        name: "Owner".into(),
+        password_hash: "$argon2id$none".into(),
+    };
+    store.register_tenant(tenant, at(0)).await.unwrap()
+}
+
+async fn edge(store: &SharedStore, owner: &User, edge_id: &str) -> Edge {
+    store.create_edge(owner.tenant, &edge_id.parse().unwrap(), edge_id, [1; 32], at(0)).await.unwrap()
+}
+
+fn edge_certificate(owner: &User, edge_id: &EdgeId, fingerprint: u8) -> NewCertificate {
+    NewCertificate {
+        fingerprint: [fingerprint; 32],
+        identity: Identity { tenant: owner.tenant_id.clone(), role: Role::Edge(edge_id.clone()) },
+        public_key_der: vec![fingerprint; 3],
+        not_after: at(1_000),
+    }
+}
+
+/// A detection that differs by its place only; tests change what they are about.
+fn detection(millis: i64) -> Detection {
+    Detection {
+        camera_id: "door".parse().unwrap(),
+        timestamp: at(millis),
+        object_class: "person".into(),
+        confidence: 0.75,
+        bbox: PixelBox::new(1.0, 2.0, 30.5, 40.0).unwrap(),
+        frame: FrameSize { width: 640, height: 480 },
+        track_id: "track-1".parse().unwrap(),
+        phase: TrackPhase::Start,
+        age_ms: 400,
+    }
+}
+
+fn zone_event(millis: i64) -> ZoneEvent {
+    let seen = detection(millis);
+    ZoneEvent {
+        camera_id: seen.camera_id,
+        zone_id: "lobby".parse().unwrap(),
+        timestamp: seen.timestamp,
+        event_type: ZoneEventType::Enter,
+        object_class: seen.object_class,
+        confidence: seen.confidence,
+        track_id: seen.track_id,
+        bbox: seen.bbox,
+        frame: seen.frame,
+        dwell_ms: None,
+        exit_reason: None,
+        direction: None,
+    }
+}
+
+/// Wraps a body as the front would after checking it; the event id is `seq` at the body's time.
+fn incoming(owner: &User, edge: &Edge, seq: u64, body: Body) -> Incoming {
+    let envelope =
+        Envelope::new(edge.edge_id.clone(), "outbox-1".parse().unwrap(), seq, body, entropy(&edge.edge_id, seq));
+    Incoming {
+        tenant: owner.tenant,
+        edge: edge.key,
+        received_at: at(5_000),
+        message: Message::Known(Box::new(envelope)),
+    }
+}
+
+fn entropy(edge_id: &EdgeId, seq: u64) -> u128 {
+    edge_id.as_str().bytes().fold(u128::from(seq), |sum, byte| sum + (u128::from(byte) << 32))
+}
+
+fn id_of(incoming: &Incoming) -> EventId {
+    match &incoming.message {
+        Message::Known(envelope) => envelope.id,
+        Message::Unreadable { .. } => panic!("no event"),
+    }
+}
