@@ -1,0 +1,16 @@
+//! Files for users that are shipped with the sources are ones the programs accept.
+
+use std::path::Path;
+
+use aivms_contract::desired::CamerasFile;
+
+#[test]
+fn the_demo_cameras_are_accepted_and_have_zones_that_make_every_kind_of_stay() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/demo/cameras.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let file: CamerasFile = serde_json::from_str(&text).unwrap();
+    let [camera] = file.cameras.as_slice() else { panic!("the demo shows one camera") };
+    let zones = camera.zones.as_slice();
+    assert!(zones.len() >= 3, "people walk from one zone into another");
+    assert!(zones.iter().any(|zone| zone.dwell_ms.is_some()), "a stay long enough is reported");
+}
