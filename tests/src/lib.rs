@@ -9,5 +9,6 @@ pub mod fixtures;
 pub mod ledger;
 pub mod load;
 pub mod proxy;
+pub mod report;
 pub mod site;
 pub mod wait;
