@@ -1,0 +1,100 @@
+//! What every source yields and every consumer of a camera takes: one encoded picture with its media time.
+
+use std::sync::Arc;
+
+use aivms_contract::geometry::FrameSize;
+use aivms_contract::time::MediaTime;
+use gstreamer as gst;
+use tokio::sync::broadcast;
+
+/// Access units kept for the slowest consumer of a camera: ten seconds at 25 pictures per second.
+///
+/// A consumer further behind loses the oldest ones and learns how many (`RecvError::Lagged`); it must then wait for
+/// the next key picture. Units that every consumer has taken are freed at once.
+const FAN_OUT_UNITS: usize = 256;
+
+/// Makes the bounded fan-out of one camera connection: sending never waits, each consumer reads at its own pace.
+#[must_use]
+pub fn fan_out() -> (broadcast::Sender<AccessUnit>, broadcast::Receiver<AccessUnit>) {
+    broadcast::channel(FAN_OUT_UNITS)
+}
+
+/// One picture as the camera encoded it, or one raw picture of a source that does not encode.
+///
+/// H.264 and H.265 come as byte-stream with the parameter sets in front of every key picture, so that a consumer can
+/// start at any of them.
+#[derive(Debug, Clone)]
+pub struct AccessUnit {
+    /// How to read `buffer`; the same `Arc` until the format changes.
+    pub format: Arc<StreamFormat>,
+    /// Presentation time; decoding time where the container gives no other.
+    pub at: MediaTime,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// The bytes, shared and not copied; its timestamps are on the same timeline as `at`.
+    pub buffer: gst::Buffer,
+}
+
+/// How the bytes of a stream are to be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamFormat {
+    /// The format in GStreamer's terms.
+    pub caps: gst::Caps,
+    /// Size of the pictures, when the caps say it.
+    pub frame: Option<FrameSize>,
+    /// Nominal pictures per second, when the caps say it.
+    pub fps: Option<f64>,
+}
+
+impl StreamFormat {
+    /// Reads what `caps` say.
+    #[must_use]
+    pub fn new(caps: gst::Caps) -> Self {
+        let structure = caps.structure(0);
+        let number = |name| structure.and_then(|s| u32::try_from(s.get::<i32>(name).ok()?).ok());
+        let frame = number("width").zip(number("height")).map(|(width, height)| FrameSize { width, height });
+        let rate = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok()).filter(|rate| rate.numer() > 0);
+        let fps = rate.map(|rate| f64::from(rate.numer()) / f64::from(rate.denom().max(1)));
+        Self { frame, fps, caps }
+    }
+
+    /// GStreamer's name of the format, such as `video/x-h264`.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        self.caps.structure(0).map_or("unknown", |structure| structure.name().as_str())
+    }
+
+    /// What people call the format, such as `H.264`.
+    #[must_use]
+    pub fn codec(&self) -> &str {
+        match self.media_type() {
+            "video/x-h264" => "H.264",
+            "video/x-h265" => "H.265",
+            "video/x-raw" => "raw video",
+            "image/jpeg" => "Motion JPEG",
+            "video/mpeg" => "MPEG",
+            "video/x-divx" | "video/x-msmpeg" => "MPEG-4 (Microsoft)",
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_tells_size_rate_and_codec_of_its_caps() {
+        gst::init().unwrap();
+        let caps: gst::Caps = "video/x-h264, width=1920, height=1080, framerate=25/2".parse().unwrap();
+        let format = StreamFormat::new(caps);
+        assert_eq!(format.frame, Some(FrameSize { width: 1920, height: 1080 }));
+        assert_eq!((format.fps, format.codec()), (Some(12.5), "H.264"));
+    }
+
+    #[test]
+    fn a_variable_frame_rate_counts_as_unknown() {
+        gst::init().unwrap();
+        assert_eq!(StreamFormat::new("image/jpeg, framerate=0/1".parse().unwrap()).fps, None);
+    }
+}

@@ -1,0 +1,186 @@
+//! One camera as the rest of the edge sees it: a task that runs until it is stopped, whatever the camera does.
+
+mod connection;
+mod health;
+mod outbound;
+mod task;
+
+use std::sync::Arc;
+
+use aivms_appliance_core::detection::ClassId;
+use aivms_appliance_core::tracks::Session;
+use aivms_contract::desired::{Camera, Fps, Zones};
+use aivms_contract::envelope::Body;
+use aivms_contract::health::CameraHealth;
+use aivms_contract::id::CameraId;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::health::HealthBoard;
+use self::task::CameraTask;
+use super::engine::{Engine, Watch};
+use super::source::address::{Address, CameraAddressError};
+
+/// What one camera's task is to do.
+#[derive(Debug, Clone)]
+pub struct CameraSpec {
+    /// The camera, with its zones; its own classes and rate win over the edge's below.
+    pub camera: Camera,
+    /// Marks this run of the program in track ids.
+    pub session: Session,
+    /// Frames analysed per second of media time.
+    pub detection_fps: f64,
+    /// Least confidence of a detection, 0 to 1.
+    pub confidence: f64,
+    /// Labels looked for; empty for all of the model's.
+    pub classes: Vec<String>,
+}
+
+/// A running camera; dropping it stops the camera without waiting.
+pub struct CameraHandle {
+    camera: CameraId,
+    health: watch::Receiver<CameraHealth>,
+    counters: watch::Receiver<CameraCounters>,
+    zones: watch::Sender<Zones>,
+    restart: Arc<Notify>,
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+/// What one camera's task has done since it was spawned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CameraCounters {
+    /// Frames analysed.
+    pub frames_analysed: u64,
+    /// Frames that were to be analysed and were not, because the model or the outbox was behind.
+    pub frames_skipped: u64,
+    /// Access units that were not decoded because the decoder was behind.
+    pub units_dropped: u64,
+    /// Track reports dropped because the outbox was behind; zone events are never dropped while the camera runs.
+    pub detections_dropped: u64,
+    /// Zone events that wait for the outbox now.
+    pub events_waiting: u64,
+    /// Zone events lost because the outbox still took none when the camera was stopped.
+    pub events_lost: u64,
+    /// Connections begun.
+    pub connections: u64,
+    /// Pipelines that did not end in time and were left behind; more than a few call for a restart of the program.
+    pub left_behind: u64,
+}
+
+/// Says which field of a camera keeps it from running; the text names the camera.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Its address.
+    #[error(transparent)]
+    Address(#[from] CameraAddressError),
+    /// A class that the model does not have.
+    #[error("camera {camera}: classes: the model knows no {class:?}; it knows {known}")]
+    Class {
+        /// The camera.
+        camera: CameraId,
+        /// The unknown class.
+        class: String,
+        /// Some of those it knows.
+        known: String,
+    },
+}
+
+/// Checks what can be checked of a camera without connecting to it, against the labels of the model.
+///
+/// # Errors
+/// Names the camera and the field that is wrong.
+pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError> {
+    Address::of(camera)?;
+    find_classes(&camera.id, &camera.classes, labels).map(drop)
+}
+
+/// Starts a camera's task on the current runtime. The messages go into `bodies`.
+///
+/// When `bodies` is full, track reports are dropped and counted (the next report of the track says the same again),
+/// zone events wait in order. With [`outbound::MAX_WAITING`] events waiting the task stops judging frames until the
+/// first has gone; frames then skipped are counted too. It says so in the log, and goes on to watch over the source.
+///
+/// A camera that is switched off, or whose configuration is wrong, connects to nothing and says why in its health.
+#[must_use]
+pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, bodies: mpsc::Sender<Body>) -> CameraHandle {
+    let (board, health) = HealthBoard::new(spec.camera.id.clone());
+    let (counts, counters) = watch::channel(CameraCounters::default());
+    let (zones, new_zones) = watch::channel(spec.camera.zones.clone());
+    let (restart, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let camera = spec.camera.id.clone();
+    let orders = task::Orders { stop: stop.clone(), restart: Arc::clone(&restart), zones: new_zones };
+    let task = tokio::spawn(CameraTask::new(spec, engine, bodies, board, counts).run(orders));
+    CameraHandle { camera, health, counters, zones, restart, stop: stop.drop_guard(), task }
+}
+
+impl CameraHandle {
+    /// The camera.
+    #[must_use]
+    pub fn camera(&self) -> &CameraId {
+        &self.camera
+    }
+
+    /// State of the camera, changed whenever it changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<CameraHealth> {
+        self.health.clone()
+    }
+
+    /// What the task has done so far, at most a second old.
+    #[must_use]
+    pub fn counters(&self) -> CameraCounters {
+        *self.counters.borrow()
+    }
+
+    /// Judges by other zones from the next frame on; tracks and stays in unchanged zones go on.
+    pub fn replace_zones(&self, zones: Zones) {
+        self.zones.send_replace(zones);
+    }
+
+    /// Drops the connection and the decoder and builds them anew, at once.
+    pub fn restart(&self) {
+        self.restart.notify_one();
+    }
+
+    /// Stops the camera: tracks end, and their last messages are in `bodies` when this returns, if it took them
+    /// within two seconds.
+    pub async fn stop(self) {
+        let Self { stop, task, camera, .. } = self;
+        drop(stop);
+        if let Err(error) = task.await {
+            tracing::error!(camera.id = %camera, %error, "the camera's task ended in a panic");
+        }
+    }
+}
+
+impl CameraSpec {
+    fn watch(&self, labels: &[String]) -> Result<Watch, SpecError> {
+        let camera = &self.camera;
+        let classes = if camera.classes.is_empty() { &self.classes } else { &camera.classes };
+        #[expect(clippy::cast_possible_truncation, reason = "a confidence of 0 to 1")]
+        let confidence = self.confidence as f32;
+        Ok(Watch { fps: self.fps(), confidence, classes: find_classes(&camera.id, classes, labels)? })
+    }
+
+    fn fps(&self) -> f64 {
+        self.camera.detection_fps.map_or(self.detection_fps, Fps::get)
+    }
+}
+
+fn find_classes(camera: &CameraId, names: &[String], labels: &[String]) -> Result<Vec<ClassId>, SpecError> {
+    /// Labels shown to a person who misspelt one.
+    const SHOWN: usize = 12;
+    let find = |name: &String| {
+        let class = labels.iter().position(|label| label == name).and_then(|index| ClassId::try_from(index).ok());
+        class.ok_or_else(|| {
+            let mut known = labels.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            if labels.len() > SHOWN {
+                known.push_str(&format!(" and {} more", labels.len() - SHOWN));
+            }
+            SpecError::Class { camera: camera.clone(), class: name.clone(), known }
+        })
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,332 @@
+//! The task that keeps one camera running.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
+use aivms_appliance_core::backoff::Backoff;
+use aivms_appliance_core::detection::FrameDetections;
+use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
+use aivms_contract::desired::Zones;
+use aivms_contract::envelope::Body;
+use aivms_contract::health::CameraState;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::health::{HealthBoard, utc_now};
+use super::outbound::{Closed, Outbound};
+use super::{CameraCounters, CameraSpec, SpecError};
+use crate::pipeline::access_unit::AccessUnit;
+use crate::pipeline::engine::{Engine, EngineError, Watch};
+use crate::pipeline::source::SourceEnd;
+use crate::pipeline::source::address::Address;
+
+/// How often counters and rates are brought up to date.
+const TICK: Duration = Duration::from_secs(1);
+/// Longest wait for the outbox when the camera is stopped.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// What others may ask of the task.
+pub(super) struct Orders {
+    pub(super) stop: CancellationToken,
+    pub(super) restart: Arc<Notify>,
+    pub(super) zones: watch::Receiver<Zones>,
+}
+
+/// One camera's task.
+pub(super) struct CameraTask {
+    spec: CameraSpec,
+    engine: Arc<dyn Engine>,
+    outbound: Outbound,
+    board: HealthBoard,
+    counts: watch::Sender<CameraCounters>,
+    analysis: CameraAnalysis,
+    /// Zero of the supervisor's clock.
+    started: Instant,
+}
+
+/// What a camera needs to connect, found right.
+struct Plan {
+    address: Address,
+    watch: Watch,
+}
+
+/// What the task wakes up for.
+enum Event {
+    Stop,
+    Restart,
+    Zones(Zones),
+    Sent(Result<(), Closed>),
+    SourceEnd(SourceEnd),
+    EngineEnd(EngineError),
+    Frame(FrameDetections),
+    Unit(Option<AccessUnit>),
+    Tick,
+    Deadline,
+}
+
+impl CameraTask {
+    pub(super) fn new(
+        spec: CameraSpec,
+        engine: Arc<dyn Engine>,
+        bodies: mpsc::Sender<Body>,
+        board: HealthBoard,
+        counts: watch::Sender<CameraCounters>,
+    ) -> Self {
+        let camera = spec.camera.id.clone();
+        let analysis = CameraAnalysis::new(
+            camera.clone(),
+            &spec.session,
+            engine.labels(),
+            spec.camera.zones.as_slice(),
+            AnalysisSettings::for_rate(spec.fps()),
+        );
+        let outbound = Outbound::new(camera, bodies);
+        Self { spec, engine, outbound, board, counts, analysis, started: Instant::now() }
+    }
+
+    /// Runs until told to stop or until the outbox is gone.
+    pub(super) async fn run(self, orders: Orders) {
+        let camera = &self.spec.camera;
+        if !camera.enabled {
+            self.board.show_idle(CameraState::Disabled, None);
+            return orders.stop.cancelled().await;
+        }
+        match self.plan() {
+            Ok(plan) => self.keep_running(&plan, orders).await,
+            Err(error) => {
+                tracing::error!(camera.id = %camera.id, %error, "the camera can't run as it is configured");
+                self.board.show_idle(CameraState::Retrying, Some(error.to_string()));
+                orders.stop.cancelled().await;
+            }
+        }
+    }
+
+    fn plan(&self) -> Result<Plan, SpecError> {
+        Ok(Plan { address: Address::of(&self.spec.camera)?, watch: self.spec.watch(self.engine.labels())? })
+    }
+
+    fn new_supervisor(&self) -> CameraSupervisor {
+        let camera = &self.spec.camera;
+        let kind = SourceKind::of_url(&camera.url);
+        CameraSupervisor::new(camera.id.clone(), kind, WatchSettings::default(), Backoff::for_cameras(), self.now())
+    }
+
+    async fn keep_running(mut self, plan: &Plan, mut orders: Orders) {
+        let mut supervisor = self.new_supervisor();
+        let mut connection = None;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let deadline = self.started + supervisor.next_deadline();
+            let action = match self.next_event(&mut orders, &mut connection, &mut tick, deadline).await {
+                Event::Stop | Event::Sent(Err(Closed)) => break,
+                Event::Restart => {
+                    self.disconnect(&mut connection).await;
+                    supervisor = self.new_supervisor();
+                    None
+                }
+                Event::Zones(zones) => {
+                    let bodies = self.analysis.replace_zones(zones.as_slice());
+                    self.outbound.push(bodies);
+                    None
+                }
+                Event::Sent(Ok(())) => None,
+                Event::SourceEnd(SourceEnd::EndOfStream) => supervisor.on_end_of_stream(self.now(), fastrand::f64()),
+                Event::SourceEnd(SourceEnd::Failed(failure)) => self.fail(&mut supervisor, failure),
+                Event::EngineEnd(error) => self.fail(&mut supervisor, Failure::Other(error.to_string())),
+                Event::Frame(frame) => {
+                    self.judge(&frame, connection.as_ref());
+                    None
+                }
+                Event::Unit(unit) => {
+                    supervisor.on_access_unit(self.now());
+                    let began = self.begin(plan, connection.as_mut(), unit).await;
+                    began.err().and_then(|failure| self.fail(&mut supervisor, failure))
+                }
+                Event::Tick => self.on_tick(&mut supervisor, connection.as_mut()),
+                Event::Deadline => self.on_deadline(&mut supervisor, connection.as_ref()),
+            };
+            self.carry_out(action, plan, &mut supervisor, &mut connection).await;
+            self.board.show(supervisor.status(), self.now());
+        }
+        self.disconnect(&mut connection).await;
+        self.finish().await;
+    }
+
+    async fn next_event(
+        &mut self,
+        orders: &mut Orders,
+        connection: &mut Option<Connection>,
+        tick: &mut tokio::time::Interval,
+        deadline: Instant,
+    ) -> Event {
+        let has_room = self.outbound.has_room();
+        let parts = connection.as_mut().map(Connection::parts);
+        let (units, ends, results) = parts.map_or((None, None, None), |(u, e, r)| (Some(u), Some(e), r));
+        let (frames, faults) = results.map_or((None, None), |r| (Some(&mut r.frames), Some(&mut r.ends)));
+        tokio::select! {
+            biased;
+            () = orders.stop.cancelled() => Event::Stop,
+            () = orders.restart.notified() => Event::Restart,
+            sent = self.outbound.send_next() => Event::Sent(sent),
+            Ok(()) = orders.zones.changed() => Event::Zones(orders.zones.borrow_and_update().clone()),
+            Some(end) = next(ends) => Event::SourceEnd(end),
+            Some(fault) = next(faults) => Event::EngineEnd(fault),
+            Some(frame) = next(frames), if has_room => Event::Frame(frame),
+            unit = next_unit(units) => match unit {
+                Ok(unit) => Event::Unit(Some(unit)),
+                Err(RecvError::Lagged(_)) => Event::Unit(None),
+                Err(RecvError::Closed) => Event::SourceEnd(SourceEnd::EndOfStream),
+            },
+            _ = tick.tick() => Event::Tick,
+            () = tokio::time::sleep_until(deadline.into()) => Event::Deadline,
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        action: Option<Action>,
+        plan: &Plan,
+        supervisor: &mut CameraSupervisor,
+        connection: &mut Option<Connection>,
+    ) {
+        match action {
+            None => {}
+            Some(Action::Start) => self.connect(plan, supervisor, connection).await,
+            Some(Action::Stop) => self.disconnect(connection).await,
+            // A file source replays by itself; one that ended all the same is followed by a new one.
+            Some(Action::Replay) => {
+                self.disconnect(connection).await;
+                self.connect(plan, supervisor, connection).await;
+            }
+        }
+    }
+
+    async fn connect(&self, plan: &Plan, supervisor: &mut CameraSupervisor, connection: &mut Option<Connection>) {
+        self.counts.send_modify(|counts| counts.connections += 1);
+        match Connection::open(&plan.address).await {
+            Ok(opened) => *connection = Some(opened),
+            Err(failure) => {
+                // Without a source there is nothing to stop.
+                self.fail(supervisor, failure);
+            }
+        }
+    }
+
+    /// Begins the analysis at the first unit of a connection.
+    async fn begin(
+        &self,
+        plan: &Plan,
+        connection: Option<&mut Connection>,
+        unit: Option<AccessUnit>,
+    ) -> Result<(), Failure> {
+        let (Some(connection), Some(unit)) = (connection, unit) else { return Ok(()) };
+        if connection.clock().is_some() {
+            return Ok(());
+        }
+        let (camera, format) = (&self.spec.camera.id, &unit.format);
+        tracing::info!(camera.id = %camera, codec = format.codec(), frame = ?format.frame, "the camera streams");
+        connection.begin(camera, &self.engine, &plan.watch, &unit, utc_now()).await
+    }
+
+    fn judge(&mut self, frame: &FrameDetections, connection: Option<&Connection>) {
+        if let Some(clock) = connection.and_then(Connection::clock) {
+            self.board.count_frame();
+            let bodies = self.analysis.on_frame(frame, &clock);
+            self.outbound.push(bodies);
+        }
+    }
+
+    fn on_tick(&mut self, supervisor: &mut CameraSupervisor, connection: Option<&mut Connection>) -> Option<Action> {
+        self.board.measure();
+        let blind = connection.is_some_and(|connection| {
+            self.count(connection);
+            connection.is_blind()
+        });
+        if blind { self.fail(supervisor, Failure::NotVideo) } else { None }
+    }
+
+    fn on_deadline(&self, supervisor: &mut CameraSupervisor, connection: Option<&Connection>) -> Option<Action> {
+        let now = self.now();
+        let unanswered = connection.is_some_and(|connection| !connection.has_answered());
+        if unanswered && now >= supervisor.next_deadline() {
+            return self.fail(supervisor, Failure::Unreachable);
+        }
+        let action = supervisor.on_deadline(now, fastrand::f64());
+        if action == Some(Action::Stop) {
+            self.log_failure(supervisor);
+        }
+        action
+    }
+
+    fn fail(&self, supervisor: &mut CameraSupervisor, failure: Failure) -> Option<Action> {
+        let action = supervisor.on_failure(failure, self.now(), fastrand::f64());
+        if action.is_some() {
+            self.log_failure(supervisor);
+        }
+        action
+    }
+
+    fn log_failure(&self, supervisor: &CameraSupervisor) {
+        let cause = supervisor.status().cause.unwrap_or_default();
+        let retry_in = supervisor.next_deadline().saturating_sub(self.now());
+        tracing::warn!(camera.id = %self.spec.camera.id, failures = supervisor.failures(), ?retry_in, "{cause}");
+    }
+
+    /// Ends the connection and with it all tracks.
+    async fn disconnect(&mut self, connection: &mut Option<Connection>) {
+        let Some(mut connection) = connection.take() else { return };
+        self.count(&mut connection);
+        let bodies = self.analysis.on_end();
+        self.outbound.push(bodies);
+        if !connection.close().await {
+            self.counts.send_modify(|counts| counts.left_behind += 1);
+            tracing::error!(camera.id = %self.spec.camera.id, "the camera's pipeline does not end and is left behind");
+        }
+    }
+
+    fn count(&self, connection: &mut Connection) {
+        let new = connection.count();
+        self.counts.send_modify(|counts| {
+            counts.frames_analysed += new.analysed;
+            counts.frames_skipped += new.frames_skipped;
+            counts.units_dropped += new.units_dropped;
+            counts.detections_dropped = self.outbound.dropped;
+            counts.events_waiting = self.outbound.waiting() as u64;
+        });
+    }
+
+    async fn finish(&mut self) {
+        let lost = self.outbound.flush(FLUSH_WITHIN).await;
+        if lost > 0 {
+            tracing::error!(camera.id = %self.spec.camera.id, lost, "zone events are lost: the outbox takes none");
+        }
+        self.counts.send_modify(|counts| {
+            (counts.events_waiting, counts.events_lost) = (0, lost as u64);
+            counts.detections_dropped = self.outbound.dropped;
+        });
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// The next value, for ever waiting where there is no channel; `None` when the channel has ended.
+async fn next<T>(channel: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match channel {
+        Some(channel) => channel.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_unit(units: Option<&mut tokio::sync::broadcast::Receiver<AccessUnit>>) -> Result<AccessUnit, RecvError> {
+    match units {
+        Some(units) => units.recv().await,
+        None => std::future::pending().await,
+    }
+}

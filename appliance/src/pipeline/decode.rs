@@ -1,0 +1,322 @@
+//! From access units to pictures of the size and colour order that the model wants.
+//!
+//! A pipeline of its own, fed through an appsrc, so that faults of the network never touch decoding. Pictures that
+//! are not analysed are dropped right after the decoder, before the costly scaling; of those that are, only the
+//! newest waits for the detector.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aivms_appliance_core::letterbox::Letterbox;
+use aivms_appliance_core::model::{ColourOrder, ModelInput};
+use aivms_contract::geometry::FrameSize;
+use aivms_contract::time::MediaTime;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::access_unit::{AccessUnit, StreamFormat};
+use super::frame::{Frame, FrameGate};
+
+/// Access units that wait for the decoder: about a second of video. When the decoder is further behind, units are
+/// dropped up to the next key picture, because a decoder fed with gaps gives broken pictures.
+const WAITING_UNITS: u64 = 32;
+/// Picture sizes remembered for pictures still under way; sizes change only when a camera is reconfigured.
+const REMEMBERED_SIZES: usize = 4;
+
+/// Says why a camera's video can't be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No decoder for the format is installed, or none can be started.
+    #[error("no working decoder for {0} is installed: install gstreamer1.0-libav")]
+    NoDecoder(String),
+    /// A part of GStreamer is not installed.
+    #[error("decoding needs GStreamer's element {0:?}: install gstreamer1.0-plugins-base")]
+    MissingElement(&'static str),
+    /// The pipeline could not be put together or started.
+    #[error("the decoding pipeline can't be {0}")]
+    Pipeline(&'static str),
+    /// The decoder gave up.
+    #[error("decoding failed: {0}")]
+    Failed(String),
+    /// The camera switched to another format; the connection must be built anew.
+    #[error("the camera changed its video format")]
+    FormatChanged,
+}
+
+/// What was dropped on the way, since the decoder was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DecodeCounters {
+    /// Access units dropped because the decoder was behind.
+    pub units_dropped: u64,
+    /// Pictures decoded.
+    pub decoded: u64,
+    /// Pictures chosen for analysis; the rest of the decoded ones exceed the wanted rate.
+    pub admitted: u64,
+}
+
+/// One camera's decoder.
+pub struct Decoder {
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    sink: gst_app::AppSink,
+    shared: Arc<Shared>,
+    format: Mutex<Arc<StreamFormat>>,
+    waits_for_key: AtomicBool,
+}
+
+struct Shared {
+    units_dropped: AtomicU64,
+    decoded: AtomicU64,
+    admitted: AtomicU64,
+    fitting: Mutex<Fitting>,
+}
+
+/// How pictures are fitted into the model's input; sizes change when a camera is reconfigured.
+#[derive(Default)]
+struct Fitting {
+    /// What the decoder announced and no picture has followed yet.
+    announced: Option<Letterbox>,
+    /// From which time on pictures have been fitted how, oldest first.
+    since: VecDeque<(MediaTime, Letterbox)>,
+}
+
+impl Decoder {
+    /// Starts to decode `format` into pictures for `input`, at most `fps` of them per second of media time.
+    ///
+    /// # Errors
+    /// No decoder is installed for the format, or the pipeline can't be started.
+    pub fn start(format: &Arc<StreamFormat>, input: &ModelInput, fps: f64) -> Result<Self, DecodeError> {
+        let source = gst_app::AppSrc::builder()
+            .caps(&format.caps)
+            .format(gst::Format::Time)
+            .stream_type(gst_app::AppStreamType::Stream)
+            .max_buffers(WAITING_UNITS)
+            .max_bytes(0)
+            .build();
+        let filter = make("capsfilter")?;
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).drop(true).build();
+        let pictures = choose_decoder(format)?;
+        let decoded = pictures.static_pad("src").ok_or(DecodeError::Pipeline("linked"))?;
+        let shared = Arc::new(Shared::new());
+        fit_pictures(&decoded, &filter, *input, &shared);
+        choose_pictures(&decoded, fps, &shared);
+        let mut elements = vec![source.clone().upcast(), pictures];
+        elements.extend(scalers()?);
+        elements.extend([filter, sink.clone().upcast()]);
+        let pipeline = gst::Pipeline::new();
+        let built = pipeline.add_many(&elements).and_then(|()| gst::Element::link_many(&elements));
+        built.map_err(|_| DecodeError::Pipeline("built"))?;
+        let waits_for_key = AtomicBool::new(true);
+        let decoder = Self { pipeline, source, sink, shared, format: Mutex::new(Arc::clone(format)), waits_for_key };
+        decoder.pipeline.set_state(gst::State::Playing).map_err(|_| DecodeError::Pipeline("started"))?;
+        Ok(decoder)
+    }
+
+    /// Hands a unit to the decoder without waiting; drops it, and all up to the next key picture, when the decoder
+    /// is behind.
+    ///
+    /// # Errors
+    /// The decoder has failed or the format has changed; it takes nothing more.
+    pub fn push(&self, unit: &AccessUnit) -> Result<(), DecodeError> {
+        self.follow_format(&unit.format)?;
+        let behind = self.source.current_level_buffers() >= WAITING_UNITS;
+        if behind || (self.waits_for_key.load(Ordering::Relaxed) && !unit.key) {
+            self.skip_to_key();
+            self.shared.units_dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.waits_for_key.store(false, Ordering::Relaxed);
+        self.source.push_buffer(unit.buffer.clone()).map(drop).map_err(|flow| self.why_failed(flow))
+    }
+
+    /// Says that units have been lost before they came here.
+    pub fn skip_to_key(&self) {
+        self.waits_for_key.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the newest picture; `None` when there is none within `wait`.
+    ///
+    /// # Errors
+    /// The decoder has failed.
+    pub fn next_frame(&self, wait: gst::ClockTime) -> Result<Option<Frame>, DecodeError> {
+        let Some(sample) = self.sink.try_pull_sample(wait) else {
+            return self.last_error().map_or(Ok(None), Err);
+        };
+        let at = sample.buffer().and_then(gst::BufferRef::pts).map(|pts| MediaTime::from_nanos(pts.nseconds()));
+        Ok(at.and_then(|at| Frame::new(&sample, at, self.shared.fitted_at(at)?)))
+    }
+
+    /// What was decoded and dropped so far.
+    #[must_use]
+    pub fn counters(&self) -> DecodeCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DecodeCounters {
+            units_dropped: read(&self.shared.units_dropped),
+            decoded: read(&self.shared.decoded),
+            admitted: read(&self.shared.admitted),
+        }
+    }
+
+    /// A change of size or rate is passed on to the decoder; another codec needs another decoder.
+    fn follow_format(&self, new: &Arc<StreamFormat>) -> Result<(), DecodeError> {
+        let mut format = lock(&self.format);
+        if Arc::ptr_eq(&format, new) {
+            return Ok(());
+        }
+        if format.media_type() != new.media_type() {
+            return Err(DecodeError::FormatChanged);
+        }
+        self.source.set_caps(Some(&new.caps));
+        *format = Arc::clone(new);
+        Ok(())
+    }
+
+    fn why_failed(&self, flow: gst::FlowError) -> DecodeError {
+        self.last_error().unwrap_or_else(|| DecodeError::Failed(flow.to_string()))
+    }
+
+    fn last_error(&self) -> Option<DecodeError> {
+        let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+        let gst::MessageView::Error(error) = message.view() else { return None };
+        Some(DecodeError::Failed(error.error().message().to_owned()))
+    }
+}
+
+impl Drop for Decoder {
+    /// Takes the pipeline down and waits for its threads.
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Shared {
+    fn new() -> Self {
+        let zero = AtomicU64::default;
+        Self { units_dropped: zero(), decoded: zero(), admitted: zero(), fitting: Mutex::default() }
+    }
+
+    fn fitted_at(&self, at: MediaTime) -> Option<Letterbox> {
+        let fitting = lock(&self.fitting);
+        let sizes = &fitting.since;
+        sizes.iter().rev().find(|(since, _)| *since <= at).or(sizes.front()).map(|(_, letterbox)| *letterbox)
+    }
+
+    fn on_picture(&self, at: MediaTime) {
+        let mut fitting = lock(&self.fitting);
+        let Some(letterbox) = fitting.announced.take() else { return };
+        if fitting.since.len() == REMEMBERED_SIZES {
+            fitting.since.pop_front();
+        }
+        fitting.since.push_back((at, letterbox));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is a single assignment or push, so a panic can't leave them half made.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn make(factory: &'static str) -> Result<gst::Element, DecodeError> {
+    gst::ElementFactory::make(factory).build().map_err(|_| DecodeError::MissingElement(factory))
+}
+
+/// The best decoder that takes the format, gives pictures in ordinary memory and opens: a hardware decoder is
+/// registered also where its device is missing or busy.
+fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
+    if format.media_type() == "video/x-raw" {
+        return make("identity");
+    }
+    let pictures = gst::Caps::new_empty_simple("video/x-raw");
+    let gives_pictures = |factory: &gst::ElementFactory| {
+        let mut templates = factory.static_pad_templates().into_iter();
+        templates.any(|pad| pad.direction() == gst::PadDirection::Src && pad.caps().can_intersect(&pictures))
+    };
+    let decoders = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL);
+    let mut fitting: Vec<_> =
+        decoders.iter().filter(|f| f.can_sink_all_caps(&format.caps) && gives_pictures(f)).collect();
+    fitting.sort_by_key(|factory| std::cmp::Reverse(factory.rank()));
+    let opened = fitting.into_iter().find_map(|factory| {
+        let decoder = factory.create().build().ok()?;
+        decoder.set_state(gst::State::Ready).ok()?;
+        Some(decoder)
+    });
+    let decoder = opened.ok_or_else(|| DecodeError::NoDecoder(format.codec().to_owned()))?;
+    // Cameras are many and each is slow: one thread per camera wastes least and holds no pictures back.
+    if decoder.find_property("max-threads").is_some() {
+        decoder.set_property("max-threads", 1i32);
+    }
+    Ok(decoder)
+}
+
+fn scalers() -> Result<Vec<gst::Element>, DecodeError> {
+    let scalers = match make("videoconvertscale") {
+        Ok(both) => vec![both],
+        Err(_) => vec![make("videoscale")?, make("videoconvert")?],
+    };
+    for scaler in &scalers {
+        // The capsfilter behind asks for the exact size; borders are written with the tensor.
+        if scaler.find_property("add-borders").is_some() {
+            scaler.set_property("add-borders", false);
+        }
+    }
+    Ok(scalers)
+}
+
+/// Asks for the size that fits the model whenever the decoder announces the size of its pictures.
+fn fit_pictures(pad: &gst::Pad, filter: &gst::Element, input: ModelInput, shared: &Arc<Shared>) {
+    let (filter, shared) = (filter.downgrade(), Arc::clone(shared));
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
+        if let Some(gst::PadProbeData::Event(event)) = &probe.data
+            && let gst::EventView::Caps(caps) = event.view()
+            && let Some(letterbox) = letterbox(caps.caps(), &input)
+            && let Some(filter) = filter.upgrade()
+        {
+            filter.set_property("caps", wanted(&letterbox, input.colour));
+            lock(&shared.fitting).announced = Some(letterbox);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn letterbox(caps: &gst::CapsRef, input: &ModelInput) -> Option<Letterbox> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    Letterbox::new(FrameSize { width: info.width(), height: info.height() }, input).ok()
+}
+
+fn wanted(letterbox: &Letterbox, colour: ColourOrder) -> gst::Caps {
+    let content = letterbox.content();
+    let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
+    gst::Caps::builder("video/x-raw")
+        .field(
+            "format",
+            match colour {
+                ColourOrder::Rgb => "RGB",
+                ColourOrder::Bgr => "BGR",
+            },
+        )
+        .field("width", side(content.width))
+        .field("height", side(content.height))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
+}
+
+/// Drops the pictures that are not to be analysed, before they are scaled.
+fn choose_pictures(pad: &gst::Pad, fps: f64, shared: &Arc<Shared>) {
+    let (shared, gate) = (Arc::clone(shared), Mutex::new(FrameGate::new(fps)));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &probe.data else { return gst::PadProbeReturn::Ok };
+        shared.decoded.fetch_add(1, Ordering::Relaxed);
+        let Some(at) = buffer.pts().map(|pts| MediaTime::from_nanos(pts.nseconds())) else {
+            return gst::PadProbeReturn::Drop;
+        };
+        shared.on_picture(at);
+        if !lock(&gate).admit(at) {
+            return gst::PadProbeReturn::Drop;
+        }
+        shared.admitted.fetch_add(1, Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+}

@@ -1,0 +1,236 @@
+//! The model on ONNX Runtime: loaded once, run on its own thread for all cameras in turn.
+
+mod error;
+mod load;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use aivms_appliance_core::decode::{self, OutputTensor};
+use aivms_appliance_core::detection::Detected;
+use aivms_appliance_core::letterbox::{Letterbox, Normaliser};
+use aivms_appliance_core::model::ModelDescription;
+use aivms_contract::desired::MAX_CAMERAS;
+use ort::session::Session;
+use ort::value::TensorRef;
+
+pub use self::error::{DetectError, DetectorError};
+use super::frame::Frame;
+
+/// Frames that wait for the model. Each camera waits for its answer before it asks again, so with one place per
+/// camera the queue is never full, and cameras take turns.
+const WAITING_FRAMES: usize = MAX_CAMERAS;
+
+/// What to load and how to run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectorSettings {
+    /// The ONNX Runtime library; absent for the path in `ORT_DYLIB_PATH`, or the system's `libonnxruntime.so`.
+    pub library: Option<PathBuf>,
+    /// The model's `.onnx` file.
+    pub model: PathBuf,
+    /// The model's description; absent for the `.toml` file beside the model, or the built-in one of its file name.
+    pub description: Option<PathBuf>,
+    /// Threads that compute one frame; 0 for as many as there are processor cores.
+    pub threads: usize,
+}
+
+/// A loaded model, shared by all cameras.
+pub struct Detector {
+    model: Arc<ModelDescription>,
+    normaliser: Normaliser,
+    /// Absent once the detector is being dropped.
+    jobs: Option<SyncSender<Job>>,
+    worker: Option<JoinHandle<()>>,
+    totals: Arc<Mutex<Times>>,
+}
+
+/// Where the time of one frame went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Filling the input tensor.
+    pub prepare: Duration,
+    /// Waiting for other cameras' frames.
+    pub queue: Duration,
+    /// The model's own run.
+    pub model: Duration,
+    /// Reading boxes from the outputs and suppressing doubles.
+    pub read: Duration,
+}
+
+/// One camera's access to the detector, with the buffers that its frames reuse.
+pub struct Eye {
+    detector: Arc<Detector>,
+    tensor: Vec<f32>,
+    answer: SyncSender<Answer>,
+    answers: Receiver<Answer>,
+}
+
+struct Job {
+    tensor: Vec<f32>,
+    letterbox: Letterbox,
+    threshold: f32,
+    asked: Instant,
+    answer: SyncSender<Answer>,
+}
+
+struct Answer {
+    tensor: Vec<f32>,
+    found: Result<Vec<Detected>, DetectError>,
+    times: Times,
+}
+
+impl Detector {
+    /// Loads library, description and model, checks that they fit together by a first run, and starts the thread.
+    ///
+    /// Takes about a second: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// Names the file that is missing or does not fit, and the command that gets it.
+    pub fn load(settings: &DetectorSettings) -> Result<Arc<Self>, DetectorError> {
+        let model = Arc::new(load::description(settings)?);
+        let normaliser = Normaliser::new(&model.input);
+        let mut runner = Runner { session: load::session(settings, &model)?, model: Arc::clone(&model) };
+        runner.warm_up(normaliser.tensor_len(), settings)?;
+        let (jobs, queue) = sync_channel(WAITING_FRAMES);
+        let work = move || runner.run(&queue);
+        let worker = std::thread::Builder::new().name("detector".to_owned()).spawn(work);
+        let worker = worker.map_err(DetectorError::Thread)?;
+        tracing::info!(model = %settings.model.display(), labels = model.labels.len(), "detector loaded");
+        Ok(Arc::new(Self { model, normaliser, jobs: Some(jobs), worker: Some(worker), totals: Arc::default() }))
+    }
+
+    /// Names of the classes; the position is the class number.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.model.labels
+    }
+
+    /// What the model wants and gives.
+    #[must_use]
+    pub fn model(&self) -> &ModelDescription {
+        &self.model
+    }
+
+    /// Makes one camera's access.
+    #[must_use]
+    pub fn eye(self: &Arc<Self>) -> Eye {
+        let (answer, answers) = sync_channel(1);
+        Eye { detector: Arc::clone(self), tensor: vec![0.0; self.normaliser.tensor_len()], answer, answers }
+    }
+
+    fn count(&self, times: Times) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.prepare += times.prepare;
+        totals.queue += times.queue;
+        totals.model += times.model;
+        totals.read += times.read;
+    }
+
+    /// Where the time of all frames went since the detector was loaded.
+    #[must_use]
+    pub fn totals(&self) -> Times {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Detector {
+    /// Waits for the frame that is being computed.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if self.worker.take().is_some_and(|worker| worker.join().is_err()) {
+            tracing::error!("the detector's thread panicked");
+        }
+    }
+}
+
+impl Eye {
+    /// Finds what is in `frame`, boxes of `threshold` and more confidence, in pixels of the camera's picture.
+    ///
+    /// Blocks until the model has run, after the frames of other cameras that came before.
+    ///
+    /// # Errors
+    /// The picture can't be read, the model failed, or the detector has ended.
+    pub fn look(&mut self, frame: &Frame, threshold: f32) -> Result<(Vec<Detected>, Times), DetectError> {
+        let start = Instant::now();
+        let content = frame.letterbox.content();
+        let (normaliser, tensor) = (&self.detector.normaliser, &mut self.tensor);
+        let written = frame.with_image(|image| normaliser.write(image, content, tensor));
+        written.ok_or(DetectError::Unreadable)??;
+        let prepare = start.elapsed();
+        let (tensor, letterbox, answer) = (std::mem::take(&mut self.tensor), frame.letterbox, self.answer.clone());
+        let job = Job { tensor, letterbox, threshold, asked: Instant::now(), answer };
+        let jobs = self.detector.jobs.as_ref().ok_or(DetectError::Ended)?;
+        jobs.send(job).map_err(|_| DetectError::Ended)?;
+        let answer = self.answers.recv().map_err(|_| DetectError::Ended)?;
+        self.tensor = answer.tensor;
+        let times = Times { prepare, ..answer.times };
+        self.detector.count(times);
+        Ok((answer.found?, times))
+    }
+}
+
+/// The worker thread's own.
+struct Runner {
+    session: Session,
+    model: Arc<ModelDescription>,
+}
+
+impl Runner {
+    fn run(mut self, queue: &Receiver<Job>) {
+        while let Ok(job) = queue.recv() {
+            let Job { tensor, letterbox, threshold, asked, answer } = job;
+            let mut times = Times { queue: asked.elapsed(), ..Times::default() };
+            let found = self.detect(&tensor, &letterbox, threshold, &mut times);
+            // A camera that has been stopped meanwhile does not wait for its answer.
+            let _ = answer.try_send(Answer { tensor, found, times });
+        }
+    }
+
+    fn detect(
+        &mut self,
+        tensor: &[f32],
+        letterbox: &Letterbox,
+        threshold: f32,
+        times: &mut Times,
+    ) -> Result<Vec<Detected>, DetectError> {
+        let model = Arc::clone(&self.model);
+        let start = Instant::now();
+        let outputs = self.outputs(tensor)?;
+        times.model = start.elapsed();
+        let found = read(&outputs, |tensors| decode::detections(&model, letterbox, tensors, threshold));
+        times.read = start.elapsed() - times.model;
+        found
+    }
+
+    fn outputs(&mut self, tensor: &[f32]) -> Result<ort::session::SessionOutputs<'_>, DetectError> {
+        let (height, width) = (self.model.input.height as usize, self.model.input.width as usize);
+        let input = TensorRef::from_array_view(([1usize, 3, height, width], tensor))?;
+        Ok(self.session.run(ort::inputs![input])?)
+    }
+
+    /// Runs the model once on an empty picture: the first run allocates, and wrong outputs show before any camera does.
+    fn warm_up(&mut self, numbers: usize, settings: &DetectorSettings) -> Result<(), DetectorError> {
+        let model = Arc::clone(&self.model);
+        let tensor = vec![0.0; numbers];
+        let outputs = self.outputs(&tensor);
+        let checked = outputs.and_then(|outputs| read(&outputs, |tensors| decode::decode(&model, tensors, 1.0)));
+        checked.map(drop).map_err(|source| DetectorError::Outputs { model: settings.model.clone(), source })
+    }
+}
+
+fn read<T>(
+    outputs: &ort::session::SessionOutputs<'_>,
+    decode: impl FnOnce(&[OutputTensor<'_>]) -> Result<T, decode::DecodeError>,
+) -> Result<T, DetectError> {
+    let mut parts = Vec::with_capacity(outputs.len());
+    for (index, name) in outputs.keys().enumerate() {
+        let (shape, data) = outputs[index].try_extract_tensor::<f32>()?;
+        let shape: Vec<usize> = shape.iter().map(|&side| usize::try_from(side).unwrap_or(0)).collect();
+        parts.push((name, shape, data));
+    }
+    let tensors: Vec<_> = parts.iter().map(|(name, shape, data)| OutputTensor { name, data, shape }).collect();
+    Ok(decode(&tensors)?)
+}

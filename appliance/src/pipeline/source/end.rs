@@ -1,0 +1,57 @@
+//! Why a source ended.
+
+use std::path::Path;
+
+use aivms_appliance_core::supervise::Failure;
+use gstreamer as gst;
+
+/// How a source ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEnd {
+    /// It said that there is no more to come.
+    EndOfStream,
+    /// It can't go on.
+    Failed(Failure),
+}
+
+impl From<Failure> for SourceEnd {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Understands an error message of a GStreamer element.
+pub(super) fn understand(message: &gst::message::Error) -> Failure {
+    let error = message.error();
+    if let Some(gst::StreamError::WrongType | gst::StreamError::TypeNotFound | gst::StreamError::CodecNotFound) =
+        error.kind()
+    {
+        return Failure::NotVideo;
+    }
+    Failure::from_gstreamer(error.message(), &message.debug().unwrap_or_default())
+}
+
+/// A failure of this program's own parts, which no camera can have caused.
+pub(super) fn broken(what: &str) -> Failure {
+    Failure::Other(format!("the source's pipeline can't be {what}"))
+}
+
+/// A format that nothing here reads.
+pub(super) fn unsupported(format: &str) -> Failure {
+    Failure::Other(format!("its video format {format} is not supported; set it to H.264 or H.265"))
+}
+
+/// A part of GStreamer that is not installed.
+pub(super) fn missing_element(factory: &str) -> Failure {
+    let install = "install gstreamer1.0-plugins-base, -good and -bad";
+    Failure::Other(format!("GStreamer's element {factory} is missing: {install}"))
+}
+
+/// Whether the file or device is there and may be read.
+pub(super) fn check_readable(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::Missing),
+        Err(error) => Err(Failure::Other(format!("{}: {error}", path.display()))),
+    }
+}

@@ -1,0 +1,115 @@
+//! Where access units come from: one source per camera connection, never reused after it ended.
+//!
+//! A source only copies references: its callbacks put each unit into the camera's fan-out, which never waits, so
+//! nothing that consumes video can hold up a camera. Whatever ends a source is said once, as a [`SourceEnd`]; the
+//! camera's task then stops it and builds a new one.
+
+pub mod address;
+mod bus;
+mod end;
+mod file;
+mod publish;
+mod rtsp;
+mod v4l2;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aivms_appliance_core::supervise::Failure;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::{broadcast, mpsc};
+
+use self::address::Address;
+pub use self::end::SourceEnd;
+use self::end::{broken, missing_element};
+use super::access_unit::AccessUnit;
+
+/// Room for the reasons a source gives for its end; only the first is read, later ones are dropped.
+const ENDS: usize = 1;
+
+/// A running source.
+pub struct Source {
+    running: Running,
+    answered: Arc<AtomicBool>,
+}
+
+enum Running {
+    Pipeline(gst::Pipeline),
+    File(file::Playback),
+}
+
+/// Where a source puts what it has.
+#[derive(Clone)]
+pub struct SourceOutput {
+    units: broadcast::Sender<AccessUnit>,
+    ends: mpsc::Sender<SourceEnd>,
+}
+
+impl SourceOutput {
+    /// Units go to `units`; the reason of the end comes out of the returned receiver.
+    #[must_use]
+    pub fn new(units: broadcast::Sender<AccessUnit>) -> (Self, mpsc::Receiver<SourceEnd>) {
+        let (ends, end) = mpsc::channel(ENDS);
+        (Self { units, ends }, end)
+    }
+
+    fn end(&self, end: SourceEnd) {
+        // Full means that an earlier reason, which is nearer to the cause, has not been read yet.
+        let _ = self.ends.try_send(end);
+    }
+}
+
+impl Source {
+    /// Starts to connect. Blocks for as long as opening a device does; network faults come as a [`SourceEnd`] later.
+    ///
+    /// # Errors
+    /// A GStreamer element is missing, or the file or device can't be opened.
+    pub fn start(address: &Address, output: SourceOutput) -> Result<Self, Failure> {
+        gst::init().map_err(|error| Failure::Other(format!("GStreamer can't be started: {error}")))?;
+        let answered = Arc::default();
+        let pipeline = match address {
+            Address::Rtsp(address) => rtsp::build(address, &output)?,
+            Address::V4l2(device) => v4l2::build(device, &output)?,
+            Address::File(path) => {
+                return Ok(Self { running: Running::File(file::Playback::start(path, output)?), answered });
+            }
+        };
+        bus::watch(&pipeline, output, Arc::clone(&answered))?;
+        // A source that can't be started says why as its end.
+        let _ = pipeline.set_state(gst::State::Playing);
+        Ok(Self { running: Running::Pipeline(pipeline), answered })
+    }
+
+    /// Whether the camera has answered; until then, silence means that nobody is there.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        match self.running {
+            Running::Pipeline(_) => self.answered.load(Ordering::Relaxed),
+            Running::File(_) => true,
+        }
+    }
+
+    /// Takes the source down and waits for its threads, as dropping it does. Can block when a driver or a peer hangs:
+    /// call it where blocking is allowed, with a deadline.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        match self {
+            Self::Pipeline(pipeline) => {
+                // Going down to NULL is not refused, and there is nobody to tell if it were.
+                let _ = pipeline.set_state(gst::State::Null);
+            }
+            Self::File(playback) => playback.stop(),
+        }
+    }
+}
+
+/// Makes an element, or says that it is missing.
+fn make(factory: &str) -> Result<gst::Element, Failure> {
+    gst::ElementFactory::make(factory).build().map_err(|_| missing_element(factory))
+}

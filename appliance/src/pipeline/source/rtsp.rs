@@ -1,0 +1,80 @@
+//! Network cameras.
+
+use aivms_appliance_core::supervise::Failure;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::address::RtspAddress;
+use super::end::unsupported;
+use super::publish::{extend, live_sink, normalise};
+use super::{SourceOutput, broken, make};
+
+/// Jitter buffer in milliseconds: enough for a camera's key pictures over TCP, a tenth of rtspsrc's default.
+const LATENCY_MS: u32 = 200;
+/// Longest wait for a connection or an answer, in microseconds.
+const TCP_TIMEOUT_US: u64 = 5_000_000;
+/// Longest wait for the camera to take note of a goodbye, in nanoseconds.
+const TEARDOWN_TIMEOUT_NS: u64 = 100_000_000;
+
+/// Builds `rtspsrc ! depayloader ! parser ! appsink`; the part behind `rtspsrc` follows when the camera has said what
+/// it sends.
+pub(super) fn build(address: &RtspAddress, output: &SourceOutput) -> Result<gst::Pipeline, Failure> {
+    let source = make("rtspsrc")?;
+    source.set_property("location", &address.location);
+    source.set_property("latency", LATENCY_MS);
+    source.set_property("tcp-timeout", TCP_TIMEOUT_US);
+    source.set_property("teardown-timeout", TEARDOWN_TIMEOUT_NS);
+    // UDP loses packets on a busy network, and firewalls drop it.
+    source.set_property_from_str("protocols", if address.tls { "tcp+tls" } else { "tcp" });
+    if let Some(credentials) = &address.credentials {
+        source.set_property("user-id", &credentials.username);
+        source.set_property("user-pw", &credentials.password);
+    }
+    source.connect("select-stream", false, |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        Some(caps.is_some_and(|caps| is_video(&caps)).to_value())
+    });
+    let pipeline = gst::Pipeline::new();
+    pipeline.add(&source).map_err(|_| broken("built"))?;
+    on_streams(&pipeline, &source, output);
+    Ok(pipeline)
+}
+
+fn on_streams(pipeline: &gst::Pipeline, source: &gst::Element, output: &SourceOutput) {
+    let (weak, linked_output) = (pipeline.downgrade(), output.clone());
+    source.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = weak.upgrade() else { return };
+        if let Err(end) = link_stream(&pipeline, pad, &linked_output) {
+            linked_output.end(end.into());
+        }
+    });
+    let output = output.clone();
+    source.connect_no_more_pads(move |source| {
+        if source.src_pads().is_empty() {
+            output.end(Failure::NoVideo.into());
+        }
+    });
+}
+
+fn link_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, output: &SourceOutput) -> Result<(), Failure> {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let encoding = encoding(&caps);
+    let (depayloader, media_type) = match encoding.as_deref() {
+        Some("H264") => ("rtph264depay", "video/x-h264"),
+        Some("H265") => ("rtph265depay", "video/x-h265"),
+        Some("JPEG") => ("rtpjpegdepay", "image/jpeg"),
+        other => return Err(unsupported(other.unwrap_or("without a name"))),
+    };
+    let mut elements = vec![make(depayloader)?];
+    elements.extend(normalise(media_type)?);
+    elements.push(live_sink(output));
+    extend(pipeline, pad, &elements)
+}
+
+fn is_video(caps: &gst::Caps) -> bool {
+    caps.structure(0).and_then(|structure| structure.get::<String>("media").ok()).as_deref() == Some("video")
+}
+
+fn encoding(caps: &gst::Caps) -> Option<String> {
+    caps.structure(0)?.get("encoding-name").ok()
+}
