@@ -12,6 +12,9 @@ use crate::time::UtcMillis;
 use crate::topic::UpKind;
 use crate::zone_event::ZoneEvent;
 
+/// Largest sequence number: databases keep it in 63 bits.
+pub const MAX_SEQ: u64 = i64::MAX as u64;
+
 /// A durable message with its identity.
 ///
 /// The cloud stores at most one message per `(edge, outbox, seq)`; the edge keeps the message on disk until
@@ -26,7 +29,7 @@ pub struct Envelope {
     pub edge: EdgeId,
     /// The outbox `seq` counts in.
     pub outbox: OutboxId,
-    /// Position in the outbox, from 1, never used twice.
+    /// Position in the outbox, 1 to [`MAX_SEQ`], never used twice.
     pub seq: u64,
     /// When it happened, by media time mapped to UTC.
     pub at: UtcMillis,
@@ -63,8 +66,8 @@ pub enum EnvelopeError {
     /// `id` and `at` disagree.
     #[error("id: its time part is not `at`")]
     IdTime,
-    /// Sequence numbers start at 1.
-    #[error("seq: must be at least 1")]
+    /// Sequence numbers run from 1 to [`MAX_SEQ`].
+    #[error("seq: must be 1 to 9223372036854775807")]
     Seq,
 }
 
@@ -111,7 +114,7 @@ impl Envelope {
         if envelope.v != VERSION {
             return Err(EnvelopeError::Version(envelope.v));
         }
-        if envelope.seq == 0 {
+        if !(1..=MAX_SEQ).contains(&envelope.seq) {
             return Err(EnvelopeError::Seq);
         }
         if envelope.id != EventId::from_parts(envelope.at, u128::from_be_bytes(envelope.id.to_bytes())) {

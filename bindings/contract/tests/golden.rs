@@ -93,3 +93,11 @@ fn an_envelope_whose_id_is_of_another_time_is_refused() {
     json["at"] = "2026-11-22T13:05:00.251Z".into();
     assert!(Envelope::from_json(json.to_string().as_bytes()).is_err());
 }
+
+#[test]
+fn a_sequence_number_no_database_can_hold_is_refused() {
+    for seq in ["0", "9223372036854775808", "18446744073709551615"] {
+        let text = read("v1-detections.json").replace("\"seq\": 1,", &format!("\"seq\": {seq},"));
+        assert!(Envelope::from_json(text.as_bytes()).is_err(), "{seq}");
+    }
+}

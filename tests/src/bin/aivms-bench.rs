@@ -1,0 +1,151 @@
+//! Runs every measuring program of the workspace and prints one table: what was measured, against what bound, and
+//! beside which peer, all in the same run on the same machine.
+//!
+//! The programs are examples of their packages, built with the release profile; each prints [`Row`]s.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use aivms_tests::report::Row;
+use anyhow::{Context, Result, ensure};
+
+/// The measuring programs, in the order of the data path.
+const PROGRAMS: &[&str] = &["bench_vision", "bench_zones", "bench_engine", "bench_store", "bench_ingest"];
+
+/// A line of the table.
+struct Goal {
+    what: &'static str,
+    bench: &'static str,
+    /// What the figure is divided by, when the goal is a ratio.
+    over: Option<&'static str>,
+    bound: Bound,
+    /// What it is reported beside.
+    beside: Beside,
+}
+
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+enum Beside {
+    Nothing,
+    /// A row measured in this run.
+    Row(&'static str),
+    /// A figure somebody published or measured elsewhere, in the goal's unit.
+    Published(&'static str),
+}
+
+const GOALS: &[Goal] = &[
+    Goal {
+        what: "zone engine, one object update, 4 zones",
+        bench: "zone.update",
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        beside: Beside::Published("Frigate 0.18: 28000 ns"),
+    },
+    Goal {
+        what: "tracker, one frame of 50 boxes",
+        bench: "tracker.update",
+        over: None,
+        bound: Bound::AtMost(100.0),
+        beside: Beside::Row("peer.norfair"),
+    },
+    Goal {
+        what: "decode one NanoDet output",
+        bench: "decode.nanodet",
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        beside: Beside::Nothing,
+    },
+    Goal {
+        what: "decode one YOLOX output",
+        bench: "decode.yolox",
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        beside: Beside::Nothing,
+    },
+    Goal {
+        what: "engine, everything but the model's run, as part of it",
+        bench: "engine.overhead",
+        over: Some("engine.model"),
+        bound: Bound::AtMost(0.15),
+        beside: Beside::Row("engine.model"),
+    },
+    Goal {
+        what: "ingest from 50 edges, mTLS MQTT into SQLite, fsync on",
+        bench: "ingest.rate",
+        over: None,
+        bound: Bound::AtLeast(10_000.0),
+        beside: Beside::Row("store.raw"),
+    },
+    Goal {
+        what: "publish to queryable, p99 at 10,000 events/s",
+        bench: "ingest.queryable.p99",
+        over: None,
+        bound: Bound::AtMost(250.0),
+        beside: Beside::Row("ingest.steady"),
+    },
+];
+
+fn main() -> Result<()> {
+    let folder = std::env::current_exe()?.parent().map(|own| own.join("examples")).context("target folder")?;
+    let mut rows = BTreeMap::new();
+    for program in PROGRAMS {
+        for row in run(&folder.join(program))? {
+            rows.insert(row.bench.clone(), row);
+        }
+    }
+    if let Ok(peers) = std::env::var("AIVMS_BENCH_PEERS") {
+        // Written by scripts/bench, which runs the peers beside us: one row per line.
+        for line in std::fs::read_to_string(&peers).context(peers)?.lines() {
+            let row: Row = serde_json::from_str(line)?;
+            rows.insert(row.bench.clone(), row);
+        }
+    }
+    print(&rows)
+}
+
+fn run(program: &PathBuf) -> Result<Vec<Row>> {
+    let output = Command::new(program)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{}: built with `--release --examples`?", program.display()))?;
+    ensure!(output.status.success(), "{} ended with {}", program.display(), output.status);
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn print(rows: &BTreeMap<String, Row>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| what | measured | bound | held | beside, in this run unless said |")?;
+    writeln!(out, "| --- | ---: | ---: | --- | --- |")?;
+    for goal in GOALS {
+        let row = rows.get(goal.bench).with_context(|| format!("{} was not measured", goal.bench))?;
+        let (value, unit) = match goal.over {
+            Some(over) => (row.value / rows.get(over).context(over)?.value, "of it"),
+            None => (row.value, row.unit.as_str()),
+        };
+        let (bound, held) = match goal.bound {
+            Bound::AtMost(most) => (format!("≤ {most}"), value <= most),
+            Bound::AtLeast(least) => (format!("≥ {least}"), value >= least),
+        };
+        let beside = match goal.beside {
+            Beside::Nothing => String::new(),
+            Beside::Published(text) => format!("{text} (published)"),
+            Beside::Row(name) => match rows.get(name) {
+                Some(peer) => format!("{name} {:.1} {}, ratio {:.4}", peer.value, peer.unit, row.value / peer.value),
+                None => format!("{name} was not measured"),
+            },
+        };
+        let held = if held { "yes" } else { "NO" };
+        writeln!(out, "| {} | {value:.3} {unit} | {bound} | {held} | {beside} |", goal.what)?;
+    }
+    writeln!(out)?;
+    for row in rows.values() {
+        writeln!(out, "{:<28} {:>14.3} {}", row.bench, row.value, row.unit)?;
+    }
+    Ok(())
+}

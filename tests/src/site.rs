@@ -1,0 +1,265 @@
+//! One cloud and one appliance on this machine, each a process of its own that can be killed and started again.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::{fixtures, wait};
+
+/// Longest time a program may take to start on a loaded machine.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The cloud's program with its data folder and fixed ports, so that it comes back where it was.
+#[derive(Debug)]
+pub struct Cloud {
+    directory: PathBuf,
+    /// Base URL of the API.
+    pub base: String,
+    /// The MQTT front.
+    pub mqtt: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Cloud {
+    /// Starts a cloud in `directory` on free loopback ports; edges are told to connect to `mqtt_public_port` when given.
+    ///
+    /// # Errors
+    /// It is not built or does not come up.
+    pub async fn start(directory: &Path, mqtt_public_port: Option<u16>) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let (http_port, mqtt_port) = (free_port()?, free_port()?);
+        let public_port = mqtt_public_port.unwrap_or(mqtt_port);
+        let configuration = format!(
+            "[http]\nbind = \"127.0.0.1:{http_port}\"\n\n[mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\n\
+             public_host = \"127.0.0.1\"\npublic_port = {public_port}\n"
+        );
+        std::fs::write(directory.join("cloud.toml"), configuration)?;
+        let mut cloud = Self {
+            directory: directory.to_owned(),
+            base: format!("http://127.0.0.1:{http_port}"),
+            mqtt: SocketAddr::from(([127, 0, 0, 1], mqtt_port)),
+            child: None,
+        };
+        cloud.up().await?;
+        Ok(cloud)
+    }
+
+    /// Starts the program and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends or does not become ready.
+    pub async fn up(&mut self) -> Result<()> {
+        let mut command = Command::new(fixtures::program("aivms-cloud")?);
+        command
+            .args(["run", "--config"])
+            .arg(self.directory.join("cloud.toml"))
+            .env("DATABASE_PATH", self.database())
+            .env_remove("JWT_SECRET");
+        self.child = Some(spawn(command, &self.log())?);
+        let health = format!("{}/readyz", self.base);
+        wait::until("ready cloud", START_DEADLINE, async || {
+            self.check_alive()?;
+            Ok(reqwest::get(&health).await?.status().is_success().then_some(()))
+        })
+        .await
+    }
+
+    /// Ends the program at once, as a power cut or the kernel would.
+    ///
+    /// # Errors
+    /// The signal can't be sent.
+    pub fn kill(&mut self) -> Result<()> {
+        kill(&mut self.child)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.directory.join("cloud.db")
+    }
+
+    /// What the program logged.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("cloud.log")
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        let log = self.log();
+        check_alive(&mut self.child, &log)
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The appliance's program with its data folder.
+#[derive(Debug)]
+pub struct Appliance {
+    directory: PathBuf,
+    cloud_url: String,
+    edge_id: String,
+    edge_secret: String,
+    child: Option<Child>,
+}
+
+/// What an appliance of a test should watch.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Content of `cameras.json`.
+    pub cameras: Value,
+    /// Additional lines of the TOML file.
+    pub settings: String,
+}
+
+impl Watch {
+    /// One camera `gate` on the real video with a zone that people walk through and stand in.
+    ///
+    /// # Errors
+    /// The video has not been fetched.
+    pub fn people_walking() -> Result<Self> {
+        let video = fixtures::cached("video/vtest.avi")?;
+        let zone = json!({
+            "id": "walkway",
+            "polygon": [[0.25, 0.2], [0.75, 0.2], [0.75, 0.95], [0.25, 0.95]],
+            "classes": ["person"],
+            "dwell_ms": 2000,
+        });
+        let camera = json!({ "id": "gate", "url": format!("file://{}", video.display()), "zones": [zone] });
+        Ok(Self { cameras: json!({ "cameras": [camera] }), settings: String::new() })
+    }
+
+    /// No camera at all: the appliance only empties its outbox.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { cameras: json!({ "cameras": [] }), settings: String::new() }
+    }
+}
+
+impl Appliance {
+    /// Registers an edge and prepares its folder; nothing runs yet.
+    ///
+    /// # Errors
+    /// The cloud refuses.
+    pub async fn register(directory: &Path, api: &Api, cloud_url: &str) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let (edge_id, edge_secret) = api.register_edge("test edge").await?;
+        Ok(Self { directory: directory.to_owned(), cloud_url: cloud_url.to_owned(), edge_id, edge_secret, child: None })
+    }
+
+    /// The edge's id.
+    #[must_use]
+    pub fn edge_id(&self) -> &str {
+        &self.edge_id
+    }
+
+    /// Writes the configuration and starts the program; it enrols itself when it has not.
+    ///
+    /// # Errors
+    /// It is not built or ends at once.
+    pub fn up(&mut self, watch: &Watch) -> Result<()> {
+        let model = fixtures::cached("models/nanodet-g-416.onnx")?;
+        let library = fixtures::cached("onnxruntime/libonnxruntime.so")?;
+        std::fs::write(self.directory.join("cameras.json"), serde_json::to_vec_pretty(&watch.cameras)?)?;
+        let configuration = format!(
+            "cloud_url = \"{}\"\nedge_id = \"{}\"\nedge_secret = \"{}\"\ndata_dir = \"{}\"\ncameras = \"{}\"\n\n\
+             [detection]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nconfidence = 0.4\n\n{}",
+            self.cloud_url,
+            self.edge_id,
+            self.edge_secret,
+            self.directory.join("data").display(),
+            self.directory.join("cameras.json").display(),
+            model.display(),
+            library.display(),
+            watch.settings,
+        );
+        std::fs::write(self.directory.join("appliance.toml"), configuration)?;
+        let mut command = Command::new(fixtures::program("aivms-appliance")?);
+        command
+            .args(["run", "--config"])
+            .arg(self.directory.join("appliance.toml"))
+            .env("AIVMS_LOG", "info,aivms_appliance::outbox=debug");
+        self.child = Some(spawn(command, &self.log())?);
+        Ok(())
+    }
+
+    /// Ends the program at once.
+    ///
+    /// # Errors
+    /// The signal can't be sent.
+    pub fn kill(&mut self) -> Result<()> {
+        kill(&mut self.child)
+    }
+
+    /// What the program logged, over all its lives.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("appliance.log")
+    }
+
+    /// Fails when the program has ended by itself.
+    ///
+    /// # Errors
+    /// It has; the message holds the end of its log.
+    pub fn check_alive(&mut self) -> Result<()> {
+        let log = self.log();
+        check_alive(&mut self.child, &log)
+    }
+
+    /// What the running appliance last said of itself.
+    ///
+    /// # Errors
+    /// It has not said anything yet.
+    pub fn status(&self) -> Result<Value> {
+        let path = self.directory.join("data/run/status.json");
+        Ok(serde_json::from_slice(&std::fs::read(&path).with_context(|| path.display().to_string())?)?)
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn spawn(mut command: Command, log: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let child =
+        command.env_remove("JOURNAL_STREAM").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+    Ok(child)
+}
+
+fn kill(child: &mut Option<Child>) -> Result<()> {
+    if let Some(mut child) = child.take() {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
+}
+
+fn check_alive(child: &mut Option<Child>, log: &Path) -> Result<()> {
+    let Some(running) = child else { bail!("not started") };
+    if let Some(status) = running.try_wait()? {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let tail: Vec<_> = text.lines().rev().take(20).collect();
+        bail!("ended with {status}:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    Ok(())
+}
+
+/// A loopback port that was free a moment ago.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
