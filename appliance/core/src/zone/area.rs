@@ -156,6 +156,7 @@ mod tests {
     fn touching_a_corner_or_running_along_a_side_is_no_visit() {
         let diamond = Area::new(&polygon(&[[0.5, 0.3], [0.7, 0.5], [0.5, 0.7], [0.3, 0.5]]));
         check(&diamond, [0.2, 0.3], [0.8, 0.3], &[]);
+        check(&diamond, [0.3, 0.2], [0.3, 0.8], &[]);
         check(&diamond, [0.5, 0.0], [0.5, 0.5], &[0.6]);
         check(&diamond, [0.5, 0.0], [0.5, 1.0], &[0.3, 0.7]);
         let square = Area::new(&polygon(&[[0.4, 0.4], [0.6, 0.4], [0.6, 0.6], [0.4, 0.6]]));

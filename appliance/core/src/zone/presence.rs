@@ -126,9 +126,9 @@ impl Presence {
     }
 }
 
-/// Whether `change` lasted until the opposite change at `until`. A visit of no length never counts.
+/// Whether `change` lasted until the opposite change at `until`.
 fn outlasts(change: Change, until: MediaTime, rules: Rules) -> bool {
-    until > change.lasts_since && until.since(change.lasts_since) >= rules.debounce
+    until.since(change.lasts_since) >= rules.debounce
 }
 
 impl Change {

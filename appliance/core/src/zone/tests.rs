@@ -180,6 +180,14 @@ fn a_long_gap_between_sights_is_not_joined() {
 }
 
 #[test]
+fn a_gap_does_not_count_as_time_outside() {
+    let back = [sight(0, IN), sight(1000, IN), sight(2900, OUT), sight(3000, IN)];
+    check(with_times(400, 10_000), back, &["enter@0", "lost@3000(3000)"]);
+    let gone = [sight(0, IN), sight(1000, IN), sight(2900, OUT), sight(3300, OUT)];
+    check(with_times(400, 10_000), gone, &["enter@0", "left@1000(1000)"]);
+}
+
+#[test]
 fn media_time_that_stands_still_or_goes_back_is_ignored() {
     let sights = [sight(1000, OUT), sight(1000, IN), sight(500, IN), sight(1200, OUT)];
     check(zone(), sights, &[]);
