@@ -1,0 +1,5 @@
+//! Outbox and state over real files, crashes and damage included.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod basics;
+mod site;
