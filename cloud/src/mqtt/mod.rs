@@ -1,18 +1,43 @@
 //! The MQTT front: TLS, identity, codec, access per packet; rumqttd's Router behind it.
+//!
+//! The way of a connection, by file: [`listener`] accepts and limits; [`tls`] lets nobody in without a certificate of
+//! our CA; [`identity`] reads who it speaks for; [`connect`] checks CONNECT and the certificate's row; [`sessions`]
+//! enters it in the list by which it can be ended; [`session`] reads packets through [`codec`], asks
+//! [`aivms_cloud_core::access`] about each, hands durable ones to [`crate::ingest`] and answers PUBACK after the
+//! commit. [`router`] fans live messages out; [`presence`] writes down who is there.
+//!
+//! rumqttd's own listener never faces the network: one idle connection blocks it, one bad client id kills it, and any
+//! device may speak for another of its tenant.
 
+mod budget;
+mod codec;
+mod connect;
+mod identity;
+mod listener;
+mod presence;
+mod router;
+mod session;
 pub mod sessions;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use aivms_contract::id::{EdgeId, TenantId};
+use aivms_contract::time::UtcMillis;
+use aivms_contract::topic::{DownKind, Topic};
+use bytes::Bytes;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::ca::CertificateAuthority;
+use crate::ca::{CaError, CertificateAuthority};
 use crate::ingest::Ingest;
 use crate::store::SharedStore;
+use presence::PresenceBoard;
+use router::{LiveRouter, RouterDead};
 use sessions::Sessions;
 
-/// Where the front listens and what it allows.
+/// Where the front listens and how clients reach it.
 #[derive(Debug, Clone)]
 pub struct FrontSettings {
     /// Where to listen; port 0 takes a free one.
@@ -21,9 +46,49 @@ pub struct FrontSettings {
     pub server_names: Vec<String>,
 }
 
+/// How many connections the front bears.
+#[derive(Debug, Clone, Copy)]
+pub struct FrontLimits {
+    /// Connections that have not finished TLS and CONNECT; more are closed at once.
+    pub unfinished: usize,
+    /// The same from one address (IPv6: one /64), so that one host can't keep all others out. A site's edges may share
+    /// an address, and reconnect together.
+    pub unfinished_per_address: usize,
+    /// Sessions. Each takes about 150 KiB.
+    pub sessions: usize,
+}
+
+impl Default for FrontLimits {
+    fn default() -> Self {
+        Self { unfinished: 1_024, unfinished_per_address: 128, sessions: 10_000 }
+    }
+}
+
 /// The front, bound but not yet serving.
 #[derive(Debug)]
-pub struct Front {}
+pub struct Front {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    settings: FrontSettings,
+    limits: FrontLimits,
+    ca: Arc<CertificateAuthority>,
+    shared: Arc<Shared>,
+}
+
+/// What all sessions use.
+struct Shared {
+    store: SharedStore,
+    sessions: Sessions,
+    ingest: Ingest,
+    router: LiveRouter,
+    presence: PresenceBoard,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sessions", &self.sessions.count()).finish_non_exhaustive()
+    }
+}
 
 /// Says why the front can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -36,37 +101,115 @@ pub enum FrontError {
         /// The system's answer.
         reason: String,
     },
+    /// No certificate for the server could be made.
+    #[error("MQTT: {0}")]
+    Certificate(#[from] CaError),
+    /// TLS can't be set up.
+    #[error("MQTT: TLS: {0}")]
+    Tls(String),
     /// The router of live messages has died; only a restart of the program helps.
     #[error("MQTT: the router of live messages has stopped")]
     Router,
 }
 
+impl From<RouterDead> for FrontError {
+    fn from(_: RouterDead) -> Self {
+        Self::Router
+    }
+}
+
+/// The way to tell a connected edge something; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DownLink {
+    router: LiveRouter,
+}
+
+impl DownLink {
+    /// Sends `payload` to `edge`, if it is connected to this process, and to operators who watch. Messages arrive in
+    /// the order of calls; that one arrived, only the edge can say.
+    ///
+    /// # Errors
+    /// The router of live messages has died.
+    pub async fn publish(
+        &self,
+        tenant: &TenantId,
+        edge: &EdgeId,
+        kind: DownKind,
+        payload: Vec<u8>,
+    ) -> Result<(), FrontError> {
+        let topic = Topic::down(tenant.clone(), edge.clone(), kind);
+        Ok(self.router.publish(topic.to_string(), Bytes::from(payload)).await?)
+    }
+}
+
 impl Front {
-    /// Binds the listener and makes its certificate.
+    /// Binds the listener and starts the router of live messages.
     ///
     /// # Errors
     /// The address is taken or a server name is wrong.
     pub async fn bind(
-        _settings: FrontSettings,
-        _store: SharedStore,
-        _ca: Arc<CertificateAuthority>,
-        _sessions: Sessions,
-        _ingest: Ingest,
+        settings: FrontSettings,
+        store: SharedStore,
+        ca: Arc<CertificateAuthority>,
+        sessions: Sessions,
+        ingest: Ingest,
     ) -> Result<Self, FrontError> {
-        unimplemented!()
+        Self::bind_with(settings, FrontLimits::default(), store, ca, sessions, ingest).await
+    }
+
+    /// The same with other limits than the usual ones.
+    ///
+    /// # Errors
+    /// As [`Front::bind`].
+    pub async fn bind_with(
+        settings: FrontSettings,
+        limits: FrontLimits,
+        store: SharedStore,
+        ca: Arc<CertificateAuthority>,
+        sessions: Sessions,
+        ingest: Ingest,
+    ) -> Result<Self, FrontError> {
+        let bind = settings.bind;
+        let failed = |error: std::io::Error| FrontError::Bind { bind, reason: error.to_string() };
+        // Wrong names show here and not at the first connection.
+        tls::server_tls(&ca, &settings.server_names, now())?;
+        let listener = TcpListener::bind(bind).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let router = LiveRouter::start(limits.sessions);
+        let shared = Arc::new(Shared { store, sessions, ingest, router, presence: PresenceBoard::default() });
+        Ok(Self { listener, local_addr, settings, limits, ca, shared })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        unimplemented!()
+        self.local_addr
     }
 
-    /// Serves until `shutdown`; then closes every session.
+    /// The way to tell edges something.
+    #[must_use]
+    pub fn down_link(&self) -> DownLink {
+        DownLink { router: self.shared.router.clone() }
+    }
+
+    /// Serves until `shutdown`; then closes every session and writes their presence down.
     ///
     /// # Errors
     /// The router has died; the program should end and be started again.
-    pub async fn run(self, _shutdown: CancellationToken) -> Result<(), FrontError> {
-        unimplemented!()
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), FrontError> {
+        let (presence, store) = (self.shared.presence.clone(), Arc::clone(&self.shared.store));
+        let stop_presence = CancellationToken::new();
+        let writer = tokio::spawn(presence.write(store, stop_presence.clone()));
+        let served = listener::serve(self, shutdown).await;
+        stop_presence.cancel();
+        if let Err(error) = writer.await {
+            tracing::error!(%error, "the writer of presence failed; this is a defect");
+        }
+        served
     }
+}
+
+/// The wall clock.
+fn now() -> UtcMillis {
+    UtcMillis::from_millis(jiff::Timestamp::now().as_millisecond())
 }

@@ -1,15 +1,291 @@
 //! Who is connected now, and the way to end a connection.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use aivms_contract::id::TenantId;
+use aivms_contract::identity::{Identity, Role};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
 use crate::store::Fingerprint;
+
+/// Most connections one operator may have at once; each has a place in the router that is used again.
+pub(super) const OPERATOR_SESSIONS: usize = 10;
+/// So many take-overs of one edge within [`TAKE_OVER_PERIOD`] mean two boxes with the same identity: a box that
+/// reconnects after a network failure takes over from itself once.
+const TAKE_OVER_ALARM: u32 = 3;
+const TAKE_OVER_PERIOD: Duration = Duration::from_secs(600);
 
 /// The live MQTT sessions of this process; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Sessions {}
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    generations: AtomicU64,
+    take_overs: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: HashMap<Place, Live>,
+    /// Shared by all sessions of an identity, so that more connections give no more room.
+    budgets: HashMap<Identity, Weak<Budget>>,
+    watchers: HashMap<TenantId, Weak<AtomicUsize>>,
+    take_overs: HashMap<Identity, (Instant, u32)>,
+}
+
+/// What can be connected once: an edge, or one client id of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    identity: Identity,
+    client_id: Option<String>,
+}
+
+#[derive(Debug)]
+struct Live {
+    generation: u64,
+    fingerprint: Fingerprint,
+    router_slot: usize,
+    control: Arc<Control>,
+}
+
+/// Signals between a session and those that end it.
+#[derive(Debug, Default)]
+struct Control {
+    reason: Mutex<Option<EndReason>>,
+    end: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// Why a session was ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndReason {
+    /// A newer connection of the same identity.
+    TakenOver,
+    /// The certificate no longer counts.
+    Revoked,
+    /// The program ends.
+    Shutdown,
+}
+
+/// A session's entry in the list; leaves it when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    sessions: Sessions,
+    place: Place,
+    router_slot: usize,
+    control: Arc<Control>,
+    previous: Option<Arc<Control>>,
+    /// Rises with each connection of this process.
+    pub(super) generation: u64,
+    /// What the identity may still send.
+    pub(super) budget: Arc<Budget>,
+    /// Sessions of the tenant that read live messages.
+    pub(super) watchers: Arc<AtomicUsize>,
+}
 
 impl Sessions {
     /// Ends every session that uses one of these certificates. Called after the certificates were withdrawn in the
     /// store; a session that was being set up checks the store again after entering the list, which closes the race.
-    pub fn end(&self, _certificates: &[Fingerprint]) {
-        unimplemented!()
+    pub fn end(&self, certificates: &[Fingerprint]) {
+        for live in self.state().live.values().filter(|live| certificates.contains(&live.fingerprint)) {
+            live.control.end(EndReason::Revoked);
+        }
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.state().live.len()
+    }
+
+    /// How often a connection of an identity was replaced by a newer one since the program started.
+    #[must_use]
+    pub fn take_overs(&self) -> u64 {
+        self.inner.take_overs.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn end_all(&self) {
+        self.state().live.values().for_each(|live| live.control.end(EndReason::Shutdown));
+    }
+
+    /// Enters a session. An edge has one, and so has each client id of an operator: the newer one stays, the older is
+    /// told to end. `None` when an operator has [`OPERATOR_SESSIONS`].
+    pub(super) fn enter(&self, identity: &Identity, client_id: &str, fingerprint: Fingerprint) -> Option<Seat> {
+        let client_id = match &identity.role {
+            Role::Edge(_) => None,
+            Role::Operator(_) => Some(client_id.to_owned()),
+        };
+        let place = Place { identity: identity.clone(), client_id };
+        let mut state = self.state();
+        let router_slot = match state.live.get(&place) {
+            Some(previous) => previous.router_slot,
+            None => state.free_slot(identity)?,
+        };
+        let control = Arc::new(Control::default());
+        // Under the lock, so that the order of generations is the order of entering.
+        let generation = self.inner.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let live = Live { generation, fingerprint, router_slot, control: Arc::clone(&control) };
+        let previous = state.live.insert(place.clone(), live).map(|previous| previous.control);
+        if let Some(previous) = &previous {
+            previous.end(EndReason::TakenOver);
+            self.inner.take_overs.fetch_add(1, Ordering::Relaxed);
+            state.note_take_over(identity);
+        }
+        let budget = shared(&mut state.budgets, identity, || Budget::of(identity));
+        let watchers = shared(&mut state.watchers, &identity.tenant, AtomicUsize::default);
+        let sessions = self.clone();
+        Some(Seat { sessions, place, router_slot, control, previous, generation, budget, watchers })
+    }
+
+    /// A panic elsewhere never makes the list unusable: every change to it is complete.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn free_slot(&self, identity: &Identity) -> Option<usize> {
+        let taken: Vec<_> =
+            self.live.iter().filter(|(place, _)| place.identity == *identity).map(|(_, l)| l.router_slot).collect();
+        (0..OPERATOR_SESSIONS).find(|slot| !taken.contains(slot))
+    }
+
+    fn note_take_over(&mut self, identity: &Identity) {
+        let now = Instant::now();
+        self.take_overs.retain(|_, (since, _)| now - *since < TAKE_OVER_PERIOD);
+        let (_, count) = self.take_overs.entry(identity.clone()).or_insert((now, 0));
+        *count += 1;
+        if *count >= TAKE_OVER_ALARM && matches!(identity.role, Role::Edge(_)) {
+            tracing::warn!(
+                %identity,
+                take_overs = *count,
+                "this edge keeps replacing its own connection: is its disk in use in two boxes? Rotate its secret"
+            );
+        }
+    }
+}
+
+/// The value all holders of `key` share; dropped with the last of them.
+fn shared<K: Clone + Eq + std::hash::Hash, V>(
+    map: &mut HashMap<K, Weak<V>>,
+    key: &K,
+    make: impl FnOnce() -> V,
+) -> Arc<V> {
+    if let Some(value) = map.get(key).and_then(Weak::upgrade) {
+        return value;
+    }
+    map.retain(|_, value| value.strong_count() > 0);
+    let value = Arc::new(make());
+    map.insert(key.clone(), Arc::downgrade(&value));
+    value
+}
+
+impl Control {
+    fn end(&self, reason: EndReason) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.end.cancel();
+    }
+}
+
+impl Seat {
+    /// The session's name in the router: the same on the next connection, because the router remembers every name.
+    pub(super) fn router_id(&self) -> String {
+        let Identity { tenant, role } = &self.place.identity;
+        match role {
+            Role::Edge(edge) => format!("{tenant}.edge.{edge}"),
+            Role::Operator(operator) => format!("{tenant}.operator.{operator}.{}", self.router_slot),
+        }
+    }
+
+    /// Waits until the session this one replaces has left the router.
+    pub(super) async fn wait_for_previous(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            previous.ended.cancelled().await;
+        }
+    }
+
+    /// Waits until the session is told to end.
+    pub(super) async fn told_to_end(&self) -> EndReason {
+        self.control.end.cancelled().await;
+        self.control.reason.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(EndReason::Shutdown)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.sessions.state();
+        if state.live.get(&self.place).is_some_and(|live| live.generation == self.generation) {
+            state.live.remove(&self.place);
+        }
+        drop(state);
+        self.control.ended.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(id: &str) -> Identity {
+        format!("urn:aivms:tenant:acme:edge:edge_{id}").parse().unwrap()
+    }
+
+    fn operator() -> Identity {
+        "urn:aivms:tenant:acme:operator:op".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_newer_session_of_an_edge_stays_whatever_its_client_id() {
+        let sessions = Sessions::default();
+        let first = sessions.enter(&edge("a"), "one", [1; 32]).unwrap();
+        let mut second = sessions.enter(&edge("a"), "two", [1; 32]).unwrap();
+        assert_eq!(first.told_to_end().await, EndReason::TakenOver);
+        assert!(second.generation > first.generation);
+        assert_eq!(first.router_id(), second.router_id());
+        assert_eq!((sessions.count(), sessions.take_overs()), (1, 1));
+        drop(first);
+        second.wait_for_previous().await;
+        assert_eq!(sessions.count(), 1, "the older one leaves without the newer's entry");
+        drop(second);
+        assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn an_operator_has_several_sessions_with_their_own_places_up_to_a_limit() {
+        let sessions = Sessions::default();
+        let enter = |n: usize| sessions.enter(&operator(), &format!("client {n}"), [1; 32]);
+        let mut seats: Vec<_> = (0..OPERATOR_SESSIONS).map(|n| enter(n).unwrap()).collect();
+        let mut ids: Vec<_> = seats.iter().map(Seat::router_id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), OPERATOR_SESSIONS);
+        assert!(enter(99).is_none());
+        let freed = seats.remove(3).router_id();
+        assert_eq!(enter(99).unwrap().router_id(), freed);
+    }
+
+    #[tokio::test]
+    async fn only_sessions_of_the_withdrawn_certificates_end() {
+        let sessions = Sessions::default();
+        let [a, b] = ["a", "b"].map(|id| sessions.enter(&edge(id), "", [id.as_bytes()[0]; 32]).unwrap());
+        sessions.end(&[[b'a'; 32], [9; 32]]);
+        assert_eq!(a.told_to_end().await, EndReason::Revoked);
+        assert!(!b.control.end.is_cancelled());
+    }
+
+    #[test]
+    fn sessions_of_one_identity_share_what_it_may_send() {
+        let sessions = Sessions::default();
+        let [a, b] = ["1", "2"].map(|client| sessions.enter(&operator(), client, [1; 32]).unwrap());
+        assert!(Arc::ptr_eq(&a.budget, &b.budget) && Arc::ptr_eq(&a.watchers, &b.watchers));
     }
 }

@@ -1,0 +1,215 @@
+//! Accepts, and does nothing else: each connection has its own task, which may hang, fail or panic alone.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::identity::claim;
+use super::{Front, FrontError, FrontLimits, Shared, connect, now, tls};
+
+/// How long a client may take for the TLS handshake. The CONNECT packet has as long again.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Pause after the system refused to accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often refused connections are summed up in the log, so that a flood of them does not flood it.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// How long sessions may take to end when the program does.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// Connections that have not become sessions yet, and those that never did.
+#[derive(Debug)]
+struct Gate {
+    limits: FrontLimits,
+    unfinished: Mutex<HashMap<IpAddr, usize>>,
+    turned_away: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A place among the unfinished connections; free again when dropped.
+pub(super) struct Ticket {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+/// Serves until `shutdown`.
+pub(super) async fn serve(front: Front, shutdown: CancellationToken) -> Result<(), FrontError> {
+    let Front { listener, settings, limits, ca, shared, .. } = front;
+    let first = tls::server_tls(&ca, &settings.server_names, now())?;
+    let mut renew_at = tokio::time::Instant::now() + first.not_after.since(now()).mul_f64(2.0 / 3.0);
+    let config = ArcSwap::new(first.config);
+    let gate = Arc::new(Gate::new(limits));
+    let tasks = TaskTracker::new();
+    let router = shared.router.clone();
+    let mut died = pin!(router.died());
+    let mut report = tokio::time::interval(REPORT_EVERY);
+    let served = loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => gate.admit(stream, peer, &tasks, &config, &shared),
+                Err(error) => {
+                    tracing::warn!(%error, "MQTT: the system refuses connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = tokio::time::sleep_until(renew_at) => match tls::server_tls(&ca, &settings.server_names, now()) {
+                Ok(renewed) => {
+                    renew_at = tokio::time::Instant::now() + renewed.not_after.since(now()).mul_f64(2.0 / 3.0);
+                    config.store(renewed.config);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the server's certificate can't be renewed");
+                    renew_at += REPORT_EVERY;
+                }
+            },
+            _ = report.tick() => gate.report(shared.router.take_dropped()),
+            () = &mut died => break Err(FrontError::Router),
+            () = shutdown.cancelled() => break Ok(()),
+        }
+    };
+    drop(listener);
+    tasks.close();
+    // Those that become sessions meanwhile are told at the next round.
+    let ended = tokio::time::timeout(CLOSING_TIME, async {
+        while !tasks.is_empty() {
+            shared.sessions.end_all();
+            let _ = tokio::time::timeout(Duration::from_millis(100), tasks.wait()).await;
+        }
+    });
+    if ended.await.is_err() {
+        tracing::warn!(sessions = shared.sessions.count(), "MQTT sessions did not end in time");
+    }
+    served
+}
+
+impl Gate {
+    fn new(limits: FrontLimits) -> Self {
+        Self { limits, unfinished: Mutex::default(), turned_away: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    }
+
+    /// Starts the task of a connection, or closes it when there are too many like it.
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tasks: &TaskTracker,
+        config: &ArcSwap<ServerConfig>,
+        shared: &Arc<Shared>,
+    ) {
+        let ticket = (shared.sessions.count() < self.limits.sessions).then(|| self.ticket(peer.ip())).flatten();
+        let Some(ticket) = ticket else {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let (acceptor, shared, gate) = (TlsAcceptor::from(config.load_full()), Arc::clone(shared), Arc::clone(self));
+        tasks.spawn(async move {
+            match shake_hands(stream, &acceptor).await {
+                Ok(stream) => greet(stream, peer, &shared, ticket).await,
+                Err(error) => {
+                    gate.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%peer, %error, "MQTT: TLS handshake failed");
+                }
+            }
+        });
+    }
+
+    fn ticket(self: &Arc<Self>, address: IpAddr) -> Option<Ticket> {
+        let address = network(address);
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = unfinished.values().sum();
+        let of_address = unfinished.entry(address).or_default();
+        if total >= self.limits.unfinished || *of_address >= self.limits.unfinished_per_address {
+            return None;
+        }
+        *of_address += 1;
+        Some(Ticket { gate: Arc::clone(self), address })
+    }
+
+    fn report(&self, live_dropped: u64) {
+        let [turned_away, failed] = [&self.turned_away, &self.failed].map(|counter| counter.swap(0, Ordering::Relaxed));
+        if turned_away + failed > 0 {
+            tracing::warn!(turned_away, handshakes_failed = failed, "MQTT: connections refused in the last minute");
+        }
+        if live_dropped > 0 {
+            tracing::warn!(live_dropped, "MQTT: live messages not shown to operators in the last minute");
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut unfinished = self.gate.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = unfinished.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                unfinished.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What one customer usually holds: an IPv4 address, or the /64 of an IPv6 address.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor) -> std::io::Result<TlsStream<TcpStream>> {
+    // Acknowledgements are small and someone waits for each.
+    stream.set_nodelay(true)?;
+    tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await?
+}
+
+/// Reads who it is and lets the session begin.
+async fn greet(stream: TlsStream<TcpStream>, peer: SocketAddr, shared: &Arc<Shared>, ticket: Ticket) {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let claim = certificate.ok_or_else(|| "no certificate".to_owned()).and_then(claim);
+    match claim {
+        Ok(claim) => connect::connect(stream, peer, claim, shared, ticket).await,
+        Err(reason) => tracing::warn!(%peer, %reason, "MQTT: a certificate of our CA without an identity"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate() -> Arc<Gate> {
+        Arc::new(Gate::new(FrontLimits { unfinished: 3, unfinished_per_address: 2, sessions: 10 }))
+    }
+
+    #[test]
+    fn one_address_never_takes_all_places() {
+        let gate = gate();
+        let held: Vec<_> = (0..5).filter_map(|_| gate.ticket([127, 0, 0, 1].into())).collect();
+        assert_eq!(held.len(), 2);
+        let other = gate.ticket([127, 0, 0, 2].into());
+        assert!(other.is_some() && gate.ticket([127, 0, 0, 3].into()).is_none());
+        drop(held);
+        assert!(gate.ticket([127, 0, 0, 3].into()).is_some());
+        drop(other);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let gate = gate();
+        let held: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+            .iter()
+            .filter_map(|address| gate.ticket(address.parse().unwrap()))
+            .collect();
+        assert_eq!(held.len(), 3);
+        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), IpAddr::from([10, 0, 0, 1]));
+    }
+}
