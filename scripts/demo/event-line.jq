@@ -1,15 +1,22 @@
-# One line of the terminal for each event of the live feed; comments and other fields of the stream are passed over.
+# Reads the live feed, server-sent events, and gives one line for each event. Run with --raw-input --null-input.
 
 def clock: (.[0:19] + "Z" | fromdateiso8601 | localtime | strftime("%H:%M:%S")) + .[19:23];
 
-select(startswith("data:")) | .[5:] | fromjson | (.body // .) as $event
-| if $event.zone_id then
-    "\($event.timestamp | clock)  zone \($event.zone_id)  \($event.event_type | ascii_upcase)  "
-    + "\($event.object_class)  \($event.track_id)"
-    + if $event.dwell_ms then "  after \($event.dwell_ms / 100 | round / 10) s" else "" end
-  elif $event.track_id then
-    "\($event.timestamp | clock)  track \($event.track_id)  \($event.phase)  \($event.object_class)"
-    + "  \($event.confidence * 100 | round) %"
+def line($kind):
+  if $kind == "zone-events" then
+    "\(.timestamp | clock)  zone \(.zone_id)  \(.event_type | ascii_upcase)  \(.object_class)  \(.track_id)"
+    + if .dwell_ms then "  after \(.dwell_ms / 100 | round / 10) s" else "" end
+  elif $kind == "detections" then
+    "\(.timestamp | clock)  track \(.track_id)  \(.phase)  \(.object_class)  \(.confidence * 100 | round) %"
+  elif $kind == "reset" then
+    .reason
   else
-    "\(.at // $event.timestamp | clock)  \(.kind)"
-  end
+    "\(.timestamp // .start | clock)  \($kind) of \(.edge_id)"
+  end;
+
+# A line is a field, text before the first colon, with one space after it that belongs to nothing; an empty line ends an
+# event.
+foreach inputs as $line ({fields: {}};
+  if $line == "" then {fields: {}, event: .fields}
+  else {fields: (.fields + ($line | [capture("^(?<key>[a-z]+): ?(?<value>.*)$")] | from_entries))} end;
+  .event | select(. and .event and .data != "") | .event as $kind | .data | fromjson | line($kind))
