@@ -140,6 +140,13 @@ pub struct EdgeClient {
     pub client: AsyncClient,
     pub heard: mpsc::UnboundedReceiver<Heard>,
     topic: String,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for EdgeClient {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
 }
 
 impl EdgeClient {
@@ -155,7 +162,7 @@ impl EdgeClient {
     pub async fn dial(addr: SocketAddr, credentials: &Credentials) -> Self {
         let (client, mut events) = AsyncClient::new(options(addr, credentials), 1_000);
         let (sender, heard) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             loop {
                 let news = match events.poll().await {
                     Ok(Event::Incoming(Incoming::SubAck(_))) => Heard::Ready,
@@ -175,7 +182,7 @@ impl EdgeClient {
                 }
             }
         });
-        Self { client, heard, topic: credentials.topic("up/detections") }
+        Self { client, heard, topic: credentials.topic("up/detections"), connection }
     }
 
     /// Publishes on the topic of detections.

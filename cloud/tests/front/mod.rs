@@ -1,9 +1,11 @@
 //! A front with its database and CA, and the clients that attack and use it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 pub mod attacker;
 pub mod clients;
 pub mod events;
+pub mod innocent;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
