@@ -304,6 +304,8 @@ impl Writer {
         self.write_records(&bytes, last, fills)?;
         self.shared.kept.send_replace(last);
         for entry in self.waiting.drain(..group) {
+            // The witness of the tests of the whole: an entry named here must reach the cloud.
+            tracing::debug!(outbox.id = %self.owner.outbox, outbox.seq = entry.seq, "outbox entry kept");
             if let Some(answer) = entry.answer {
                 let _ = answer.send(Ok(entry.seq));
             }
