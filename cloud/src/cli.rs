@@ -1,1 +1,60 @@
 //! The command line: run.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::{logging, run};
+
+/// The AIVMS cloud: edges in over MQTT, people in over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "aivms-cloud", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves until it is told to stop by SIGTERM or SIGINT.
+    Run {
+        /// Settings file in TOML; without it the defaults and the environment decide.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init();
+    match cli.command {
+        Command::Run { config } => report(serve(config.as_deref())),
+    }
+}
+
+fn serve(config: Option<&Path>) -> Result<()> {
+    let config = Config::load(config, |name| std::env::var(name).ok())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let result = runtime.block_on(async {
+        let running = run::start(config).await?;
+        run::until_told_to_stop(running).await
+    });
+    // Everything that must end in order has ended; what is left may be a hash of a password nobody waits for.
+    runtime.shutdown_background();
+    result
+}
+
+fn report(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -7,10 +7,13 @@
 pub mod api;
 pub mod ca;
 pub mod cli;
+pub mod clock;
 pub mod config;
+mod http;
 pub mod ingest;
 pub mod live;
 pub mod logging;
 pub mod mqtt;
 pub mod run;
+pub mod secret_file;
 pub mod store;

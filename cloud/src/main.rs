@@ -1,3 +1,7 @@
 //! `aivms-cloud`: see [`aivms_cloud::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aivms_cloud::cli::main()
+}

@@ -1,1 +1,238 @@
 //! Builds, wires and supervises the running cloud.
+//!
+//! The order of starting and stopping: the database first and last; then ingest; then the two fronts that feed it.
+//! Stopping takes the fronts away, lets ingest commit what it has taken, and closes the database.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use futures_util::StreamExt as _;
+use poem::listener::{Acceptor, Listener, RustlsCertificate, RustlsConfig, TcpListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiParts, ApiSettings};
+use crate::ca::CertificateAuthority;
+use crate::config::{Config, HttpConfig, MqttConfig};
+use crate::http::PatientAcceptor;
+use crate::ingest::Ingest;
+use crate::live::LiveHints;
+use crate::mqtt::sessions::Sessions;
+use crate::mqtt::{Front, FrontSettings};
+use crate::store::SharedStore;
+use crate::store::sqlite::SqliteStore;
+use crate::{clock, secret_file};
+
+/// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A cloud at work.
+#[derive(Debug)]
+pub struct Running {
+    http_addr: SocketAddr,
+    mqtt_addr: SocketAddr,
+    stop: CancellationToken,
+    supervisor: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    /// Where the API listens.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where the MQTT front listens.
+    #[must_use]
+    pub fn mqtt_addr(&self) -> SocketAddr {
+        self.mqtt_addr
+    }
+
+    /// Waits until the cloud has ended by itself, which only a failure makes it do.
+    ///
+    /// # Errors
+    /// Says what failed.
+    pub async fn ended(&mut self) -> Result<()> {
+        (&mut self.supervisor).await.context("the supervisor")?
+    }
+
+    /// Stops in order: requests in flight are answered, events taken are committed, the database is closed.
+    ///
+    /// # Errors
+    /// Something failed before or while stopping.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        self.ended().await
+    }
+}
+
+/// Starts everything; when it returns, both fronts listen.
+///
+/// # Errors
+/// Names the setting, file or address that is in the way.
+pub async fn start(config: Config) -> Result<Running> {
+    install_crypto_provider();
+    warn_of_settings_without_effect(&config);
+    let store = open_store(&config).await?;
+    store.clear_presence().await.context("database")?;
+    let data_dir = config.data_dir();
+    let jwt_secret = match config.jwt_secret.clone() {
+        Some(secret) => secret,
+        None => secret_file::read_or_draw(&data_dir.join("jwt-secret"))?,
+    };
+    let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
+    let (sessions, hints) = (Sessions::default(), LiveHints::default());
+    let (ingest, batches) = Ingest::new(Arc::clone(&store), hints.clone());
+    let front_settings = front_settings(&config.mqtt);
+    let front = Front::bind(front_settings, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
+    let front = front.await?;
+    let (acceptor, http_addr) = bind_http(&config.http).await?;
+    let (mqtt_addr, stop) = (front.local_addr(), CancellationToken::new());
+    let settings = ApiSettings {
+        jwt_secret,
+        edge_timeout: config.edge_timeout(),
+        mqtt_host: config.mqtt.public_host.clone(),
+        mqtt_port: config.mqtt.public_port.unwrap_or(mqtt_addr.port()),
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        https: config.http.tls_certificate.is_some(),
+    };
+    let scheme = if settings.https { "https" } else { "http" };
+    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints };
+    let endpoint = api::endpoint(parts, settings, stop.clone());
+    tracing::info!("API on {scheme}://{http_addr}, its documentation on {scheme}://{http_addr}/docs");
+    tracing::info!("MQTT with TLS client certificates on {mqtt_addr}");
+
+    let mut fronts: JoinSet<Result<()>> = JoinSet::new();
+    let http_stop = stop.clone();
+    fronts.spawn(async move {
+        let server = poem::Server::new_with_acceptor(acceptor);
+        server
+            .run_with_graceful_shutdown(endpoint, http_stop.cancelled(), Some(STOP_LIMIT))
+            .await
+            .context("the API server")
+    });
+    let mqtt_stop = stop.clone();
+    fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
+    let ingest_stop = CancellationToken::new();
+    let committer = tokio::spawn(batches.run(ingest_stop.clone()));
+    let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store));
+    Ok(Running { http_addr, mqtt_addr, stop, supervisor })
+}
+
+/// Waits for SIGTERM, SIGINT or a failure, and stops.
+///
+/// # Errors
+/// Something failed.
+pub async fn until_told_to_stop(mut running: Running) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        ended = running.ended() => return ended,
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    running.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes aws-lc the one provider of TLS; a second call, from another cloud in the same process, changes nothing.
+pub fn install_crypto_provider() {
+    // The error says that there is one already, and nobody installs another one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Ends all when told to, or when a part ends; then the fronts first, ingest after them, the database last.
+async fn supervise(
+    mut fronts: JoinSet<Result<()>>,
+    mut committer: JoinHandle<()>,
+    ingest_stop: CancellationToken,
+    stop: CancellationToken,
+    store: SharedStore,
+) -> Result<()> {
+    let first = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = fronts.join_next() => flat(ended),
+        ended = &mut committer => Err(ended.err().map_or_else(|| anyhow!("ingest ended"), Into::into)),
+    };
+    stop.cancel();
+    let rest = tokio::time::timeout(STOP_LIMIT + Duration::from_secs(1), async {
+        let mut rest = Ok(());
+        while let Some(ended) = fronts.join_next().await {
+            rest = rest.and(flat(Some(ended)));
+        }
+        rest
+    })
+    .await;
+    if rest.is_err() {
+        tracing::warn!("connections did not end in time and are cut");
+        fronts.shutdown().await;
+    }
+    ingest_stop.cancel();
+    if !committer.is_finished() && tokio::time::timeout(STOP_LIMIT, committer).await.is_err() {
+        tracing::warn!("ingest did not end in time; what was not acknowledged will be sent again");
+    }
+    // Closing waits for the writer thread and may write the whole log into the file.
+    tokio::task::spawn_blocking(move || drop(store)).await.context("closing the database")?;
+    first.and(rest.unwrap_or(Ok(())))
+}
+
+fn flat(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
+    ended.transpose().context("a task")?.unwrap_or(Ok(()))
+}
+
+async fn open_store(config: &Config) -> Result<SharedStore> {
+    let path = config.database_path.clone();
+    make_parent(&path)?;
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await.context("opening the database")?;
+    let store = opened.with_context(|| format!("database_path {}", config.database_path.display()))?;
+    Ok(Arc::new(store))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display())),
+        None => Ok(()),
+    }
+}
+
+fn front_settings(config: &MqttConfig) -> FrontSettings {
+    let mut server_names = vec![config.public_host.clone()];
+    server_names.extend(config.server_names.iter().filter(|name| **name != config.public_host).cloned());
+    FrontSettings { bind: config.bind, server_names }
+}
+
+async fn bind_http(config: &HttpConfig) -> Result<(poem::listener::BoxAcceptor, SocketAddr)> {
+    use poem::listener::AcceptorExt as _;
+
+    let tcp = TcpListener::bind(config.bind).into_acceptor().await;
+    let acceptor = PatientAcceptor::new(tcp.with_context(|| format!("http.bind: can't listen on {}", config.bind))?);
+    let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
+    let address = address.context("http.bind: the system names no address")?;
+    let boxed = match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let read = |name: &str, path: &Path| {
+                std::fs::read(path).with_context(|| format!("http.{name}: {} can't be read", path.display()))
+            };
+            let pair = RustlsCertificate::new().cert(read("tls_certificate", certificate)?).key(read("tls_key", key)?);
+            let config = RustlsConfig::new().fallback(pair);
+            // An ended stream would end the acceptor; a later one could renew the certificate.
+            let configs = futures_util::stream::iter([config]).chain(futures_util::stream::pending());
+            acceptor.rustls(configs).boxed()
+        }
+        _ => acceptor.boxed(),
+    };
+    Ok((boxed, address))
+}
+
+fn warn_of_settings_without_effect(config: &Config) {
+    for (name, set) in [("smtp_host", config.smtp_host.is_some()), ("webhook_url", config.webhook_url.is_some())] {
+        if set {
+            tracing::warn!("{name} is set, but this version sends no notifications");
+        }
+    }
+}

@@ -1,1 +1,79 @@
-//! Cursors of lists.
+//! Cursors of lists: where the next page begins.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aivms_contract::id::EventId;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Rows of a page when the caller names no number.
+pub const DEFAULT_LIMIT: u32 = 50;
+/// Most rows of a page.
+pub const MAX_LIMIT: u32 = 1_000;
+/// Characters of a cursor, for the API's documentation.
+pub const CURSOR_PATTERN: &str = "^[A-Za-z0-9_-]{23}$";
+
+/// Version of the text form; another one is refused, so that the form can change.
+const VERSION: u8 = 1;
+
+/// The place after the last event of a page; opaque to callers.
+///
+/// It holds no filter: a caller that changes filters between pages gets the rest of another list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub EventId);
+
+/// Says that a text is no cursor of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be the next_cursor of an earlier answer")]
+pub struct CursorError;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [VERSION; 17];
+        bytes[1..].copy_from_slice(&self.0.to_bytes());
+        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
+        match bytes.split_first() {
+            Some((&VERSION, id)) => id.try_into().map(EventId::from_bytes).map(Self).map_err(|_| CursorError),
+            _ => Err(CursorError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aivms_contract::time::UtcMillis;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_printed_cursor_reads_back(at in 0i64..1 << 47, entropy: u128) {
+            let cursor = Cursor(EventId::from_parts(UtcMillis::from_millis(at), entropy));
+            let text = cursor.to_string();
+            prop_assert_eq!(text.len(), 23);
+            prop_assert_eq!(text.parse(), Ok(cursor));
+        }
+
+        #[test]
+        fn other_texts_are_refused(text in "[A-Za-z0-9_-]{0,22}|[A-Za-z0-9_-]{24,30}|.{23}") {
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                prop_assert_eq!(cursor.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_version_is_refused() {
+        let mut bytes = [0; 17];
+        bytes[0] = 2;
+        assert_eq!(URL_SAFE_NO_PAD.encode(bytes).parse::<Cursor>(), Err(CursorError));
+    }
+}

@@ -1,1 +1,180 @@
 //! The HTTP API: a file per noun.
+
+mod accounts;
+mod brakes;
+mod docs;
+mod edge_devices;
+mod edge_token;
+mod edges;
+mod events;
+mod failure;
+mod guard;
+mod live;
+mod operators;
+mod passwords;
+mod secrets;
+mod signed_in;
+mod user_token;
+mod values;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::endpoint::make_sync;
+use poem::web::Data;
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
+use poem_openapi::{OpenApiService, Tags as TagList};
+use tokio_util::sync::CancellationToken;
+
+use crate::ca::CertificateAuthority;
+use crate::config::Secret;
+use crate::ingest::Ingest;
+use crate::live::LiveHints;
+use crate::mqtt::sessions::Sessions;
+use crate::store::SharedStore;
+
+/// What the API is told at start.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// Signs user tokens.
+    pub jwt_secret: Secret,
+    /// Time without a sign of life after which an edge counts as offline.
+    pub edge_timeout: Duration,
+    /// Host that edges and MQTT tools are told to connect to.
+    pub mqtt_host: String,
+    /// Port that edges and MQTT tools are told to connect to.
+    pub mqtt_port: u16,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Whether the API speaks HTTPS itself.
+    pub https: bool,
+}
+
+/// The parts of the cloud the API works with.
+#[derive(Clone)]
+pub struct ApiParts {
+    /// The database.
+    pub store: SharedStore,
+    /// Signs certificates.
+    pub ca: Arc<CertificateAuthority>,
+    /// The way into the database for events.
+    pub ingest: Ingest,
+    /// The live MQTT sessions, to end those of withdrawn certificates.
+    pub sessions: Sessions,
+    /// News of stored events.
+    pub hints: LiveHints,
+}
+
+/// Groups of operations in the document.
+#[derive(Debug, TagList)]
+enum Tags {
+    /// Tenants and the people in them.
+    Accounts,
+    /// Appliances.
+    Edges,
+    /// MQTT clients of people and tools.
+    Operators,
+    /// What edges saw.
+    Events,
+    /// What edges themselves call.
+    #[oai(rename = "Edge devices")]
+    EdgeDevices,
+}
+
+/// Everything a handler may need.
+struct Services {
+    store: SharedStore,
+    ca: Arc<CertificateAuthority>,
+    ingest: Ingest,
+    sessions: Sessions,
+    hints: LiveHints,
+    settings: ApiSettings,
+    tokens: user_token::UserTokens,
+    passwords: passwords::Passwords,
+    brakes: brakes::Brakes,
+    /// Ends live streams, which would otherwise hold up the stop.
+    stop: CancellationToken,
+}
+
+/// Paths that the document does not have; each answers GET.
+const OUTSIDE_THE_DOCUMENT: [&str; 5] = ["/healthz", "/readyz", "/openapi.json", "/docs", "/api/events/live"];
+
+/// Builds the whole HTTP side. `stop` ends the live streams.
+pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
+    let https = settings.https;
+    let services = Arc::new(Services::new(parts, settings, stop));
+    let api = service(&services);
+    let document = api.spec();
+    let page = docs::DocsPage::new(&api.swagger_ui_html());
+    let methods = docs::PathMethods::from_document(&document, &OUTSIDE_THE_DOCUMENT);
+    let routes = Route::new()
+        .at("/healthz", get(healthz))
+        .at("/readyz", get(readyz))
+        .at("/openapi.json", get(make_sync(move |_| document.clone().with_content_type("application/json"))))
+        .at("/docs", get(make_sync(move |_| page.into_response())))
+        .at("/api/events/live", get(live::live))
+        .nest("/", api)
+        .data(services)
+        .map_to_response();
+    guard::Guard { inner: routes, methods: Arc::new(methods), https }
+}
+
+impl Services {
+    fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
+        Self {
+            tokens: user_token::UserTokens::new(&settings.jwt_secret),
+            passwords: passwords::Passwords::new(),
+            brakes: brakes::Brakes::new(),
+            store: parts.store,
+            ca: parts.ca,
+            ingest: parts.ingest,
+            sessions: parts.sessions,
+            hints: parts.hints,
+            settings,
+            stop,
+        }
+    }
+}
+
+type Operations =
+    (accounts::AccountsApi, edges::EdgesApi, operators::OperatorsApi, events::EventsApi, edge_devices::EdgeDevicesApi);
+
+fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
+    let operations = (
+        accounts::AccountsApi(Arc::clone(services)),
+        edges::EdgesApi(Arc::clone(services)),
+        operators::OperatorsApi(Arc::clone(services)),
+        events::EventsApi(Arc::clone(services)),
+        edge_devices::EdgeDevicesApi(Arc::clone(services)),
+    );
+    OpenApiService::new(operations, "AIVMS cloud", env!("CARGO_PKG_VERSION")).description(docs::DESCRIPTION)
+}
+
+/// The process answers.
+#[handler]
+fn healthz() -> &'static str {
+    "ok"
+}
+
+/// The process can do its work: the database answers.
+#[handler]
+async fn readyz(services: Data<&Arc<Services>>) -> poem::Result<&'static str> {
+    services.store.feed_head().await.map_err(failure::Failure::from)?;
+    Ok("ready")
+}
+
+/// The address a request comes from: the connection's, or behind proxies of ours the last one they did not add
+/// themselves.
+fn address(request: &Request, services: &Services) -> String {
+    let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
+    let trusted = |address: &IpAddr| services.settings.trusted_proxies.contains(address);
+    let Some(peer) = peer else { return request.remote_addr().to_string() };
+    if !trusted(&peer) {
+        return peer.to_string();
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let chain: Vec<IpAddr> =
+        forwarded.flat_map(|value| value.split(',')).filter_map(|a| a.trim().parse().ok()).collect();
+    chain.into_iter().rev().find(|address| !trusted(address)).unwrap_or(peer).to_string()
+}

@@ -1,0 +1,123 @@
+//! The API's document and the page that shows it.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use poem::web::Html;
+use poem::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+/// What stands at the head of the document.
+pub(super) const DESCRIPTION: &str = "\
+Events of a tenant's edges, and the edges themselves.
+
+Sign in with `POST /api/auth/login`, press *Authorize* and paste the token. Failures are problem documents (RFC 9457): \
+`detail` says what is wrong and what to do, `field` names the parameter or member. Lists page by cursor. Times are RFC \
+3339; parameters may leave the zone out, which means UTC.
+
+**Live events**: `GET /api/events/live` with `Authorization: Bearer <token>` answers `text/event-stream`. Each event \
+is named by its kind (`detections`, `zone-events`, `alerts`, `health`, `clips`), its data is the JSON of the list item, \
+its id a number that rises. Send the last id as `Last-Event-ID` to get what was missed, up to 1,000 events; beyond \
+that, an event `reset` says that the lists must be read instead. The stream ends when the token does.";
+
+/// Methods by path, as the document has them; for the header `Allow`.
+#[derive(Debug)]
+pub(super) struct PathMethods(Vec<(Vec<String>, String)>);
+
+/// The page and the policy it is served with.
+#[derive(Debug, Clone)]
+pub(super) struct DocsPage {
+    html: String,
+    policy: String,
+}
+
+impl PathMethods {
+    /// Reads them from the document and adds those outside it.
+    pub(super) fn from_document(document: &str, others: &[&str]) -> Self {
+        let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
+        let operations = document["paths"].as_object().into_iter().flatten();
+        let mut methods: BTreeMap<String, Vec<String>> = operations
+            .map(|(path, operations)| {
+                let methods = operations.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase());
+                (path.clone(), methods.collect())
+            })
+            .collect();
+        methods.extend(others.iter().map(|path| ((*path).to_owned(), vec!["GET".to_owned()])));
+        let rows = methods.into_iter().map(|(path, mut methods)| {
+            if methods.iter().any(|method| method == "GET") {
+                methods.push("HEAD".into());
+            }
+            methods.sort();
+            (segments(&path).map(Into::into).collect(), methods.join(", "))
+        });
+        Self(rows.collect())
+    }
+
+    /// The methods of `path`, empty for a path that is not known.
+    pub(super) fn of(&self, path: &str) -> &str {
+        let asked: Vec<_> = segments(path).collect();
+        let fits = |known: &[String]| {
+            known.len() == asked.len() && known.iter().zip(&asked).all(|(k, a)| k == a || k.starts_with('{'))
+        };
+        self.0.iter().find(|(known, _)| fits(known)).map_or("", |(_, methods)| methods)
+    }
+}
+
+impl DocsPage {
+    /// Wraps the Swagger UI page: one file with its scripts inline, which the policy allows by their hashes and
+    /// nothing else. It may talk to this server only.
+    pub(super) fn new(html: &str) -> Self {
+        let hashes: Vec<_> =
+            scripts(html).map(|script| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)))).collect();
+        let policy = format!(
+            "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hashes.join(" ")
+        );
+        Self { html: format!("<!doctype html>{html}"), policy }
+    }
+}
+
+impl IntoResponse for &DocsPage {
+    fn into_response(self) -> Response {
+        Html(self.html.clone())
+            .with_header(CONTENT_SECURITY_POLICY, &self.policy)
+            .with_header(CACHE_CONTROL, "no-cache")
+            .into_response()
+    }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// The texts of the inline scripts, as a browser finds them.
+fn scripts(html: &str) -> impl Iterator<Item = &str> {
+    html.split("<script").skip(1).filter_map(|rest| {
+        let (_, rest) = rest.split_once('>')?;
+        rest.split_once("</script>").map(|(script, _)| script)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_found_as_a_browser_finds_them() {
+        let html = "<head><script charset=\"x\">a</script><style>s</style></head><script>\nb < c\n</script>";
+        assert_eq!(scripts(html).collect::<Vec<_>>(), ["a", "\nb < c\n"]);
+    }
+
+    #[test]
+    fn methods_are_found_for_paths_with_parameters() {
+        let document = r#"{"paths": {"/a/{id}": {"get": {}, "post": {}}, "/a/{id}/b": {"post": {}}}}"#;
+        let methods = PathMethods::from_document(document, &["/c"]);
+        assert_eq!(methods.of("/a/17"), "GET, HEAD, POST");
+        assert_eq!(methods.of("/a/17/b/"), "POST");
+        assert_eq!(methods.of("/c"), "GET, HEAD");
+        assert_eq!(methods.of("/d"), "");
+    }
+}

@@ -1,0 +1,198 @@
+//! A tenant's edges: list, register, rotate, revoke.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_cloud_core::account;
+use aivms_contract::id::EdgeId;
+use aivms_contract::time::UtcMillis;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::signed_in::SignedIn;
+use super::values::{Body, Text, Time, time};
+use super::{Services, Tags, secrets};
+use crate::clock;
+use crate::store::{Edge, StoreError, UserRole};
+
+pub(super) struct EdgesApi(pub Arc<Services>);
+
+/// An edge to be registered.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(write_only_all, example)]
+struct NewEdgeRequest {
+    /// What people call it.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    name: String,
+}
+
+/// An edge.
+#[derive(Debug, Object)]
+#[oai(rename = "Edge")]
+struct EdgeAnswer {
+    /// Its identifier, also in topics.
+    edge_id: Text<EdgeId>,
+    /// What people call it.
+    name: String,
+    /// Whether it can be heard.
+    status: EdgeStatus,
+    /// Whether its MQTT session is up.
+    connected: bool,
+    /// When it was registered.
+    created_at: Text<Time>,
+    /// When it last proved its secret.
+    #[oai(nullable)]
+    enrolled_at: Option<Text<Time>>,
+    /// Its last sign of life.
+    #[oai(nullable)]
+    last_seen: Option<Text<Time>>,
+    /// The version it reported last.
+    #[oai(nullable)]
+    version: Option<String>,
+}
+
+/// Whether an edge can be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum EdgeStatus {
+    /// Registered, not enrolled yet.
+    Registered,
+    /// Heard of lately.
+    Online,
+    /// Not heard of for longer than the time limit.
+    Offline,
+    /// Withdrawn.
+    Revoked,
+}
+
+/// The tenant's edges.
+#[derive(Debug, Object)]
+struct EdgeList {
+    /// By time of registration.
+    items: Vec<EdgeAnswer>,
+}
+
+/// A secret that enrols one edge once.
+#[derive(Debug, Object)]
+struct EdgeSecretAnswer {
+    /// The edge.
+    edge_id: Text<EdgeId>,
+    /// Shown only here: give it to `aivms-appliance enroll`. It is spent by the first enrolment.
+    edge_secret: String,
+}
+
+#[derive(ApiResponse)]
+enum Registered {
+    /// The edge exists and waits for its enrolment.
+    #[oai(status = 201)]
+    Created(Json<EdgeSecretAnswer>, #[oai(header = "Location")] String),
+}
+
+#[derive(ApiResponse)]
+enum Revoked {
+    /// The edge is out, its sessions are closed.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(prefix_path = "/api/tenant/edges", tag = "Tags::Edges")]
+impl EdgesApi {
+    /// List edges
+    #[oai(path = "/", method = "get", operation_id = "list_edges")]
+    async fn list(&self, signed_in: SignedIn) -> Result<Json<EdgeList>, Failure> {
+        let edges = self.0.store.list_edges(signed_in.user().tenant).await?;
+        let now = clock::now();
+        Ok(Json(EdgeList { items: edges.into_iter().map(|edge| self.answer(edge, now)).collect() }))
+    }
+
+    /// Register an edge
+    ///
+    /// The answer holds the secret with which the edge enrols itself; it is shown only once. Needs the role admin.
+    #[oai(path = "/", method = "post", operation_id = "register_edge")]
+    async fn register(&self, signed_in: SignedIn, body: Body<NewEdgeRequest>) -> Result<Registered, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let name = account::display_name(&body.0.name).map_err(|error| Failure::unacceptable("name", error))?;
+        let edge_id = EdgeId::from_random(secrets::random_bits()?);
+        let secret = secrets::EdgeSecret::draw()?;
+        self.0.store.create_edge(user.tenant, &edge_id, &name, secret.hash(), clock::now()).await?;
+        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge registered");
+        let location = format!("/api/tenant/edges/{edge_id}");
+        let answer = EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() };
+        Ok(Registered::Created(Json(answer), location))
+    }
+
+    /// Show an edge
+    #[oai(path = "/:edge_id", method = "get", operation_id = "show_edge")]
+    async fn show(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Json<EdgeAnswer>, Failure> {
+        let Path(Text(edge_id)) = edge_id;
+        let edge = self.0.store.edge(signed_in.user().tenant, &edge_id).await?.ok_or(StoreError::NotFound)?;
+        Ok(Json(self.answer(edge, clock::now())))
+    }
+
+    /// Give an edge a new secret
+    ///
+    /// Its certificates are withdrawn and its sessions closed at once; it must enrol again. Needs the role admin.
+    #[oai(path = "/:edge_id/rotate-secret", method = "post", operation_id = "rotate_edge_secret")]
+    async fn rotate(
+        &self,
+        signed_in: SignedIn,
+        edge_id: Path<Text<EdgeId>>,
+    ) -> Result<Json<EdgeSecretAnswer>, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let Path(Text(edge_id)) = edge_id;
+        let secret = secrets::EdgeSecret::draw()?;
+        let withdrawn = self.0.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await?;
+        self.0.sessions.end(&withdrawn);
+        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge secret rotated");
+        Ok(Json(EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() }))
+    }
+
+    /// Revoke an edge
+    ///
+    /// Its secret and certificates are withdrawn and its sessions closed at once, for good. Its events stay. Needs
+    /// the role admin.
+    #[oai(path = "/:edge_id/revoke", method = "post", operation_id = "revoke_edge")]
+    async fn revoke(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Revoked, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let Path(Text(edge_id)) = edge_id;
+        let withdrawn = self.0.store.revoke_edge(user.tenant, &edge_id, clock::now()).await?;
+        self.0.sessions.end(&withdrawn);
+        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge revoked");
+        Ok(Revoked::Done)
+    }
+}
+
+impl EdgesApi {
+    fn answer(&self, edge: Edge, now: UtcMillis) -> EdgeAnswer {
+        EdgeAnswer {
+            status: status(&edge, now, self.0.settings.edge_timeout),
+            edge_id: Text(edge.edge_id),
+            name: edge.name,
+            connected: edge.connected,
+            created_at: time(edge.created_at),
+            enrolled_at: edge.enrolled_at.map(time),
+            last_seen: edge.last_seen.map(time),
+            version: edge.version,
+        }
+    }
+}
+
+/// A session that is up counts as life only together with heartbeats: a hung appliance holds its connection open.
+fn status(edge: &Edge, now: UtcMillis, timeout: Duration) -> EdgeStatus {
+    match (edge.revoked, edge.enrolled_at, edge.last_seen) {
+        (true, _, _) => EdgeStatus::Revoked,
+        (false, _, Some(seen)) if now.since(seen) < timeout => EdgeStatus::Online,
+        (false, None, _) => EdgeStatus::Registered,
+        (false, Some(_), _) => EdgeStatus::Offline,
+    }
+}
+
+impl poem_openapi::types::Example for NewEdgeRequest {
+    fn example() -> Self {
+        Self { name: "Warehouse north".into() }
+    }
+}

@@ -1,0 +1,223 @@
+//! The live feed: server-sent events, resumable by feed number.
+//!
+//! A stream holds no queue: each watcher reads the database at its own pace, from the number it has seen, when a hint
+//! says that there is more. A slow watcher is late, and costs nobody anything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_contract::envelope::Body;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use poem::web::Data;
+use poem::web::headers::authorization::Bearer;
+use poem::web::headers::{Authorization, HeaderMapExt};
+use poem::web::sse::{Event, SSE};
+use poem::{IntoResponse, Request, Response, handler};
+use poem_openapi::types::ToJSON;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Services;
+use super::events::{detection_answer, zone_event_answer};
+use super::failure::Failure;
+use super::signed_in::{Session, session_of};
+use crate::clock;
+use crate::store::{StoreError, StoredEvent, TenantKey};
+
+/// Most missed events that are sent again; beyond, lists are the better way to catch up.
+const REPLAY_LIMIT: u32 = 1_000;
+/// Events read at once.
+const READ_LIMIT: u32 = 256;
+/// Silence after which a comment is sent, so that proxies and clients see that the stream lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often the token is looked at again.
+const RECHECK: Duration = Duration::from_secs(60);
+/// Least time between two reads of one watcher: under load several commits come together.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// What browsers wait before they connect again.
+const RETRY_MS: u64 = 2_000;
+
+/// `GET /api/events/live`.
+#[handler]
+pub(super) async fn live(request: &Request, services: Data<&Arc<Services>>) -> poem::Result<Response> {
+    let bearer = request.headers().typed_get::<Authorization<Bearer>>();
+    let bearer = bearer.ok_or_else(|| Failure::unauthorized("a bearer token is needed; sign in first", "Bearer"))?;
+    let session = session_of(&services, bearer.token()).await?;
+    let seen = last_event_id(request)?;
+    let watcher = Watcher::start(Arc::clone(&services), bearer.token(), &session, seen).await?;
+    Ok(SSE::new(watcher.into_stream()).keep_alive(KEEP_ALIVE).into_response())
+}
+
+fn last_event_id(request: &Request) -> Result<Option<i64>, Failure> {
+    let wrong = || Failure::bad_request(Some("Last-Event-ID"), "Last-Event-ID: must be the id of an event seen before");
+    match request.header("last-event-id") {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().ok().filter(|id| *id >= 0).map(Some).ok_or_else(wrong),
+    }
+}
+
+/// One stream.
+struct Watcher {
+    services: Arc<Services>,
+    tenant: TenantKey,
+    token: String,
+    /// When the token must be looked at again, at the latest at its end.
+    recheck_at: Instant,
+    hints: watch::Receiver<i64>,
+    /// Feed number up to which everything has been read.
+    seen: i64,
+    /// Whether more is there without a further hint.
+    behind: bool,
+    read_after: Instant,
+    ready: VecDeque<Event>,
+}
+
+impl Watcher {
+    async fn start(
+        services: Arc<Services>,
+        token: &str,
+        session: &Session,
+        seen: Option<i64>,
+    ) -> Result<Self, Failure> {
+        // Subscribed before the head is read, so that no commit falls between the two.
+        let hints = services.hints.subscribe();
+        let head = services.store.feed_head().await?;
+        let mut watcher = Self {
+            tenant: session.user.tenant,
+            token: token.to_owned(),
+            recheck_at: next_look(session),
+            hints,
+            seen: head,
+            behind: false,
+            read_after: Instant::now(),
+            ready: VecDeque::from([Event::retry(RETRY_MS)]),
+            services,
+        };
+        if let Some(seen) = seen {
+            watcher.replay(seen, head).await?;
+        }
+        // An id without data: it makes no event, and a client cut off before the first one knows where to go on.
+        watcher.ready.push_back(Event::message("").id(watcher.seen.to_string()));
+        Ok(watcher)
+    }
+
+    async fn replay(&mut self, seen: i64, head: i64) -> Result<(), StoreError> {
+        let missed = self.services.store.feed_after(self.tenant, seen, REPLAY_LIMIT + 1).await?;
+        if seen > head || missed.len() > REPLAY_LIMIT as usize {
+            let reason = json!({ "reason": "too much was missed to send it again; read the lists" });
+            self.ready.push_back(Event::message(reason.to_string()).event_type("reset").id(head.to_string()));
+        } else {
+            self.take(missed);
+        }
+        Ok(())
+    }
+
+    fn into_stream(self) -> impl Stream<Item = Event> + Send {
+        unfold(self, |mut watcher| async move { watcher.next().await.map(|event| (event, watcher)) })
+    }
+
+    /// The next event; `None` ends the stream.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if Instant::now() >= self.recheck_at && !self.recheck().await {
+                return None;
+            }
+            if !self.behind && !self.hinted().await? {
+                continue;
+            }
+            sleep_until(self.read_after).await;
+            self.read().await;
+        }
+    }
+
+    /// Waits for a hint; `Some(false)` when the token is due first, `None` when the cloud stops.
+    async fn hinted(&mut self) -> Option<bool> {
+        tokio::select! {
+            () = self.services.stop.cancelled() => None,
+            changed = timeout_at(self.recheck_at, self.hints.changed()) => match changed {
+                Ok(changed) => changed.ok().map(|()| true),
+                Err(_) => Some(false),
+            },
+        }
+    }
+
+    async fn read(&mut self) {
+        // What a hint announced is committed, so it is in what is read now.
+        let announced = *self.hints.borrow_and_update();
+        self.read_after = Instant::now() + LEAST_PAUSE;
+        match self.services.store.feed_after(self.tenant, self.seen, READ_LIMIT).await {
+            Ok(events) => {
+                self.behind = events.len() == READ_LIMIT as usize;
+                self.take(events);
+                if !self.behind {
+                    self.seen = self.seen.max(announced);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "reading the live feed");
+                self.behind = true;
+                self.read_after = Instant::now() + Duration::from_secs(1);
+            }
+        }
+    }
+
+    fn take(&mut self, events: Vec<StoredEvent>) {
+        for event in events {
+            self.seen = self.seen.max(event.feed_number);
+            self.ready.push_back(message(event));
+        }
+    }
+
+    /// Whether the token still counts.
+    async fn recheck(&mut self) -> bool {
+        match session_of(&self.services, &self.token).await {
+            Ok(session) => {
+                self.recheck_at = next_look(&session);
+                true
+            }
+            Err(Failure::Unauthorized(..)) => false,
+            // The database did not answer; the token is not to blame.
+            Err(_) => {
+                self.recheck_at = Instant::now() + Duration::from_secs(5);
+                true
+            }
+        }
+    }
+}
+
+fn next_look(session: &Session) -> Instant {
+    Instant::now() + session.ends_at.since(clock::now()).min(RECHECK)
+}
+
+fn message(event: StoredEvent) -> Event {
+    let (id, kind) = (event.feed_number.to_string(), event.envelope.body.kind().as_str());
+    Event::message(data(event).to_string()).id(id).event_type(kind)
+}
+
+/// The list item where there is a list, and the same shape for kinds that have none yet.
+fn data(event: StoredEvent) -> Value {
+    match &event.envelope.body {
+        Body::Detections(_) => detection_answer(event).to_json(),
+        Body::ZoneEvents(_) => zone_event_answer(event).to_json(),
+        Body::Alerts(body) => Some(flat(&event, body)),
+        Body::Health(body) => Some(flat(&event, body)),
+        Body::Clips(body) => Some(flat(&event, body)),
+    }
+    .unwrap_or_default()
+}
+
+fn flat(event: &StoredEvent, body: &impl serde::Serialize) -> Value {
+    let mut value = serde_json::to_value(body).expect("contract types always serialise");
+    if let Value::Object(members) = &mut value {
+        members.insert("id".into(), event.envelope.id.to_string().into());
+        members.insert("edge_id".into(), event.edge_id.to_string().into());
+        members.insert("received_at".into(), event.received_at.to_string().into());
+    }
+    value
+}

@@ -1,0 +1,82 @@
+//! Secrets the cloud draws for itself and keeps in files only it can read.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::config::Secret;
+
+/// Reads the secret in `path`; draws 256 random bits on first use and keeps them there, mode 0600.
+///
+/// # Errors
+/// The file can't be read or made, others can read it, or it is empty.
+pub fn read_or_draw(path: &Path) -> Result<Secret> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => check(path, &text),
+        Err(error) if error.kind() == ErrorKind::NotFound => draw(path),
+        Err(error) => Err(error).with_context(|| format!("{}: can't be read", path.display())),
+    }
+}
+
+fn check(path: &Path, text: &str) -> Result<Secret> {
+    let mode = std::fs::metadata(path).with_context(|| path.display().to_string())?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!("{}: others can read it; set its mode to 0600, or delete it to sign everybody out", path.display());
+    }
+    if text.trim().len() < 32 {
+        bail!("{}: is damaged; delete it, which signs everybody out", path.display());
+    }
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+fn draw(path: &Path) -> Result<Secret> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random numbers"))?;
+    let text = URL_SAFE_NO_PAD.encode(bytes);
+    keep(path, &text).with_context(|| format!("{}: can't be made", path.display()))?;
+    Ok(Secret::new(text))
+}
+
+/// Written beside and renamed, so that a crash leaves no half secret.
+fn keep(path: &Path, text: &str) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let part = path.with_extension("part");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&part, path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_secret_is_kept_and_only_for_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data/jwt-secret");
+        let drawn = read_or_draw(&path).unwrap();
+        assert_eq!(read_or_draw(&path).unwrap(), drawn);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_ne!(read_or_draw(&directory.path().join("other")).unwrap(), drawn);
+    }
+
+    #[test]
+    fn a_secret_others_can_read_or_a_damaged_one_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("jwt-secret");
+        read_or_draw(&path).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(read_or_draw(&path).unwrap_err().to_string().contains("0600"));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(&path, "short").unwrap();
+        assert!(read_or_draw(&path).unwrap_err().to_string().contains("damaged"));
+    }
+}
