@@ -10,7 +10,9 @@ use aivms_appliance_core::detection::Detected;
 use aivms_appliance_core::letterbox::{Letterbox, Normaliser, PackedImage};
 use aivms_appliance_core::model::{ColourOrder, ModelDescription};
 use aivms_appliance_core::nms;
+use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
 use aivms_contract::geometry::{FrameSize, PixelBox};
+use aivms_contract::time::MediaTime;
 
 /// Time given to each measurement.
 const SPAN: Duration = Duration::from_millis(500);
@@ -27,6 +29,9 @@ fn main() {
         bench(&format!("suppress {boxes} boxes"), || nms::suppress(candidates.clone(), 0.5).len());
     }
     bench_normaliser(&nanodet);
+    for boxes in [10, 50, 200] {
+        bench_tracker(boxes);
+    }
 }
 
 fn bench_decoders(nanodet: &ModelDescription, yolox: &ModelDescription) {
@@ -61,6 +66,19 @@ fn bench_normaliser(model: &ModelDescription) {
             tensor[0]
         });
     }
+}
+
+fn bench_tracker(boxes: usize) {
+    let frame = FrameSize { width: 1920, height: 1080 };
+    let mut tracker = Tracker::new(TrackerSettings::default());
+    let frames: Vec<_> = (0..40).map(|step| crowd(boxes, step)).collect();
+    let mut step = 0;
+    bench(&format!("track {boxes} boxes"), || {
+        step += 1;
+        // There and back, so that every frame is near the one before.
+        let at = if step / 40 % 2 == 0 { step % 40 } else { 39 - step % 40 };
+        tracker.update(MediaTime::from_millis(200 * step as u64), frame, &frames[at]).len()
+    });
 }
 
 /// Runs `work` over and over and prints the median and the 99th percentile.

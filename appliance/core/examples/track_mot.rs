@@ -1,0 +1,57 @@
+//! Tracks the boxes of a detection file in the form of the MOT Challenge and prints tracks in the same form.
+//!
+//! `track_mot DETECTIONS FPS [STEP [CONFIDENCE]]`: takes every STEP-th frame of a sequence of FPS frames per second, so
+//! that a detector which keeps up with a part of the frames is judged too. Lines are
+//! `frame,id,left,top,width,height,confidence,class,..`; a confidence below 0 means that the file has none, a class
+//! below 0 that all objects are of one class. The parameters of the tracker were searched with this program on
+//! TUD-Campus, TUD-Stadtmitte, PETS09-S2L1, Venice-2 and ADL-Rundle-6 of MOT15 at their own rate and at 5 frames per
+//! second.
+#![expect(clippy::print_stdout, reason = "the tracks go to standard output")]
+
+use std::collections::BTreeMap;
+
+use aivms_appliance_core::detection::Detected;
+use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
+use aivms_contract::geometry::{FrameSize, PixelBox};
+use aivms_contract::time::MediaTime;
+
+/// Large enough that no box of the sequences is cut.
+const FRAME: FrameSize = FrameSize { width: 1920, height: 1080 };
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let argument = |index: usize| arguments.get(index).map(String::as_str);
+    let detections = argument(0).ok_or("usage: track_mot DETECTIONS FPS [STEP [CONFIDENCE]]")?;
+    let fps: f64 = argument(1).unwrap_or("25").parse()?;
+    let step: usize = argument(2).unwrap_or("1").parse()?;
+    let confidence: f32 = argument(3).unwrap_or("0.5").parse()?;
+    let frames = read_frames(&std::fs::read_to_string(detections)?)?;
+    let last = frames.keys().last().copied().unwrap_or_default();
+    let mut tracker = Tracker::new(TrackerSettings::for_confidence(confidence));
+    for frame in (1..=last).step_by(step.max(1)) {
+        let pts = MediaTime::from_nanos((frame as f64 / fps * 1e9) as u64);
+        let boxes = frames.get(&frame).map(Vec::as_slice).unwrap_or_default();
+        for tracked in tracker.update(pts, FRAME, boxes) {
+            let [x, y, ..] = tracked.bbox.corners();
+            let (width, height) = (tracked.bbox.width(), tracked.bbox.height());
+            println!("{frame},{},{x},{y},{width},{height},{},-1,-1,-1", tracked.track, tracked.confidence);
+        }
+    }
+    Ok(())
+}
+
+fn read_frames(text: &str) -> Result<BTreeMap<u64, Vec<Detected>>, Error> {
+    let mut frames: BTreeMap<u64, Vec<Detected>> = BTreeMap::new();
+    for line in text.lines() {
+        let numbers = line.split(',').map(|number| number.trim().parse()).collect::<Result<Vec<f32>, _>>()?;
+        let [frame, _, x, y, width, height, confidence, class, ..] = numbers[..] else {
+            return Err(format!("not a line of a MOT file: {line}").into());
+        };
+        let confidence = if confidence < 0.0 { 1.0 } else { confidence };
+        let bbox = PixelBox::new(x, y, x + width, y + height)?;
+        frames.entry(frame as u64).or_default().push(Detected { class: class.max(0.0) as u16, confidence, bbox });
+    }
+    Ok(frames)
+}
