@@ -47,14 +47,14 @@ impl Batches {
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let first = tokio::select! {
-                first = self.waiting.recv() => first,
+                biased;
                 () = shutdown.cancelled() => break,
+                first = self.waiting.recv() => first,
             };
             let Some(first) = first else { return };
             let batch = self.gather(first).await;
-            tokio::select! {
-                () = self.commit(batch) => {}
-                () = shutdown.cancelled() => break,
+            if self.commit(batch, &shutdown).await.is_none() {
+                break;
             }
         }
         self.finish().await;
@@ -78,18 +78,19 @@ impl Batches {
         batch
     }
 
-    /// Commits `batch`, trying for as long as it takes, and answers the submitters.
-    async fn commit(&self, batch: Vec<Submission>) {
+    /// Commits `batch`, trying for as long as it takes, and answers the submitters; `None` when `shutdown` came first.
+    async fn commit(&self, batch: Vec<Submission>, shutdown: &CancellationToken) -> Option<()> {
         let (messages, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|s| (s.messages, s.done)).unzip();
-        let recorded = self.record(messages.into_iter().flatten().collect()).await;
+        let recorded = self.record(messages.into_iter().flatten().collect(), shutdown).await?;
         self.hints.stored_through(recorded.feed_number);
         for answer in answers {
             // A submitter that has gone meanwhile, such as a closed session, needs no answer.
             drop(answer.send(recorded.clone()));
         }
+        Some(())
     }
 
-    async fn record(&self, mut messages: Vec<Incoming>) -> Recorded {
+    async fn record(&self, mut messages: Vec<Incoming>, shutdown: &CancellationToken) -> Option<Recorded> {
         let mut failures = 0;
         let mut pause = RETRY.0;
         loop {
@@ -98,7 +99,7 @@ impl Batches {
                     if failures > 0 {
                         tracing::info!(failures, "events are stored again");
                     }
-                    return recorded;
+                    return Some(recorded);
                 }
                 Err(error) => error,
             };
@@ -109,17 +110,28 @@ impl Batches {
             if failures >= SUSPICIOUS_FAILURES && !matches!(error, StoreError::Unwritable(_)) {
                 self.set_refused_aside(&mut messages).await;
             }
-            tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)) => {}
+                () = shutdown.cancelled() => return None,
+            }
             pause = (pause * 2).min(RETRY.1);
         }
     }
 
-    /// Finds messages that the database refuses one by one although it takes them as unreadable, and sets those
-    /// aside, so that one message never stops all others. Leaves the batch as it is when the database refuses
+    /// Finds, by halving, messages that the database refuses alone although it takes them as unreadable, and sets
+    /// those aside, so that one message never stops all others. Leaves the batch as it is when the database refuses
     /// everything.
     async fn set_refused_aside(&self, messages: &mut [Incoming]) {
-        for message in messages {
-            let Err(error) = self.store.record_events(vec![message.clone()]).await else { continue };
+        let all = 0..messages.len();
+        let mut unclear = vec![all];
+        while let Some(range) = unclear.pop() {
+            let Err(error) = self.store.record_events(messages[range.clone()].to_vec()).await else { continue };
+            if range.len() > 1 {
+                let middle = range.start + range.len() / 2;
+                unclear.extend([middle..range.end, range.start..middle]);
+                continue;
+            }
+            let Some(message) = messages.get_mut(range.start) else { return };
             let Some(unreadable) = as_unreadable(message, &error) else { return };
             if self.store.record_events(vec![unreadable.clone()]).await.is_err() {
                 return;

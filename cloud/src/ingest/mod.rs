@@ -64,6 +64,12 @@ impl Ingest {
         receipt.await.map_err(|_| IngestError::Stopped)
     }
 
+    /// Submissions that wait for a commit, for those who watch the cloud's own state.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Waits for a place in the queue. Submissions are committed in the order of their places being filled.
     pub(crate) async fn place(&self) -> Result<Place, IngestError> {
         self.queue.clone().reserve_owned().await.map(Place).map_err(|_| IngestError::Stopped)

@@ -139,6 +139,9 @@ async fn begin<S>(
     let Claim { identity, fingerprint } = claim;
     let prepared = async {
         seat.wait_for_previous().await;
+        if seat.is_told_to_end() {
+            return None;
+        }
         let link = shared.router.attach(seat.router_id()).await.ok()?;
         answer(&mut stream, ConnectReturnCode::Success).await.ok()?;
         Some(link)

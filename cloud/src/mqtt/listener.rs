@@ -24,6 +24,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often refused connections are summed up in the log, so that a flood of them does not flood it.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Failed handshakes shown one by one in that time: enough to see why a box does not get in.
+const SHOWN_FAILURES: u64 = 10;
 /// How long sessions may take to end when the program does.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -116,8 +118,10 @@ impl Gate {
             match shake_hands(stream, &acceptor).await {
                 Ok(stream) => greet(stream, peer, &shared, ticket).await,
                 Err(error) => {
-                    gate.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%peer, %error, "MQTT: TLS handshake failed");
+                    let shown = gate.failed.fetch_add(1, Ordering::Relaxed) < SHOWN_FAILURES;
+                    if shown {
+                        tracing::info!(%peer, %error, "MQTT: TLS handshake failed");
+                    }
                 }
             }
         });

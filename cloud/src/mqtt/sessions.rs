@@ -208,9 +208,15 @@ impl Seat {
 
     /// Waits until the session this one replaces has left the router.
     pub(super) async fn wait_for_previous(&mut self) {
-        if let Some(previous) = self.previous.take() {
+        if let Some(previous) = &self.previous {
             previous.ended.cancelled().await;
+            self.previous = None;
         }
+    }
+
+    /// Whether the session is told to end.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.control.end.is_cancelled()
     }
 
     /// Waits until the session is told to end.
@@ -227,7 +233,17 @@ impl Drop for Seat {
             state.live.remove(&self.place);
         }
         drop(state);
-        self.control.ended.cancel();
+        match (self.previous.take(), tokio::runtime::Handle::try_current()) {
+            // Gave up before the one it replaces had left the router: who waits for this one waits for that one too.
+            (Some(previous), Ok(runtime)) => {
+                let control = Arc::clone(&self.control);
+                runtime.spawn(async move {
+                    previous.ended.cancelled().await;
+                    control.ended.cancel();
+                });
+            }
+            _ => self.control.ended.cancel(),
+        }
     }
 }
 
@@ -257,6 +273,21 @@ mod tests {
         assert_eq!(sessions.count(), 1, "the older one leaves without the newer's entry");
         drop(second);
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_replaces_a_session_that_gave_up_waits_for_the_one_before_it() {
+        let sessions = Sessions::default();
+        let enter = || sessions.enter(&edge("a"), "", [1; 32]).unwrap();
+        let (first, second, mut third) = (enter(), enter(), enter());
+        drop(second);
+        let waiting = tokio::time::timeout(Duration::from_millis(50), third.wait_for_previous());
+        assert!(waiting.await.is_err());
+        drop(first);
+        // The time-out above dropped a wait that must not be lost.
+        let control = Arc::clone(&third.control);
+        drop(third);
+        tokio::time::timeout(Duration::from_secs(5), control.ended.cancelled()).await.unwrap();
     }
 
     #[test]

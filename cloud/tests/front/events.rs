@@ -41,3 +41,14 @@ impl Cloud {
         }
     }
 }
+
+/// An enter event, number `seq` of an outbox.
+pub fn zone_event(edge: &EdgeId, outbox: &OutboxId, seq: u64) -> Envelope {
+    let body = json!({
+        "camera_id": "gate", "zone_id": "lawn", "event_type": "enter", "object_class": "person", "confidence": 0.9,
+        "timestamp": UtcMillis::from_millis(1_795_352_700_000 + i64::try_from(seq).unwrap()),
+        "bbox": [1.0, 2.0, 3.0, 4.0], "frame": {"width": 640, "height": 480}, "track_id": format!("track-{seq}"),
+    });
+    let body = Body::ZoneEvents(serde_json::from_value(body).expect("a zone event of this version"));
+    Envelope::new(edge.clone(), outbox.clone(), seq, body, fastrand::u128(..))
+}
