@@ -22,8 +22,7 @@ const GUIDE: &str = include_str!("../../docs/guide/mqtt-cli.md");
 
 /// The shell blocks of the guide, in order.
 fn blocks() -> Vec<&'static str> {
-    let blocks: Vec<_> =
-        GUIDE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    let blocks: Vec<_> = GUIDE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     assert_eq!(blocks.len(), 6, "a block was added: run it here");
     blocks
 }
@@ -75,7 +74,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // The whole group: the shell waits for its tools.
         let group = rustix::process::Pid::from_child(&self.shell);
-        drop(rustix::process::kill_process_group(group, rustix::process::Signal::TERM));
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
         drop(self.shell.wait());
     }
 }
@@ -113,8 +112,7 @@ async fn set_up(cloud: &run::Running, dir: &Path) -> (Credentials, Reader) {
         ca: write("edge-ca.crt", &enrolled.ca_pem),
     };
     write("variables", "");
-    let variables =
-        vec![("CLOUD_URL", base), ("EMAIL", email.to_owned()), ("PASSWORD", password.to_owned())];
+    let variables = vec![("CLOUD_URL", base), ("EMAIL", email.to_owned()), ("PASSWORD", password.to_owned())];
     (edge, Reader { dir: dir.to_owned(), variables })
 }
 
@@ -139,7 +137,11 @@ async fn the_guides_commands_do_what_the_guide_says() {
         assert!(seq < 1_000, "{} | {} | {}", all.printed(), zone_events.printed(), down.printed());
         client.publish(&detection(edge.edge_id(), &outbox, seq + 1)).await;
         let entered = zone_event(edge.edge_id(), &outbox, seq + 2);
-        client.client.publish(edge.topic("up/zone-events"), rumqttc::QoS::AtLeastOnce, false, entered.to_json()).await.unwrap();
+        client
+            .client
+            .publish(edge.topic("up/zone-events"), rumqttc::QoS::AtLeastOnce, false, entered.to_json())
+            .await
+            .unwrap();
         seq += 2;
         client.stored_through(seq).await;
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
