@@ -5,15 +5,21 @@
 //! supervises all of it, and is the only place that spawns long-lived tasks.
 
 pub mod cli;
+pub mod clock;
+pub mod cloud;
 pub mod config;
+pub mod disk;
 pub mod doctor;
 pub mod enroll;
 pub mod health;
 pub mod identity;
+pub mod keeper;
 pub mod logging;
 pub mod outbox;
 pub mod pipeline;
 pub mod run;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod uplink;

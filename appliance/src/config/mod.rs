@@ -1,1 +1,231 @@
 //! Settings: TOML file, cameras.json, environment; later ones win, unknown keys are errors.
+//!
+//! [`Config::load`] reads all three once at start and checks every value, so that nothing behind it checks again.
+//! What the cloud wants instead arrives later as a desired document and is kept apart from this.
+
+mod environment;
+mod error;
+mod file;
+mod secret;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps};
+use aivms_contract::id::EdgeId;
+use url::Url;
+
+pub use environment::Environment;
+pub use error::ConfigError;
+pub use secret::Secret;
+
+use crate::pipeline::source::address::Address;
+use file::File;
+
+/// Where the settings are when `--config` does not say otherwise.
+pub const DEFAULT_PATH: &str = "/etc/aivms/appliance.toml";
+
+/// Everything fixed at start, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the appliance keeps its identity, outbox and state.
+    pub data_dir: PathBuf,
+    /// The cameras of `cameras.json`; none when there is no such file.
+    pub cameras: Cameras,
+    /// Where the cameras were read from.
+    pub cameras_file: PathBuf,
+    /// How the cloud is reached; without it the edge works alone and keeps its events.
+    pub cloud: Option<Cloud>,
+    /// Edge id as registered, when configured.
+    pub edge_id: Option<EdgeId>,
+    /// One-time secret as shown at registration, when configured.
+    pub edge_secret: Option<Secret>,
+    /// Detector and its thresholds.
+    pub detection: Detection,
+    /// Days footage is kept.
+    pub recording_retention_days: u32,
+    /// Bounds of the outbox.
+    pub outbox: Outbox,
+    /// Rhythm of what the edge says by itself.
+    pub reporting: Reporting,
+}
+
+/// How the cloud is reached.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    /// Base address of the cloud's API.
+    pub url: Url,
+    /// Certificates that sign the cloud's HTTPS server, in PEM; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// Time without MQTT after which events go over HTTPS.
+    pub backup_after: Duration,
+    /// Time without an acknowledgement after which entries in flight are sent again.
+    pub ack_timeout: Duration,
+}
+
+/// Detector and its thresholds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detection {
+    /// The model file.
+    pub model: PathBuf,
+    /// The model's description file; found beside the model when absent.
+    pub description: Option<PathBuf>,
+    /// The ONNX Runtime library; searched by the system's loader when absent.
+    pub library: Option<PathBuf>,
+    /// Threads of one inference; 0 lets the runtime choose.
+    pub threads: usize,
+    /// Least confidence of a detection.
+    pub confidence: Confidence,
+    /// Frames analysed per second and camera.
+    pub fps: Fps,
+    /// Classes looked for on cameras that name none.
+    pub classes: Vec<String>,
+}
+
+/// Bounds of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// Most bytes of spool files.
+    pub max_bytes: u64,
+    /// Longest time an event waits for others before both are written to disk.
+    pub group_time: Duration,
+}
+
+/// Rhythm of what the edge says by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reporting {
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// Time between health reports when nothing changes.
+    pub health: Duration,
+}
+
+impl Config {
+    /// Reads the file at `path` (or, without one, [`DEFAULT_PATH`] if it exists), the cameras file it names, and
+    /// `environment`, which wins over both.
+    ///
+    /// # Errors
+    /// Names the file and key, or the variable, and what is wrong with it. A file that was named must exist.
+    pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let (path, named) = path.map_or((Path::new(DEFAULT_PATH), false), |path| (path, true));
+        let mut file =
+            read_optional(path, named)?.map(|text| file::parse(path, &text)).transpose()?.unwrap_or_default();
+        environment.overlay(&mut file)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let cameras_file = base.join(file.cameras.as_deref().unwrap_or(Path::new("cameras.json")));
+        let cameras = read_cameras(&cameras_file, file.cameras.is_some())?;
+        Ok(resolve(base, file, cameras_file, cameras))
+    }
+}
+
+/// Reads a file of `cameras.json`'s form.
+///
+/// # Errors
+/// Names the file and the path of the wrong field, such as `cameras[0].zones[1].polygon`.
+pub fn read_cameras_file(path: &Path) -> Result<Cameras, ConfigError> {
+    read_cameras(path, true)
+}
+
+fn read_cameras(path: &Path, must_exist: bool) -> Result<Cameras, ConfigError> {
+    let text = read_optional(path, must_exist)?;
+    text.map_or_else(|| Ok(Cameras::default()), |text| parse_cameras(path, &text))
+}
+
+fn parse_cameras(path: &Path, text: &str) -> Result<Cameras, ConfigError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let file: CamerasFile =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| ConfigError::field(path, &error))?;
+    json.end().map_err(|error| ConfigError::syntax(path, &error))?;
+    check_cameras(&file.cameras).map_err(|(key, problem)| ConfigError::Field {
+        path: path.to_owned(),
+        key,
+        problem,
+    })?;
+    Ok(file.cameras)
+}
+
+/// Checks what the contract's types leave open: that each camera's address is one a source can be made for.
+///
+/// # Errors
+/// The path of the wrong field and what is wrong with it.
+pub fn check_cameras(cameras: &Cameras) -> Result<(), (String, String)> {
+    for (index, camera) in cameras.as_slice().iter().enumerate() {
+        let (user, password) = (camera.username.as_deref(), camera.password.as_deref());
+        if let Err(error) = Address::parse(&camera.url, user, password) {
+            // Its text begins with the field and never repeats the address, which may hold a password.
+            let text = error.to_string();
+            let (field, problem) = text.split_once(": ").unwrap_or(("url", &text));
+            return Err((format!("cameras[{index}].{field}"), problem.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the classes named for cameras and zones are among the detector's `labels`; a misspelt one would never
+/// be seen.
+///
+/// # Errors
+/// The path of the wrong field and what is wrong with it.
+pub fn check_classes(cameras: &Cameras, labels: &[String]) -> Result<(), (String, String)> {
+    let check = |path: &str, classes: &[String]| {
+        let unknown = classes.iter().enumerate().find(|(_, class)| !labels.contains(class));
+        unknown.map_or(Ok(()), |(index, class)| {
+            Err((format!("{path}.classes[{index}]"), format!("the detector's model has no class {class:?}")))
+        })
+    };
+    for (index, camera) in cameras.as_slice().iter().enumerate() {
+        check(&format!("cameras[{index}]"), &camera.classes)?;
+        for (zone_index, zone) in camera.zones.as_slice().iter().enumerate() {
+            check(&format!("cameras[{index}].zones[{zone_index}]"), &zone.classes)?;
+        }
+    }
+    Ok(())
+}
+
+fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> Config {
+    let data_dir = base.join(file.data_dir);
+    let models_dir = file.detection.models_dir.map_or_else(|| data_dir.join("models"), |dir| base.join(dir));
+    let rooted = |path: Option<PathBuf>| path.map(|path| base.join(path));
+    Config {
+        cloud: file.cloud.url.map(|url| Cloud {
+            url: url.into(),
+            ca_file: rooted(file.cloud.ca_file),
+            backup_after: Duration::from_secs(file.cloud.backup_after_s.into()),
+            ack_timeout: Duration::from_secs(file.cloud.ack_timeout_s.get().into()),
+        }),
+        edge_id: file.edge.id,
+        edge_secret: file.edge.secret,
+        detection: Detection {
+            model: file.detection.model.locate(base, &models_dir),
+            description: rooted(file.detection.description),
+            library: rooted(file.detection.library),
+            threads: file.detection.threads,
+            confidence: file.detection.confidence,
+            fps: file.detection.fps,
+            classes: file.detection.classes,
+        },
+        recording_retention_days: file.recording.retention_days,
+        outbox: Outbox {
+            max_bytes: file.outbox.max_mib.get().saturating_mul(1024 * 1024),
+            group_time: Duration::from_millis(file.outbox.group_ms.into()),
+        },
+        reporting: Reporting {
+            heartbeat: Duration::from_secs(file.reporting.heartbeat_s.get().into()),
+            health: Duration::from_secs(file.reporting.health_s.get().into()),
+        },
+        data_dir,
+        cameras,
+        cameras_file,
+    }
+}
+
+fn read_optional(path: &Path, must_exist: bool) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
+        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! The TOML file: every key with its default.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
+
+use aivms_contract::desired::{Confidence, Fps};
+use aivms_contract::id::EdgeId;
+use serde::Deserialize;
+use url::Url;
+
+use super::{ConfigError, Secret};
+
+/// The whole file. Relative paths are relative to the file's own folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    /// Identity, outbox and state; default `/var/lib/aivms`.
+    pub(super) data_dir: PathBuf,
+    /// The cameras file; default `cameras.json` beside this file, which then need not exist.
+    pub(super) cameras: Option<PathBuf>,
+    pub(super) cloud: CloudSection,
+    pub(super) edge: EdgeSection,
+    pub(super) detection: DetectionSection,
+    pub(super) recording: RecordingSection,
+    pub(super) outbox: OutboxSection,
+    pub(super) reporting: ReportingSection,
+}
+
+/// `[cloud]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CloudSection {
+    /// Allows `http://` to other machines, which shows the edge secret to the network; default false.
+    pub(super) allow_plain_http: bool,
+    /// Base address of the cloud's API; CLOUD_URL wins. Without it the edge works alone.
+    pub(super) url: Option<CloudUrl>,
+    /// Certificates that sign the cloud's HTTPS server, in PEM; default the system's.
+    pub(super) ca_file: Option<PathBuf>,
+    /// Seconds without MQTT after which events go over HTTPS; default 30.
+    pub(super) backup_after_s: u32,
+    /// Seconds without an acknowledgement after which entries in flight are sent again; default 20.
+    pub(super) ack_timeout_s: NonZeroU32,
+}
+
+/// `[edge]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EdgeSection {
+    /// Edge id as registered; EDGE_ID wins.
+    pub(super) id: Option<EdgeId>,
+    /// One-time secret as shown at registration; EDGE_SECRET wins. Not needed once enrolled.
+    pub(super) secret: Option<Secret>,
+}
+
+/// `[detection]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DetectionSection {
+    /// Path of an ONNX file, or the name of one in `models_dir`; default `nanodet-g-416`. DETECTION_MODEL wins.
+    pub(super) model: ModelName,
+    /// Where named models are; default `models` in `data_dir`.
+    pub(super) models_dir: Option<PathBuf>,
+    /// The model's description; default the model's path with `.toml` for `.onnx`.
+    pub(super) description: Option<PathBuf>,
+    /// The ONNX Runtime library `libonnxruntime.so`; default what the system's loader finds.
+    pub(super) library: Option<PathBuf>,
+    /// Threads of one inference; default 0, which lets the runtime choose.
+    pub(super) threads: usize,
+    /// Least confidence of a detection, above 0 and at most 1; default 0.5. DETECTION_CONFIDENCE wins.
+    pub(super) confidence: Confidence,
+    /// Frames analysed per second and camera, above 0 and at most 60; default 5. DETECTION_FPS wins.
+    pub(super) fps: Fps,
+    /// Classes looked for on cameras that name none; default people and road vehicles.
+    pub(super) classes: Vec<String>,
+}
+
+/// `[recording]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RecordingSection {
+    /// Days footage is kept; default 7. RECORDING_RETENTION_DAYS wins.
+    pub(super) retention_days: u32,
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OutboxSection {
+    /// Most MiB of events kept for a cloud that does not answer; default 1024, some two million events.
+    pub(super) max_mib: NonZeroU64,
+    /// Longest milliseconds an event waits for others before it is written to disk; default 30.
+    pub(super) group_ms: u32,
+}
+
+/// `[reporting]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReportingSection {
+    /// Seconds between heartbeats; default 30. The cloud calls an edge offline after EDGE_TIMEOUT_SECONDS.
+    pub(super) heartbeat_s: NonZeroU32,
+    /// Seconds between health reports when nothing changes; default 60.
+    pub(super) health_s: NonZeroU32,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/aivms"),
+            cameras: None,
+            cloud: CloudSection::default(),
+            edge: EdgeSection::default(),
+            detection: DetectionSection::default(),
+            recording: RecordingSection::default(),
+            outbox: OutboxSection::default(),
+            reporting: ReportingSection::default(),
+        }
+    }
+}
+
+impl Default for CloudSection {
+    fn default() -> Self {
+        Self {
+            allow_plain_http: false,
+            url: None,
+            ca_file: None,
+            backup_after_s: 30,
+            ack_timeout_s: const { NonZeroU32::new(20).expect("not zero") },
+        }
+    }
+}
+
+impl Default for DetectionSection {
+    fn default() -> Self {
+        Self {
+            model: ModelName("nanodet-g-416".to_owned()),
+            models_dir: None,
+            description: None,
+            library: None,
+            threads: 0,
+            confidence: Confidence::default(),
+            fps: Fps::default(),
+            classes: ["person", "bicycle", "car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Default for RecordingSection {
+    fn default() -> Self {
+        Self { retention_days: 7 }
+    }
+}
+
+impl Default for OutboxSection {
+    fn default() -> Self {
+        Self { max_mib: const { NonZeroU64::new(1024).expect("not zero") }, group_ms: 30 }
+    }
+}
+
+impl Default for ReportingSection {
+    fn default() -> Self {
+        Self {
+            heartbeat_s: const { NonZeroU32::new(30).expect("not zero") },
+            health_s: const { NonZeroU32::new(60).expect("not zero") },
+        }
+    }
+}
+
+/// Reads the file and checks what depends on two keys.
+pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    let toml = toml::Deserializer::parse(text).map_err(|error| ConfigError::syntax(path, &error))?;
+    let file: File = serde_path_to_error::deserialize(toml).map_err(|error| ConfigError::field(path, &error))?;
+    if let Some(url) = &file.cloud.url {
+        CloudUrl::check(url.0.as_str(), file.cloud.allow_plain_http).map_err(|problem| ConfigError::Field {
+            path: path.to_owned(),
+            key: "cloud.url".to_owned(),
+            problem,
+        })?;
+    }
+    Ok(file)
+}
+
+/// An HTTP address with a host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct CloudUrl(Url);
+
+impl TryFrom<String> for CloudUrl {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        // Whether plain HTTP is allowed depends on another key; `parse` asks again.
+        Self::check(&text, true)
+    }
+}
+
+impl CloudUrl {
+    /// Reads an address. Plain HTTP is for this machine itself, unless allowed.
+    pub(super) fn check(text: &str, allow_plain_http: bool) -> Result<Self, String> {
+        let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL ({error}); write https://HOST"))?;
+        let host = url.host_str().ok_or("names no host; write https://HOST")?;
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if allow_plain_http || is_this_machine(host) => Ok(Self(url)),
+            "http" => Err("http would show the edge secret to the network; use https, or set \
+                           cloud.allow_plain_http = true in the settings file"
+                .to_owned()),
+            other => Err(format!("scheme {other:?} is not known; use https")),
+        }
+    }
+}
+
+impl From<CloudUrl> for Url {
+    fn from(url: CloudUrl) -> Self {
+        url.0
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Path or name of a model.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ModelName(String);
+
+impl TryFrom<String> for ModelName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("names no model; write the path of an ONNX file".to_owned());
+        }
+        if Path::new(&text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pt")) {
+            return Err(format!(
+                "{text:?} is a PyTorch file, which can't be run directly; convert it with \
+                 `yolo export format=onnx model={text}` and name the .onnx file it makes"
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl ModelName {
+    /// The file meant: a text with a slash or ending in `.onnx` is a path, another one a name in `models_dir`.
+    pub(super) fn locate(&self, base: &Path, models_dir: &Path) -> PathBuf {
+        if self.0.contains('/') || self.0.ends_with(".onnx") {
+            base.join(&self.0)
+        } else {
+            models_dir.join(format!("{}.onnx", self.0))
+        }
+    }
+}
