@@ -1,1 +1,232 @@
 //! Measures the edge for its health report and heartbeat.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use aivms_contract::health::{CameraHealth, CameraState, Health, Notice, OutboxHealth};
+use aivms_contract::id::CameraId;
+use aivms_contract::status::Status;
+use aivms_contract::time::UtcMillis;
+use tokio::sync::watch;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Most notices waiting for a report; beyond it the oldest goes. Notices are rare, and all of them are logged too.
+const MAX_NOTICES: usize = 50;
+/// Longest text of a cause or notice in bytes, so that a report of every camera fits a message.
+const MAX_TEXT_BYTES: usize = 300;
+
+/// What is known of the running appliance. The parts write into it; reports and heartbeats are read from it.
+pub struct Vitals {
+    started: Instant,
+    data_dir: PathBuf,
+    cameras: RwLock<BTreeMap<CameraId, CameraVitals>>,
+    applied_version: AtomicU64,
+    notices: Mutex<VecDeque<Notice>>,
+}
+
+/// What is known of one configured camera.
+#[derive(Debug, Clone)]
+pub enum CameraVitals {
+    /// It is switched off.
+    Disabled {
+        /// Since when.
+        since: UtcMillis,
+    },
+    /// Its task says how it is.
+    Running(watch::Receiver<CameraHealth>),
+}
+
+/// Room on the disk of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All bytes of it.
+    pub total_bytes: u64,
+    /// Bytes left for an ordinary user.
+    pub free_bytes: u64,
+}
+
+impl Vitals {
+    /// Starts counting the uptime of an appliance that keeps its data in `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            started: Instant::now(),
+            data_dir,
+            cameras: RwLock::default(),
+            applied_version: AtomicU64::new(0),
+            notices: Mutex::default(),
+        }
+    }
+
+    /// Replaces the list of configured cameras.
+    pub fn set_cameras(&self, cameras: BTreeMap<CameraId, CameraVitals>) {
+        *self.cameras.write().unwrap_or_else(PoisonError::into_inner) = cameras;
+    }
+
+    /// Sets the version of the desired document that runs.
+    pub fn set_applied_version(&self, version: u64) {
+        self.applied_version.store(version, Ordering::Relaxed);
+    }
+
+    /// The version of the desired document that runs; 0 for the local files.
+    #[must_use]
+    pub fn applied_version(&self) -> u64 {
+        self.applied_version.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a notice for the next health report.
+    pub fn note(&self, mut notice: Notice) {
+        tracing::warn!(
+            notice.code = notice.code,
+            camera.id = notice.camera_id.as_ref().map(CameraId::as_str),
+            "{}",
+            notice.message
+        );
+        notice.message = shortened(notice.message);
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if notices.len() == MAX_NOTICES {
+            notices.pop_front();
+        }
+        notices.push_back(notice);
+    }
+
+    /// Takes the notices kept so far out, for a report that will be delivered.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// The state of every configured camera.
+    #[must_use]
+    pub fn cameras(&self) -> Vec<CameraHealth> {
+        let cameras = self.cameras.read().unwrap_or_else(PoisonError::into_inner);
+        cameras.iter().map(|(id, vitals)| vitals.health(id)).collect()
+    }
+
+    /// A full report. A disk that can't be measured counts as one without room.
+    #[must_use]
+    pub fn report(&self, now: UtcMillis, outbox: OutboxHealth, notices: Vec<Notice>) -> Health {
+        let disk = disk_space(&self.data_dir).unwrap_or(DiskSpace { total_bytes: 0, free_bytes: 0 });
+        Health {
+            timestamp: now,
+            version: VERSION.to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            disk_total_bytes: disk.total_bytes,
+            disk_free_bytes: disk.free_bytes,
+            cameras: self.cameras(),
+            outbox,
+            notices,
+        }
+    }
+
+    /// A heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self, now: UtcMillis, outbox_entries: u64) -> Status {
+        let cameras = self.cameras();
+        let count = |state: fn(CameraState) -> bool| {
+            u32::try_from(cameras.iter().filter(|camera| state(camera.state)).count()).unwrap_or(u32::MAX)
+        };
+        Status {
+            at: now,
+            version: VERSION.to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            cameras_streaming: count(|state| state == CameraState::Streaming),
+            cameras_enabled: count(|state| state != CameraState::Disabled),
+            outbox_entries,
+            applied_version: self.applied_version(),
+        }
+    }
+}
+
+impl CameraVitals {
+    fn health(&self, id: &CameraId) -> CameraHealth {
+        match self {
+            Self::Disabled { since } => CameraHealth {
+                camera_id: id.clone(),
+                state: CameraState::Disabled,
+                cause: None,
+                since: *since,
+                detect_fps: 0.0,
+            },
+            Self::Running(health) => {
+                let health = health.borrow().clone();
+                CameraHealth { cause: health.cause.map(shortened), ..health }
+            }
+        }
+    }
+}
+
+/// Measures the disk that holds `folder`.
+///
+/// # Errors
+/// What the system said.
+pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(DiskSpace {
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aivms_contract::limits::MAX_PAYLOAD_BYTES;
+
+    fn camera(id: &str, state: CameraState, cause: &str) -> CameraHealth {
+        let since = UtcMillis::from_millis(0);
+        CameraHealth { camera_id: id.parse().unwrap(), state, cause: Some(cause.to_owned()), since, detect_fps: 5.0 }
+    }
+
+    fn running(camera: CameraHealth) -> (CameraId, CameraVitals) {
+        (camera.camera_id.clone(), CameraVitals::Running(watch::channel(camera).1))
+    }
+
+    fn notice(message: &str) -> Notice {
+        Notice { code: "test".to_owned(), message: message.to_owned(), camera_id: None }
+    }
+
+    #[test]
+    fn a_heartbeat_counts_the_cameras_that_stream_and_those_that_should() {
+        let vitals = Vitals::new(std::env::temp_dir());
+        vitals.set_cameras(BTreeMap::from([
+            running(camera("a", CameraState::Streaming, "")),
+            running(camera("b", CameraState::Retrying, "401")),
+            ("c".parse().unwrap(), CameraVitals::Disabled { since: UtcMillis::from_millis(0) }),
+        ]));
+        vitals.set_applied_version(3);
+        let status = vitals.heartbeat(UtcMillis::from_millis(0), 12);
+        assert_eq!((status.cameras_streaming, status.cameras_enabled), (1, 2));
+        assert_eq!((status.outbox_entries, status.applied_version), (12, 3));
+    }
+
+    #[test]
+    fn the_largest_report_fits_a_message() {
+        let vitals = Vitals::new(std::env::temp_dir());
+        let long = "ä".repeat(10_000);
+        let cameras = (0..aivms_contract::desired::MAX_CAMERAS)
+            .map(|number| running(camera(&format!("{number:064}"), CameraState::Retrying, &long)));
+        vitals.set_cameras(cameras.collect());
+        for _ in 0..100 {
+            vitals.note(notice(&long));
+        }
+        let report = vitals.report(UtcMillis::from_millis(0), OutboxHealth::default(), vitals.take_notices());
+        assert_eq!(report.notices.len(), MAX_NOTICES);
+        assert!(serde_json::to_vec(&report).unwrap().len() < MAX_PAYLOAD_BYTES - 1024);
+        assert!(report.disk_total_bytes > 0);
+        assert!(vitals.take_notices().is_empty());
+    }
+}

@@ -71,7 +71,7 @@ impl Authority {
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never came true: {what}");
+        assert!(start.elapsed() < Duration::from_secs(90), "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,1 +1,0 @@
-//! Sends the outbox over MQTT, over HTTPS when MQTT can't connect.
