@@ -93,11 +93,14 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// The texts of the inline scripts, as a browser finds them.
+/// The texts of the inline scripts, as a browser finds them: one ends at the first end tag, whatever is in it.
 fn scripts(html: &str) -> impl Iterator<Item = &str> {
-    html.split("<script").skip(1).filter_map(|rest| {
-        let (_, rest) = rest.split_once('>')?;
-        rest.split_once("</script>").map(|(script, _)| script)
+    let mut rest = html;
+    std::iter::from_fn(move || {
+        let (_, opened) = rest.split_once("<script")?;
+        let (script, after) = opened.split_once('>')?.1.split_once("</script>")?;
+        rest = after;
+        Some(script)
     })
 }
 
@@ -107,8 +110,9 @@ mod tests {
 
     #[test]
     fn scripts_are_found_as_a_browser_finds_them() {
-        let html = "<head><script charset=\"x\">a</script><style>s</style></head><script>\nb < c\n</script>";
-        assert_eq!(scripts(html).collect::<Vec<_>>(), ["a", "\nb < c\n"]);
+        let html =
+            "<head><script charset=\"x\">a</script><style>s</style></head><script>\nb < '<script>'\n</script></html>";
+        assert_eq!(scripts(html).collect::<Vec<_>>(), ["a", "\nb < '<script>'\n"]);
     }
 
     #[test]

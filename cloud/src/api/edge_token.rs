@@ -11,6 +11,7 @@ use aivms_contract::identity::Role;
 use aivms_contract::time::UtcMillis;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use poem::Request;
 use poem_openapi::SecurityScheme;
@@ -64,7 +65,10 @@ fn check_claims(token: &str, certificate: &ActiveCertificate, now: UtcMillis) ->
     rules.leeway = 0;
     let key = DecodingKey::from_ec_der(&certificate.public_key_der);
     let claims = jsonwebtoken::decode::<TokenClaims>(token, &key, &rules)
-        .map_err(|error| refused(&format!("the token is not valid: {error}")))?
+        .map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => refused("the token has ended; if it is new, set the edge's clock"),
+            other => refused(&format!("the token is not valid: {other:?}")),
+        })?
         .claims;
     let latest_start = u64::try_from((now + CLOCK_SKEW).as_millis() / 1_000).unwrap_or(0);
     if claims.iat > latest_start {

@@ -1,0 +1,145 @@
+//! The live feed.
+
+use std::collections::VecDeque;
+
+use aivms_contract::envelope::Body;
+use aivms_contract::zone_event::ZoneEventType;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::cloud::{Answer, Cloud, Owner, SOON};
+use crate::device::{Device, zone_event};
+
+/// One event of the stream.
+#[derive(Debug, Default, PartialEq)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+/// A client that reads as a browser's `EventSource` does.
+struct Watcher {
+    bytes: BoxStream<'static, String>,
+    text: String,
+    ready: VecDeque<Event>,
+    /// What it would send as `Last-Event-ID`.
+    last_id: String,
+}
+
+impl Watcher {
+    async fn connect(cloud: &Cloud, owner: &Owner, last_id: Option<&str>) -> Self {
+        let mut request = cloud.request(Method::GET, "/api/events/live").bearer_auth(&owner.token);
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let bytes = response.bytes_stream().map(|piece| String::from_utf8(piece.unwrap().into()).unwrap()).boxed();
+        let mut watcher = Self { bytes, text: String::new(), ready: VecDeque::new(), last_id: String::new() };
+        // The stream is open when the first id has come.
+        while watcher.last_id.is_empty() {
+            watcher.read().await;
+        }
+        watcher
+    }
+
+    async fn next(&mut self) -> Event {
+        while self.ready.is_empty() {
+            self.read().await;
+        }
+        self.ready.pop_front().unwrap()
+    }
+
+    async fn read(&mut self) {
+        let piece = tokio::time::timeout(SOON, self.bytes.next()).await.expect("something in time");
+        self.text.push_str(&piece.expect("an open stream"));
+        while let Some((block, rest)) = self.text.split_once("\n\n") {
+            let mut event = Event { name: "message".into(), ..Event::default() };
+            for line in block.lines() {
+                match line.split_once(": ") {
+                    Some(("id", id)) => (event.id, self.last_id) = (id.into(), id.into()),
+                    Some(("event", name)) => event.name = name.into(),
+                    Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                    _ => {}
+                }
+            }
+            if !event.data.is_null() {
+                self.ready.push_back(event);
+            }
+            self.text = rest.to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_are_stored_in_the_shape_of_the_lists() {
+    let cloud = Cloud::start().await;
+    let (owner, rival) = (cloud.register("acme").await, cloud.register("rival").await);
+    let (device, theirs) = (Device::enrolled(&cloud, &owner).await, Device::enrolled(&cloud, &rival).await);
+    device.deliver(&cloud, &[device.detection(1)]).await.assert_ok();
+    let mut watcher = Watcher::connect(&cloud, &owner, None).await;
+    theirs.deliver(&cloud, &[theirs.detection(1)]).await.assert_ok();
+    let enter = device.envelope(3, Body::ZoneEvents(zone_event(3, ZoneEventType::Enter)));
+    device.deliver(&cloud, &[device.detection(2), enter]).await.assert_ok();
+    let (first, second) = (watcher.next().await, watcher.next().await);
+    assert_eq!((first.name.as_str(), second.name.as_str()), ("detections", "zone-events"));
+    let listed = cloud.get_as(&owner, "/api/events/detections?limit=1").await;
+    assert_eq!(first.data, listed.body["items"][0], "what was stored before, and others' events, are not sent");
+    let listed = cloud.get_as(&owner, "/api/events/zones?limit=1").await;
+    assert_eq!(second.data, listed.body["items"][0]);
+    assert!(second.id.parse::<i64>().unwrap() > first.id.parse::<i64>().unwrap());
+}
+
+#[tokio::test]
+async fn a_watcher_that_comes_back_gets_what_it_missed() {
+    let mut cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let mut watcher = Watcher::connect(&cloud, &owner, None).await;
+    device.deliver(&cloud, &[device.detection(1)]).await.assert_ok();
+    assert_eq!(watcher.next().await.data["age_ms"], 400);
+    let id = watcher.last_id.clone();
+    drop(watcher);
+    let missed: Vec<_> = (2..=301).map(|seq| device.detection(seq)).collect();
+    device.deliver(&cloud, &missed).await.assert_ok();
+    cloud.restart().await;
+    let mut watcher = Watcher::connect(&cloud, &owner, Some(&id)).await;
+    for envelope in &missed {
+        assert_eq!(watcher.next().await.data["id"], envelope.id.to_string());
+    }
+    let next = device.detection(302);
+    device.deliver(&cloud, std::slice::from_ref(&next)).await.assert_ok();
+    assert_eq!(watcher.next().await.data["id"], next.id.to_string());
+}
+
+#[tokio::test]
+async fn a_watcher_that_missed_too_much_is_sent_to_the_lists() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    for start in [1, 401, 801] {
+        let batch: Vec<_> = (start..start + 400).map(|seq| device.detection(seq)).collect();
+        device.deliver(&cloud, &batch).await.assert_ok();
+    }
+    for id in ["0", "999999999"] {
+        let mut watcher = Watcher::connect(&cloud, &owner, Some(id)).await;
+        assert_eq!(watcher.next().await.name, "reset");
+        assert_eq!(watcher.last_id, "1200");
+    }
+    let mut watcher = Watcher::connect(&cloud, &owner, Some("200")).await;
+    assert_eq!(watcher.next().await.id, "201");
+}
+
+#[tokio::test]
+async fn a_wrong_last_event_id_is_named() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    for id in ["x", "-1", "1.5"] {
+        let request = cloud.request(Method::GET, "/api/events/live").bearer_auth(&owner.token);
+        Answer::of(request.header("last-event-id", id)).await.assert_problem(400, Some("Last-Event-ID"));
+    }
+}

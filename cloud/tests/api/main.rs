@@ -1,0 +1,13 @@
+//! The API over HTTP against the whole running cloud.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+
+mod accounts;
+mod cloud;
+mod device;
+mod document;
+mod edges;
+mod enrollment;
+mod events;
+mod failures;
+mod live;
+mod operators;
