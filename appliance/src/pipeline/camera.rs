@@ -93,7 +93,8 @@ pub enum SpecError {
 /// Names the camera and the field that is wrong.
 pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError> {
     Address::of(camera)?;
-    find_classes(&camera.id, &camera.classes, labels).map(drop)
+    let class = camera.classes.iter().find(|class| !labels.contains(class));
+    class.map_or(Ok(()), |class| Err(SpecError::unknown_class(&camera.id, class, labels)))
 }
 
 /// Starts a camera's task on the current runtime. The messages go into `bodies`.
@@ -103,6 +104,7 @@ pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError>
 /// first has gone; frames then skipped are counted too. It says so in the log, and goes on to watch over the source.
 ///
 /// A camera that is switched off, or whose configuration is wrong, connects to nothing and says why in its health.
+/// Classes that the model does not know are left out, with a warning, as long as it knows one of them.
 #[must_use]
 pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, bodies: mpsc::Sender<Body>) -> CameraHandle {
     let (board, health) = HealthBoard::new(spec.camera.id.clone());
@@ -169,18 +171,26 @@ impl CameraSpec {
     }
 }
 
+/// The class numbers of those `names` that the model knows; it is an error when it knows none of them.
 fn find_classes(camera: &CameraId, names: &[String], labels: &[String]) -> Result<Vec<ClassId>, SpecError> {
-    /// Labels shown to a person who misspelt one.
-    const SHOWN: usize = 12;
-    let find = |name: &String| {
-        let class = labels.iter().position(|label| label == name).and_then(|index| ClassId::try_from(index).ok());
-        class.ok_or_else(|| {
-            let mut known = labels.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-            if labels.len() > SHOWN {
-                known.push_str(&format!(" and {} more", labels.len() - SHOWN));
-            }
-            SpecError::Class { camera: camera.clone(), class: name.clone(), known }
-        })
-    };
-    names.iter().map(find).collect()
+    let find = |name: &String| labels.iter().position(|label| label == name).and_then(|at| ClassId::try_from(at).ok());
+    let (known, unknown): (Vec<_>, Vec<_>) = names.iter().partition(|name| find(name).is_some());
+    match (unknown.first(), known.is_empty()) {
+        (Some(class), true) => return Err(SpecError::unknown_class(camera, class, labels)),
+        (Some(_), false) => tracing::warn!(camera.id = %camera, ?unknown, "classes: the model does not know these"),
+        (None, _) => {}
+    }
+    Ok(known.into_iter().filter_map(find).collect())
+}
+
+impl SpecError {
+    fn unknown_class(camera: &CameraId, class: &str, labels: &[String]) -> Self {
+        /// Labels shown to a person who misspelt one.
+        const SHOWN: usize = 12;
+        let mut known = labels.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        if labels.len() > SHOWN {
+            known.push_str(" and more");
+        }
+        Self::Class { camera: camera.clone(), class: class.to_owned(), known }
+    }
 }

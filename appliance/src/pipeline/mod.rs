@@ -1,9 +1,23 @@
-//! One camera: source, decode, detect, track, under its own supervision.
+//! From cameras to messages: source, decode, detect, track and judge, each camera under its own supervision.
+//!
+//! ```text
+//! source ─ access units ─┬─ (recorder, live view)
+//!                        └─ engine: decode ─ detect ─ track ─ frame detections ─ analysis ─ bodies
+//! ```
+//!
+//! [`camera`] owns one camera and outlives whatever its [`source`] does. An [`engine`] turns access units into tracked
+//! objects; the one without special hardware is the [`Detector`] over [`decode`] and ONNX Runtime.
 
 pub mod access_unit;
 pub mod camera;
+mod cpu;
 pub mod decode;
 pub mod engine;
 pub mod frame;
 pub mod infer;
+mod probe;
 pub mod source;
+
+pub use self::camera::{CameraCounters, CameraHandle, CameraSpec, SpecError, check_camera, spawn_camera};
+pub use self::infer::{Detector, DetectorError, DetectorSettings};
+pub use self::probe::{ProbeError, ProbeReport, probe};

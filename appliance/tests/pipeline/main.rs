@@ -1,10 +1,18 @@
 //! The path from a camera to zone events, with real video, real RTSP and the real model.
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod decoder;
+mod detect;
 mod file;
+mod rtsp;
+mod rtsp_camera;
 mod video;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aivms_appliance::pipeline::camera::CameraSpec;
+use aivms_appliance::pipeline::infer::{Detector, DetectorSettings};
 
 /// A file that `make setup` has fetched into the repository's cache.
 fn cache(name: &str) -> PathBuf {
@@ -12,4 +20,24 @@ fn cache(name: &str) -> PathBuf {
     let path = std::path::absolute(path).unwrap();
     assert!(path.exists(), "{} is missing: run `make setup`", path.display());
     path
+}
+
+fn detector_settings(model: &Path) -> DetectorSettings {
+    let library = Some(cache("onnxruntime/libonnxruntime.so"));
+    DetectorSettings { library, model: model.to_owned(), description: None, threads: 1 }
+}
+
+fn detector(model: &Path) -> Arc<Detector> {
+    Detector::load(&detector_settings(model)).unwrap()
+}
+
+/// A camera analysed twice a second.
+fn spec(camera: serde_json::Value) -> CameraSpec {
+    CameraSpec {
+        camera: serde_json::from_value(camera).unwrap(),
+        session: "test".parse().unwrap(),
+        detection_fps: 2.0,
+        confidence: 0.5,
+        classes: vec![],
+    }
 }

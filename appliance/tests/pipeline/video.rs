@@ -1,7 +1,13 @@
 //! Small videos, encoded on the spot.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use aivms_appliance::pipeline::access_unit::{AccessUnit, fan_out};
+use aivms_appliance::pipeline::decode::Decoder;
+use aivms_appliance::pipeline::frame::Frame;
+use aivms_appliance::pipeline::source::address::Address;
+use aivms_appliance::pipeline::source::{Source, SourceOutput};
 use aivms_contract::geometry::FrameSize;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -31,4 +37,37 @@ fn run(launch: &str) {
     let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted);
     pipeline.set_state(gst::State::Null).unwrap();
     assert!(matches!(end.unwrap().view(), gst::MessageView::Eos(_)), "{launch}");
+}
+
+/// The first units of a file.
+pub(crate) fn first_units(file: PathBuf, wanted: usize) -> Vec<AccessUnit> {
+    let (sender, mut received) = fan_out();
+    let (output, _end) = SourceOutput::new(sender);
+    let source = Source::start(&Address::File(file), output).unwrap();
+    let units = (0..wanted).map(|_| received.blocking_recv().unwrap()).collect();
+    source.stop();
+    units
+}
+
+/// Hands over a unit and waits until it is decoded; gives the picture if it is to be analysed.
+///
+/// The decoders of the test videos give each picture at once.
+pub(crate) fn decode(decoder: &Decoder, unit: &AccessUnit) -> Option<Frame> {
+    let (start, before) = (Instant::now(), decoder.counters());
+    decoder.push(unit).unwrap();
+    if decoder.counters().units_dropped > before.units_dropped {
+        return None;
+    }
+    while decoder.counters().decoded == before.decoded {
+        assert!(start.elapsed() < Duration::from_secs(30), "the decoder hangs");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // Counted as decoded a moment before it is counted as admitted.
+    let wait = gst::ClockTime::from_mseconds(50);
+    match decoder.next_frame(wait).unwrap() {
+        None if decoder.counters().admitted > before.admitted => {
+            decoder.next_frame(gst::ClockTime::from_seconds(30)).unwrap()
+        }
+        frame => frame,
+    }
 }

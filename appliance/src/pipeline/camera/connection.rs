@@ -89,9 +89,9 @@ impl Connection {
         self.analysis.as_ref().map(|analysis| analysis.clock)
     }
 
-    /// Whether there is anybody at the camera's address.
-    pub(super) fn has_answered(&self) -> bool {
-        self.source.has_answered()
+    /// Why the source ended, as far as it got.
+    pub(super) fn failure(&self, end: &SourceEnd) -> Failure {
+        self.source.failure(end)
     }
 
     /// What the engine did since this was last asked.

@@ -97,3 +97,95 @@ impl Outbound {
         tracing::warn!(camera.id = %self.camera, waiting, dropped, "the outbox is behind: events wait, reports are dropped");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aivms_contract::detection::{Detection, TrackPhase};
+    use aivms_contract::geometry::{FrameSize, PixelBox};
+    use aivms_contract::time::UtcMillis;
+    use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
+
+    const FRAME: FrameSize = FrameSize { width: 100, height: 100 };
+
+    fn event(millis: i64) -> Body {
+        Body::ZoneEvents(ZoneEvent {
+            camera_id: "gate".parse().unwrap(),
+            zone_id: "door".parse().unwrap(),
+            timestamp: UtcMillis::from_millis(millis),
+            event_type: ZoneEventType::Enter,
+            object_class: "person".to_owned(),
+            confidence: 0.5,
+            track_id: "t1".parse().unwrap(),
+            bbox: PixelBox::new(0.0, 0.0, 1.0, 1.0).unwrap(),
+            frame: FRAME,
+            dwell_ms: None,
+            exit_reason: None,
+            direction: None,
+        })
+    }
+
+    fn report(millis: i64) -> Body {
+        Body::Detections(Detection {
+            camera_id: "gate".parse().unwrap(),
+            timestamp: UtcMillis::from_millis(millis),
+            object_class: "person".to_owned(),
+            confidence: 0.5,
+            bbox: PixelBox::new(0.0, 0.0, 1.0, 1.0).unwrap(),
+            frame: FRAME,
+            track_id: "t1".parse().unwrap(),
+            phase: TrackPhase::Update,
+            age_ms: 0,
+        })
+    }
+
+    fn outbound(room: usize) -> (Outbound, mpsc::Receiver<Body>) {
+        let (bodies, outbox) = mpsc::channel(room);
+        (Outbound::new("gate".parse().unwrap(), bodies), outbox)
+    }
+
+    #[tokio::test]
+    async fn with_a_full_outbox_events_wait_in_order_and_reports_are_counted_away() {
+        let (mut out, mut outbox) = outbound(1);
+        out.push(vec![report(1), event(2), report(3), event(4), report(5)]);
+        assert_eq!((out.waiting(), out.dropped), (2, 2));
+        let mut received = vec![outbox.recv().await];
+        while out.waiting() > 0 {
+            out.send_next().await.unwrap();
+            received.push(outbox.recv().await);
+        }
+        assert_eq!(received, [Some(report(1)), Some(event(2)), Some(event(4))]);
+        out.push(vec![report(6)]);
+        assert_eq!(outbox.recv().await, Some(report(6)));
+    }
+
+    #[tokio::test]
+    async fn frames_are_no_longer_judged_when_too_many_events_wait() {
+        let (mut out, mut outbox) = outbound(1);
+        out.push((0..=MAX_WAITING as i64).map(event).collect());
+        assert!(!out.has_room());
+        outbox.recv().await.unwrap();
+        out.send_next().await.unwrap();
+        assert!(out.has_room());
+    }
+
+    #[tokio::test]
+    async fn what_an_outbox_does_not_take_in_time_at_the_end_is_told() {
+        let (mut out, mut outbox) = outbound(1);
+        out.push(vec![event(1), event(2), event(3)]);
+        assert_eq!(out.flush(Duration::from_millis(20)).await, 2);
+        outbox.recv().await.unwrap();
+        let drain = tokio::spawn(async move { (outbox.recv().await, outbox.recv().await) });
+        assert_eq!(out.flush(Duration::from_secs(5)).await, 0);
+        assert_eq!(drain.await.unwrap(), (Some(event(2)), Some(event(3))));
+    }
+
+    #[tokio::test]
+    async fn a_closed_outbox_ends_the_waiting() {
+        let (mut out, outbox) = outbound(1);
+        drop(outbox);
+        out.push(vec![event(1)]);
+        assert_eq!(out.send_next().await, Err(Closed));
+        assert_eq!(out.flush(Duration::from_secs(5)).await, 1);
+    }
+}

@@ -135,8 +135,7 @@ impl CameraTask {
                     None
                 }
                 Event::Sent(Ok(())) => None,
-                Event::SourceEnd(SourceEnd::EndOfStream) => supervisor.on_end_of_stream(self.now(), fastrand::f64()),
-                Event::SourceEnd(SourceEnd::Failed(failure)) => self.fail(&mut supervisor, failure),
+                Event::SourceEnd(end) => self.on_source_end(&mut supervisor, connection.as_ref(), &end),
                 Event::EngineEnd(error) => self.fail(&mut supervisor, Failure::Other(error.to_string())),
                 Event::Frame(frame) => {
                     self.judge(&frame, connection.as_ref());
@@ -250,31 +249,46 @@ impl CameraTask {
         if blind { self.fail(supervisor, Failure::NotVideo) } else { None }
     }
 
+    fn on_source_end(
+        &self,
+        supervisor: &mut CameraSupervisor,
+        connection: Option<&Connection>,
+        end: &SourceEnd,
+    ) -> Option<Action> {
+        match connection.map(|connection| connection.failure(end)) {
+            None => None,
+            Some(Failure::Ended) => {
+                let action = supervisor.on_end_of_stream(self.now(), fastrand::f64());
+                self.log_stop(supervisor, action)
+            }
+            Some(failure) => self.fail(supervisor, failure),
+        }
+    }
+
     fn on_deadline(&self, supervisor: &mut CameraSupervisor, connection: Option<&Connection>) -> Option<Action> {
         let now = self.now();
-        let unanswered = connection.is_some_and(|connection| !connection.has_answered());
-        if unanswered && now >= supervisor.next_deadline() {
+        // Silence of a host that has not answered is another fault than silence of a camera.
+        let silence = connection.map(|connection| connection.failure(&Failure::NoVideo.into()));
+        if silence == Some(Failure::Unreachable) && now >= supervisor.next_deadline() {
             return self.fail(supervisor, Failure::Unreachable);
         }
         let action = supervisor.on_deadline(now, fastrand::f64());
-        if action == Some(Action::Stop) {
-            self.log_failure(supervisor);
-        }
-        action
+        self.log_stop(supervisor, action)
     }
 
     fn fail(&self, supervisor: &mut CameraSupervisor, failure: Failure) -> Option<Action> {
         let action = supervisor.on_failure(failure, self.now(), fastrand::f64());
-        if action.is_some() {
-            self.log_failure(supervisor);
-        }
-        action
+        self.log_stop(supervisor, action)
     }
 
-    fn log_failure(&self, supervisor: &CameraSupervisor) {
-        let cause = supervisor.status().cause.unwrap_or_default();
-        let retry_in = supervisor.next_deadline().saturating_sub(self.now());
-        tracing::warn!(camera.id = %self.spec.camera.id, failures = supervisor.failures(), ?retry_in, "{cause}");
+    /// Logs the failure that an action answers to, once.
+    fn log_stop(&self, supervisor: &CameraSupervisor, action: Option<Action>) -> Option<Action> {
+        if action == Some(Action::Stop) {
+            let cause = supervisor.status().cause.unwrap_or_default();
+            let retry_in = supervisor.next_deadline().saturating_sub(self.now());
+            tracing::warn!(camera.id = %self.spec.camera.id, failures = supervisor.failures(), ?retry_in, "{cause}");
+        }
+        action
     }
 
     /// Ends the connection and with it all tracks.

@@ -10,18 +10,13 @@ use gstreamer::prelude::*;
 use super::end::{broken, understand};
 use super::{SourceEnd, SourceOutput};
 
-/// Codes of `rtspsrc`'s progress messages that need an answer of the camera to be reached.
-const ANSWERED: [&str; 3] = ["mount", "request", "play"];
-
 /// Listens to the pipeline until it is dropped; runs on whichever thread speaks and never waits.
 ///
 /// `answered` becomes true when the camera has answered.
 pub(super) fn watch(pipeline: &gst::Pipeline, output: SourceOutput, answered: Arc<AtomicBool>) -> Result<(), Failure> {
     let bus = pipeline.bus().ok_or_else(|| broken("heard"))?;
     bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Progress(step) = message.view()
-            && ANSWERED.contains(&step.get().1)
-        {
+        if says_opened(message) {
             answered.store(true, Ordering::Relaxed);
         }
         if let Some(end) = end_in(message) {
@@ -30,6 +25,13 @@ pub(super) fn watch(pipeline: &gst::Pipeline, output: SourceOutput, answered: Ar
         gst::BusSyncReply::Drop
     });
     Ok(())
+}
+
+/// Whether `rtspsrc` has got the camera's description; it asks to play, and says so, without one too.
+fn says_opened(message: &gst::Message) -> bool {
+    let gst::MessageView::Progress(step) = message.view() else { return false };
+    let (kind, code, _) = step.get();
+    (kind, code) == (gst::ProgressType::Complete, "open")
 }
 
 fn end_in(message: &gst::Message) -> Option<SourceEnd> {

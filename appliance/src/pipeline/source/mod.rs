@@ -30,7 +30,9 @@ const ENDS: usize = 1;
 
 /// A running source.
 pub struct Source {
-    running: Running,
+    /// Held for its end.
+    _running: Running,
+    is_remote: bool,
     answered: Arc<AtomicBool>,
 }
 
@@ -72,21 +74,29 @@ impl Source {
             Address::Rtsp(address) => rtsp::build(address, &output)?,
             Address::V4l2(device) => v4l2::build(device, &output)?,
             Address::File(path) => {
-                return Ok(Self { running: Running::File(file::Playback::start(path, output)?), answered });
+                let running = Running::File(file::Playback::start(path, output)?);
+                return Ok(Self { _running: running, is_remote: false, answered });
             }
         };
         bus::watch(&pipeline, output, Arc::clone(&answered))?;
         // A source that can't be started says why as its end.
         let _ = pipeline.set_state(gst::State::Playing);
-        Ok(Self { running: Running::Pipeline(pipeline), answered })
+        Ok(Self { _running: Running::Pipeline(pipeline), is_remote: matches!(address, Address::Rtsp(_)), answered })
     }
 
-    /// Whether the camera has answered; until then, silence means that nobody is there.
+    /// Why the source ended, as far as it got: whatever is said before the camera has answered means that nobody is
+    /// there, except a refusal, which is an answer.
     #[must_use]
-    pub fn has_answered(&self) -> bool {
-        match self.running {
-            Running::Pipeline(_) => self.answered.load(Ordering::Relaxed),
-            Running::File(_) => true,
+    pub fn failure(&self, end: &SourceEnd) -> Failure {
+        let unanswered = self.is_remote && !self.answered.load(Ordering::Relaxed);
+        match end {
+            SourceEnd::Failed(Failure::Ended | Failure::Stalled | Failure::NoVideo) | SourceEnd::EndOfStream
+                if unanswered =>
+            {
+                Failure::Unreachable
+            }
+            SourceEnd::Failed(failure) => failure.clone(),
+            SourceEnd::EndOfStream => Failure::Ended,
         }
     }
 

@@ -1,0 +1,133 @@
+//! The engine without special hardware: GStreamer decodes, ONNX Runtime detects, the core's tracker follows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use aivms_appliance_core::detection::FrameDetections;
+use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
+use gstreamer as gst;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::access_unit::AccessUnit;
+use super::decode::Decoder;
+use super::engine::{Engine, EngineCounters, EngineError, EngineOutput, EngineSession, Feed, Watch};
+use super::frame::Frame;
+use super::infer::{Detector, Eye};
+
+/// How often a thread without pictures looks whether it is to end.
+const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+
+impl Engine for Detector {
+    fn labels(&self) -> &[String] {
+        Self::labels(self)
+    }
+
+    fn connect(self: Arc<Self>, feed: Feed) -> Result<Box<dyn EngineSession>, EngineError> {
+        let decoder = Arc::new(Decoder::start(&feed.format, &self.model().input, feed.watch.fps)?);
+        let shared = Arc::new(Shared::default());
+        let watcher = Watcher {
+            decoder: Arc::clone(&decoder),
+            eye: self.eye(),
+            tracker: Tracker::new(TrackerSettings::for_confidence(feed.watch.confidence)),
+            watch: feed.watch,
+            output: feed.output.clone(),
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new().name(format!("watch-{}", feed.camera)).spawn(move || watcher.run());
+        let thread = thread.map_err(|error| EngineError::Thread(error.to_string()))?;
+        let feeder = tokio::spawn(feed_decoder(feed.units, Arc::clone(&decoder), feed.output));
+        Ok(Box::new(Session { decoder, shared, feeder, thread: Some(thread) }))
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    analysed: AtomicU64,
+}
+
+struct Session {
+    decoder: Arc<Decoder>,
+    shared: Arc<Shared>,
+    feeder: tokio::task::JoinHandle<()>,
+    /// Absent once the session is being dropped.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EngineSession for Session {
+    fn counters(&self) -> EngineCounters {
+        let decode = self.decoder.counters();
+        let analysed = self.shared.analysed.load(Ordering::Relaxed);
+        EngineCounters {
+            units_dropped: decode.units_dropped,
+            decoded: decode.decoded,
+            frames_skipped: decode.admitted.saturating_sub(analysed),
+            analysed,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.feeder.abort();
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a camera's detection thread panicked");
+        }
+    }
+}
+
+/// Hands units to the decoder until the connection or the decoder ends.
+async fn feed_decoder(mut units: broadcast::Receiver<AccessUnit>, decoder: Arc<Decoder>, output: EngineOutput) {
+    loop {
+        match units.recv().await {
+            Ok(unit) => {
+                if let Err(error) = decoder.push(&unit) {
+                    return output.end(error.into());
+                }
+            }
+            Err(RecvError::Lagged(_)) => decoder.skip_to_key(),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Looks at one connection's pictures, on its own thread because the model's answer is waited for.
+struct Watcher {
+    decoder: Arc<Decoder>,
+    eye: Eye,
+    tracker: Tracker,
+    watch: Watch,
+    output: EngineOutput,
+    shared: Arc<Shared>,
+}
+
+impl Watcher {
+    fn run(mut self) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let looked = match self.decoder.next_frame(POLL) {
+                Ok(None) => continue,
+                Ok(Some(frame)) => self.look(&frame),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = looked {
+                return self.output.end(error);
+            }
+        }
+    }
+
+    fn look(&mut self, frame: &Frame) -> Result<(), EngineError> {
+        let found = self.eye.look(frame, self.tracker.settings().low_confidence);
+        let (mut found, _) = found.map_err(|error| EngineError::Detect(error.to_string()))?;
+        let classes = &self.watch.classes;
+        found.retain(|detected| classes.is_empty() || classes.contains(&detected.class));
+        let objects = self.tracker.update(frame.at, frame.letterbox.frame(), &found);
+        let detections = FrameDetections { pts: frame.at, frame: frame.letterbox.frame(), objects };
+        if self.output.frame(detections) {
+            self.shared.analysed.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
