@@ -1,1 +1,354 @@
 //! Checks cameras, disk, clock, cloud and certificate, and says what to do.
+//!
+//! Nothing is changed: a running appliance goes on undisturbed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aivms_contract::desired::Camera;
+use aivms_contract::time::UtcMillis;
+use futures_util::future::join_all;
+
+use crate::clock;
+use crate::cloud::Cloud;
+use crate::config::{self, Config, Environment};
+use crate::health::disk_space;
+use crate::identity::{Identity, in_words};
+use crate::pipeline::{self, Detector, DetectorSettings};
+use crate::status::{StatusFile, in_bytes};
+use crate::uplink::LinkState;
+
+/// Free space below which events are at risk within hours.
+const LOW_SPACE_BYTES: u64 = 512 * 1024 * 1024;
+/// Time a camera has to show a frame.
+const CAMERA_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked.
+    pub subject: String,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found and, if it is not well, what to do.
+    pub finding: String,
+}
+
+/// How a checked thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, but someone should look at it.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+impl Check {
+    fn new(subject: impl Into<String>, verdict: Verdict, finding: impl Into<String>) -> Self {
+        Self { subject: subject.into(), verdict, finding: finding.into() }
+    }
+
+    fn of<T, E: std::fmt::Display>(
+        subject: impl Into<String>,
+        result: Result<T, E>,
+        found: impl Fn(T) -> String,
+    ) -> Self {
+        match result {
+            Ok(value) => Self::new(subject, Verdict::Ok, found(value)),
+            Err(error) => Self::new(subject, Verdict::Fail, error.to_string()),
+        }
+    }
+}
+
+/// Checks everything the settings at `path` name.
+pub async fn examine(path: Option<&Path>, environment: &Environment) -> Vec<Check> {
+    let shown = path.unwrap_or(Path::new(config::DEFAULT_PATH)).display().to_string();
+    let config = match Config::load(path, environment) {
+        Ok(config) => config,
+        Err(error) => return vec![Check::new("configuration", Verdict::Fail, describe(&error))],
+    };
+    let mut checks = vec![Check::new("configuration", Verdict::Ok, shown)];
+    checks.push(check_disk(&config.data_dir));
+    let status = StatusFile::read(&config.data_dir).ok().flatten();
+    checks.push(check_appliance(status.as_ref(), clock::now()));
+    let identity = Identity::load(&config.data_dir);
+    checks.push(check_certificate(&config, identity, clock::now()));
+    checks.extend(check_cloud(&config).await);
+    checks.push(check_detector(&config).await);
+    checks.extend(join_all(config.cameras.as_slice().iter().map(check_camera)).await);
+    checks
+}
+
+/// The list for a person; the verdict is that of the worst check.
+#[must_use]
+pub fn render(checks: &[Check]) -> (String, Verdict) {
+    let width = checks.iter().map(|check| check.subject.chars().count()).max().unwrap_or(0);
+    let line = |check: &Check| {
+        let verdict = match check.verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Warn => "warn",
+            Verdict::Fail => "FAIL",
+        };
+        format!("{verdict}  {:<width$}  {}\n", check.subject, check.finding)
+    };
+    let worst = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+    (checks.iter().map(line).collect(), worst)
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn check_disk(data_dir: &Path) -> Check {
+    const SUBJECT: &str = "data folder";
+    let probe = data_dir.join(".doctor-probe");
+    let written = std::fs::create_dir_all(data_dir)
+        .and_then(|()| std::fs::write(&probe, [0; 4096]))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .and_then(|()| disk_space(data_dir));
+    let shown = data_dir.display();
+    match written {
+        Err(error) => {
+            Check::new(SUBJECT, Verdict::Fail, format!("{shown} can't be written ({error}); check its disk and owner"))
+        }
+        Ok(space) if space.free_bytes < LOW_SPACE_BYTES => {
+            let free = in_bytes(space.free_bytes);
+            Check::new(
+                SUBJECT,
+                Verdict::Fail,
+                format!("only {free} are free on the disk of {shown}; delete something or use a larger disk"),
+            )
+        }
+        Ok(space) => {
+            let (free, total) = (in_bytes(space.free_bytes), in_bytes(space.total_bytes));
+            Check::new(SUBJECT, Verdict::Ok, format!("{shown}, {free} free of {total}"))
+        }
+    }
+}
+
+fn check_appliance(status: Option<&StatusFile>, now: UtcMillis) -> Check {
+    const SUBJECT: &str = "appliance";
+    let Some(status) = status.filter(|status| status.is_fresh(now)) else {
+        return Check::new(
+            SUBJECT,
+            Verdict::Warn,
+            "not running; start it with `systemctl start aivms-appliance` or `aivms-appliance run`",
+        );
+    };
+    let cause = status.link.cause.clone().unwrap_or_default();
+    match status.link.state {
+        LinkState::Connected => Check::new(SUBJECT, Verdict::Ok, "running, MQTT connected"),
+        LinkState::Alone => Check::new(SUBJECT, Verdict::Ok, "running without a cloud"),
+        LinkState::Backup => Check::new(
+            SUBJECT,
+            Verdict::Warn,
+            format!(
+                "running, events go over HTTPS because MQTT does not connect: {cause}; open the MQTT port in the \
+                 firewall"
+            ),
+        ),
+        LinkState::Connecting | LinkState::Retrying | LinkState::NotEnrolled => Check::new(
+            SUBJECT,
+            Verdict::Warn,
+            format!("running, events are kept because the cloud is not connected: {cause}"),
+        ),
+    }
+}
+
+fn check_certificate(
+    config: &Config,
+    identity: Result<Option<Identity>, crate::identity::IdentityError>,
+    now: UtcMillis,
+) -> Check {
+    const SUBJECT: &str = "certificate";
+    let identity = match identity {
+        Err(error) => return Check::new(SUBJECT, Verdict::Fail, describe(&error)),
+        Ok(None) if config.cloud.is_none() => {
+            return Check::new(SUBJECT, Verdict::Ok, "none, as no cloud is configured");
+        }
+        Ok(None) => {
+            let advice = "not enrolled; register the edge in the cloud, set EDGE_ID and EDGE_SECRET, and run \
+                          `aivms-appliance enroll`";
+            return Check::new(SUBJECT, Verdict::Fail, advice);
+        }
+        Ok(Some(identity)) => identity,
+    };
+    let edge = &identity.enrollment().edge_id;
+    let validity = identity.validity();
+    if let Some(problem) = validity.problem_at(now) {
+        return Check::new(SUBJECT, Verdict::Fail, problem);
+    }
+    let left = in_words(validity.not_after.since(now));
+    if config.edge_id.as_ref().is_some_and(|configured| configured != edge) {
+        return Check::new(
+            SUBJECT,
+            Verdict::Fail,
+            format!("belongs to {edge}, which is not the configured edge; correct edge.id (EDGE_ID) or enrol again"),
+        );
+    }
+    if now > validity.renew_at() {
+        return Check::new(
+            SUBJECT,
+            Verdict::Warn,
+            format!("{edge}, ends in {left} and should have been renewed; check the connection to the cloud"),
+        );
+    }
+    Check::new(SUBJECT, Verdict::Ok, format!("{edge}, ends in {left}"))
+}
+
+async fn check_cloud(config: &Config) -> Vec<Check> {
+    let Some(settings) = &config.cloud else {
+        return vec![Check::new("cloud", Verdict::Warn, "none configured; set cloud.url (CLOUD_URL)")];
+    };
+    let cloud = match Cloud::new(settings) {
+        Ok(cloud) => cloud,
+        Err(error) => return vec![Check::new("cloud", Verdict::Fail, error.to_string())],
+    };
+    let reached = cloud.knock().await;
+    let is_reached = reached.is_ok();
+    let mut checks = vec![Check::of("cloud", reached, |_| format!("{} answers", cloud.url()))];
+    if is_reached {
+        checks.push(match (cloud.clock_problem(), cloud.clock_ahead_ms()) {
+            (Some(problem), _) => Check::new("clock", Verdict::Fail, problem),
+            (None, Some(_)) => Check::new("clock", Verdict::Ok, "agrees with the cloud's"),
+            (None, None) => Check::new("clock", Verdict::Warn, "the cloud does not say what time it is"),
+        });
+    }
+    checks
+}
+
+async fn check_detector(config: &Config) -> Check {
+    let settings = detector_settings(config);
+    let cameras = config.cameras.clone();
+    let loaded = tokio::task::spawn_blocking(move || Detector::load(&settings)).await;
+    let shown = config.detection.model.display();
+    match loaded {
+        Err(_) => Check::new("detector", Verdict::Fail, format!("{shown} makes the program panic; use another model")),
+        Ok(Err(error)) => Check::new("detector", Verdict::Fail, describe(&error)),
+        Ok(Ok(detector)) => match config::check_classes(&cameras, detector.labels()) {
+            Ok(()) => Check::new("detector", Verdict::Ok, format!("{shown}, {} classes", detector.labels().len())),
+            Err((field, problem)) => {
+                Check::new("detector", Verdict::Warn, format!("{}: {field}: {problem}", config.cameras_file.display()))
+            }
+        },
+    }
+}
+
+/// What the detector is loaded with.
+#[must_use]
+pub fn detector_settings(config: &Config) -> DetectorSettings {
+    let detection = &config.detection;
+    DetectorSettings {
+        library: detection.library.clone(),
+        model: PathBuf::clone(&detection.model),
+        description: detection.description.clone(),
+        threads: detection.threads,
+    }
+}
+
+async fn check_camera(camera: &Camera) -> Check {
+    let subject = format!("camera {}", camera.id);
+    if !camera.enabled {
+        return Check::new(subject, Verdict::Ok, "switched off");
+    }
+    let (user, password) = (camera.username.as_deref(), camera.password.as_deref());
+    let probed = pipeline::probe(&camera.url, user, password, CAMERA_TIMEOUT).await;
+    match probed {
+        Ok(report) => Check::new(subject, Verdict::Ok, report.to_string()),
+        Err(error) => Check::new(subject, Verdict::Fail, describe(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::DeviceKey;
+    use crate::status::tests::example;
+    use crate::testing::{Authority, HttpServer};
+
+    fn write_settings(dir: &Path, cloud_url: &str) -> PathBuf {
+        let path = dir.join("appliance.toml");
+        let text = format!(
+            "data_dir = 'data'\n[cloud]\nurl = '{cloud_url}'\n[edge]\nid = 'edge_1'\n[detection]\nmodel = 'none.onnx'\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let cameras = r#"{"cameras": [{"id": "gone", "url": "file:///nonexistent/video.mp4"},
+            {"id": "off", "url": "rtsp://192.0.2.1/", "enabled": false}]}"#;
+        std::fs::write(dir.join("cameras.json"), cameras).unwrap();
+        path
+    }
+
+    fn find<'a>(checks: &'a [Check], subject: &str) -> &'a Check {
+        checks.iter().find(|check| check.subject == subject).unwrap_or_else(|| panic!("{subject} is not in {checks:?}"))
+    }
+
+    #[tokio::test]
+    async fn each_fault_is_found_and_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = HttpServer::answering(|_| (200, String::new())).with_date("Tue, 01 Jan 2030 00:00:00 GMT");
+        let path = write_settings(dir.path(), &server.url());
+        let checks = examine(Some(&path), &Environment::default()).await;
+        let verdict = |subject| find(&checks, subject).verdict;
+        assert_eq!(verdict("configuration"), Verdict::Ok);
+        assert_eq!(verdict("data folder"), Verdict::Ok);
+        assert_eq!(verdict("appliance"), Verdict::Warn);
+        assert!(find(&checks, "certificate").finding.contains("aivms-appliance enroll"));
+        assert_eq!((verdict("cloud"), verdict("clock")), (Verdict::Ok, Verdict::Fail));
+        assert!(find(&checks, "detector").finding.contains("none.onnx"));
+        assert_eq!((verdict("camera gone"), verdict("camera off")), (Verdict::Fail, Verdict::Ok));
+        let (text, worst) = render(&checks);
+        assert_eq!(worst, Verdict::Fail);
+        assert_eq!(text.lines().count(), checks.len());
+        assert!(text.contains("FAIL  clock          this device's clock is"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_are_the_one_finding() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("appliance.toml");
+        std::fs::write(&path, "[detection]\nfsp = 3\n").unwrap();
+        let checks = examine(Some(&path), &Environment::default()).await;
+        assert_eq!(checks.len(), 1);
+        assert!(checks[0].verdict == Verdict::Fail && checks[0].finding.contains("detection.fsp"), "{checks:?}");
+    }
+
+    #[test]
+    fn a_certificate_is_judged_by_its_dates_and_its_edge() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write_settings(dir.path(), "http://127.0.0.1:9");
+        let config = Config::load(Some(&path), &Environment::default()).unwrap();
+        let check = |edge: &str, days: u64| {
+            let key = DeviceKey::generate().unwrap();
+            let enrollment = Authority::new().enroll(&key.certificate_request().unwrap(), "acme", edge, 8883);
+            let now = clock::now() + Duration::from_secs(days * 86_400);
+            check_certificate(&config, Ok(Some(key.certified(enrollment).unwrap())), now)
+        };
+        assert_eq!(check("edge_1", 0).verdict, Verdict::Ok);
+        assert_eq!(check("edge_1", 61).verdict, Verdict::Warn);
+        assert_eq!(check("edge_1", 91).verdict, Verdict::Fail);
+        assert_eq!(check("edge_2", 0).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_running_appliance_is_judged_by_what_it_says_of_its_connection() {
+        let at = clock::now();
+        let mut status = example(at);
+        assert_eq!(check_appliance(Some(&status), at).verdict, Verdict::Warn);
+        status.link.state = LinkState::Connected;
+        assert_eq!(check_appliance(Some(&status), at).verdict, Verdict::Ok);
+        assert_eq!(check_appliance(Some(&status), at + Duration::from_secs(60)).verdict, Verdict::Warn);
+        assert_eq!(check_appliance(None, at).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_data_folder_that_cant_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let check = check_disk(&file.join("data"));
+        assert!(check.verdict == Verdict::Fail && check.finding.contains("file/data"), "{check:?}");
+    }
+}

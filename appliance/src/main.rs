@@ -1,3 +1,7 @@
 //! `aivms-appliance`: see [`aivms_appliance::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aivms_appliance::cli::main()
+}

@@ -1,1 +1,263 @@
 //! Builds, wires and supervises the running appliance.
+//!
+//! Every long-lived task is started here, has a name, and ends when its stop token is cancelled or its input ends. A
+//! task that ends by itself is a fault of the program: everything is stopped in order and the process ends with an
+//! error, so that the service manager starts it anew.
+
+mod keep;
+mod report;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_contract::envelope::Body;
+use aivms_contract::id::EdgeId;
+use anyhow::{Context as _, anyhow, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::Cloud;
+use crate::config::{self, Config};
+use crate::control::{CameraSet, Control};
+use crate::doctor::detector_settings;
+use crate::health::Vitals;
+use crate::identity::Identity;
+use crate::keeper::Keeper;
+use crate::outbox::{Outbox, OutboxSettings};
+use crate::pipeline::{Detector, DetectorError};
+use crate::state::State;
+use crate::uplink::{self, LinkHealth, LinkState, Uplink};
+
+use tasks::Tasks;
+
+/// Messages of cameras on their way to the disk. A few seconds of sixty busy cameras; when full, the disk is stuck
+/// and cameras wait with their analysis, which the pipeline survives by dropping frames, not events.
+const BODIES: usize = 2048;
+/// Time for cameras to stop and for what they saw to reach the disk.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Time for the last events to reach the cloud.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Says that detection can't start.
+#[derive(Debug, thiserror::Error)]
+#[error("detection: {0}")]
+pub struct DetectorFailed(DetectorError);
+
+/// What all tasks share.
+struct Parts {
+    config: Arc<Config>,
+    edge: EdgeId,
+    state: State,
+    outbox: Outbox,
+    vitals: Arc<Vitals>,
+    detector: Arc<Detector>,
+    identity: watch::Sender<Option<Arc<Identity>>>,
+    cloud: Option<Arc<Cloud>>,
+}
+
+/// Runs the appliance until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The settings, the model or the data folder can't be used, or a task ended by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be awaited")?;
+    let asked = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    run_until(config, asked).await
+}
+
+/// Runs the appliance until `asked` is done.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_until(config: Config, asked: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let parts = build(Arc::new(config)).await?;
+    tracing::info!(edge.id = parts.edge.as_str(), version = crate::health::VERSION, "the appliance starts");
+    let outbox = parts.outbox.clone();
+    let (mut tasks, stop) = start(parts);
+    let fault = tokio::select! {
+        () = asked => None,
+        ended = tasks.next_end() => Some(ended),
+    };
+    tracing::info!("the appliance stops");
+    stop.in_order(tasks, &outbox).await;
+    outbox.close().await;
+    match fault {
+        Some(name) => bail!("the task {name} ended by itself; this is a fault of the program"),
+        None => Ok(()),
+    }
+}
+
+async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("the data folder {} can't be made", config.data_dir.display()))?;
+    let identity = usable_identity(&config)?;
+    let edge = identity.as_ref().map(|identity| &identity.enrollment().edge_id).or(config.edge_id.as_ref()).cloned();
+    let edge = edge.context(
+        "this edge has no id; set EDGE_ID and EDGE_SECRET as shown at registration, or run `aivms-appliance enroll`",
+    )?;
+    let cloud = config.cloud.as_ref().map(Cloud::new).transpose()?.map(Arc::new);
+    let settings = detector_settings(&config);
+    let detector = blocking(move || Detector::load(&settings)).await?.map_err(DetectorFailed)?;
+    if let Err((field, problem)) = config::check_classes(&config.cameras, detector.labels()) {
+        tracing::error!("{}: {field}: {problem}; it will never be seen", config.cameras_file.display());
+    }
+    let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
+    let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
+    let identity = watch::channel(identity.map(Arc::new)).0;
+    Ok(Parts { config, edge, state, outbox, vitals, detector, identity, cloud })
+}
+
+/// The identity on disk, unless another edge is configured and can be enrolled.
+fn usable_identity(config: &Config) -> anyhow::Result<Option<Identity>> {
+    let identity = match Identity::load(&config.data_dir) {
+        Ok(identity) => identity,
+        // With a secret a new one can be made; without one the message says what is wrong.
+        Err(error) if config.edge_secret.is_none() => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "the stored identity can't be used; enrolling again");
+            None
+        }
+    };
+    let (Some(known), Some(wanted)) = (&identity, &config.edge_id) else { return Ok(identity) };
+    let edge = &known.enrollment().edge_id;
+    match (edge == wanted, config.edge_secret.is_some()) {
+        (true, _) => Ok(identity),
+        (false, true) => Ok(None),
+        (false, false) => Err(anyhow!(
+            "edge.id (EDGE_ID) is {wanted} and the certificate belongs to {edge}; correct the id, or set EDGE_SECRET \
+             to enrol as {wanted}"
+        )),
+    }
+}
+
+async fn open_stores(config: &Config, edge: EdgeId, vitals: &Vitals) -> anyhow::Result<(State, Outbox)> {
+    let data_dir = config.data_dir.clone();
+    let settings = OutboxSettings {
+        dir: data_dir.join("outbox"),
+        max_bytes: config.outbox.max_bytes,
+        group_time: config.outbox.group_time,
+    };
+    let opened = blocking(move || {
+        let (state, mut notices) = State::open(data_dir.join("state"))?;
+        let (outbox, more) = Outbox::open(settings, edge, &state)?;
+        notices.extend(more);
+        anyhow::Ok((state, outbox, notices))
+    });
+    let (state, outbox, notices) = opened.await?.context("the data folder can't be used")?;
+    notices.into_iter().for_each(|notice| vitals.note(notice));
+    Ok((state, outbox))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a start-up step panicked")
+}
+
+fn start(parts: Parts) -> (Tasks, Stop) {
+    let mut tasks = Tasks::default();
+    let stop = Stop { has_cloud: parts.cloud.is_some(), ..Stop::default() };
+    let (bodies, seen) = mpsc::channel::<Body>(BODIES);
+    let (say, said) = mpsc::channel(uplink::MESSAGES);
+    let (tell, told) = mpsc::channel(uplink::MESSAGES);
+    let (link, link_seen) = watch::channel(LinkHealth::now(LinkState::Connecting, None));
+
+    tasks.spawn("keep", keep::keep(seen, parts.outbox.clone()));
+    let control = Control {
+        cameras: CameraSet::new(parts.detector, bodies, Arc::clone(&parts.vitals)),
+        config: Arc::clone(&parts.config),
+        state: parts.state,
+        vitals: Arc::clone(&parts.vitals),
+        outbox: parts.outbox.clone(),
+        say: say.clone(),
+    };
+    tasks.spawn("control", control.run(told, stop.cameras.clone()));
+    let reporter = report::Reporter {
+        reporting: parts.config.reporting.clone(),
+        data_dir: parts.config.data_dir.clone(),
+        edge: parts.edge.clone(),
+        vitals: parts.vitals,
+        outbox: parts.outbox.clone(),
+        identity: parts.identity.subscribe(),
+        cloud: parts.cloud.clone(),
+        link: link_seen,
+        say,
+    };
+    tasks.spawn("report", reporter.run(stop.rest.clone()));
+    match (parts.cloud, &parts.config.cloud) {
+        (Some(cloud), Some(settings)) => {
+            let uplink = Uplink {
+                outbox: parts.outbox,
+                identity: parts.identity.subscribe(),
+                cloud: Arc::clone(&cloud),
+                settings: settings.into(),
+                say: said,
+                told: tell,
+                health: link,
+            };
+            tasks.spawn("uplink", uplink.run(stop.rest.clone()));
+            let keeper = Keeper {
+                cloud,
+                data_dir: parts.config.data_dir.clone(),
+                first: parts.config.edge_secret.clone().map(|secret| (parts.edge, secret)),
+                identity: parts.identity,
+            };
+            tasks.spawn("identity", keeper.run(stop.rest.clone()));
+        }
+        _ => {
+            tracing::warn!("no cloud is configured (cloud.url, CLOUD_URL); events are kept");
+            link.send_replace(LinkHealth::now(LinkState::Alone, None));
+            tasks.spawn("alone", alone(said, (tell, link, parts.identity), stop.rest.clone()));
+        }
+    }
+    (tasks, stop)
+}
+
+/// Stands in for the uplink: drops what would be said and keeps the other ends of its channels open.
+async fn alone<T>(mut said: mpsc::Receiver<uplink::Say>, _held: T, stop: CancellationToken) {
+    let drain = async { while said.recv().await.is_some() {} };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = async { drain.await; std::future::pending().await } => {}
+    }
+}
+
+/// The tokens that end the tasks, in this order.
+#[derive(Default)]
+struct Stop {
+    /// Stops what makes events; the task that keeps them ends when all have reached the disk.
+    cameras: CancellationToken,
+    /// Stops the others.
+    rest: CancellationToken,
+    has_cloud: bool,
+}
+
+impl Stop {
+    async fn in_order(self, mut tasks: Tasks, outbox: &Outbox) {
+        self.cameras.cancel();
+        if timeout(STOP_LIMIT, tasks.joined(&["control", "keep"])).await.is_err() {
+            tracing::error!("cameras or disk did not stop in time");
+        }
+        if self.has_cloud {
+            let _ = timeout(FLUSH_LIMIT, acknowledged(outbox)).await;
+        }
+        self.rest.cancel();
+        if timeout(STOP_LIMIT, tasks.all_joined()).await.is_err() {
+            tracing::error!("some tasks did not stop in time");
+        }
+    }
+}
+
+/// Waits until the cloud has everything.
+async fn acknowledged(outbox: &Outbox) {
+    while outbox.acknowledged() < *outbox.kept().borrow() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
