@@ -121,6 +121,22 @@ fn a_number_is_not_used_again_on_a_new_timeline() {
 }
 
 #[test]
+fn the_box_of_a_car_that_drives_at_the_camera_keeps_up_with_its_size() {
+    // 50 km/h from 60 m to 8 m: the box grows sevenfold, fastest at the end.
+    let place = |t: f32| {
+        let width = 4200.0 / (60.0 - 13.9 * t);
+        [900.0 - width / 2.0, 500.0 - width * 0.3, width, width * 0.8]
+    };
+    let times = (0..3700).step_by(200);
+    let reports = follow(times.clone(), |t| vec![seen(CAR, 0.8, place(t))]);
+    assert_eq!(numbers(&reports), [1]);
+    for (at, frame) in times.zip(&reports).skip(1) {
+        let truth = seen(CAR, 0.8, place(at as f32 / 1000.0)).bbox;
+        assert!(frame[0].bbox.iou(truth) > 0.75, "at {at} ms: {:?} is not {truth:?}", frame[0].bbox);
+    }
+}
+
+#[test]
 fn a_change_of_resolution_changes_no_number() {
     let mut tracker = Tracker::new(TrackerSettings::default());
     let small = FrameSize { width: 640, height: 360 };

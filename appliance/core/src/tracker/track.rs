@@ -14,6 +14,12 @@ const TENTATIVE_FOR: Duration = Duration::from_millis(250);
 /// What remains of a class's weight from one box to the next: about ten boxes decide.
 const VOTE_DECAY: f32 = 0.9;
 
+/// Least overlap of the filter's box with the detector's at which their difference counts as jitter.
+///
+/// Follows from the filter's noise: a middle off by a twentieth and a size off by a tenth leave about this much. Beyond
+/// it the object does what the filter did not expect, such as driving at the camera, and the detector is right.
+const JITTER_OVERLAP: f32 = 0.8;
+
 /// Where a track stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -108,10 +114,12 @@ impl Track {
         }
     }
 
-    /// What is told of it for a frame in which it was seen: the filter's box, which jitters less than the detector's.
+    /// What is told of it for a frame in which it was seen: the filter's box, which jitters less than the detector's,
+    /// unless it lags behind.
     pub(super) fn report(&self, frame: FrameSize) -> Tracked {
         let [x1, y1, x2, y2] = self.filter.corners().map(|corner| corner as f32);
         let smooth = PixelBox::new(x1, y1, x2, y2).ok().and_then(|bbox| bbox.clipped(frame));
+        let smooth = smooth.filter(|bbox| bbox.iou(self.last.bbox) >= JITTER_OVERLAP);
         Tracked {
             track: self.number,
             class: self.class,
