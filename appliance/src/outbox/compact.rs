@@ -23,9 +23,9 @@ pub(crate) fn compact(
     for source in sources {
         let bytes = fs::read(source.path(dir))?;
         for piece in spool::walk(&bytes) {
-            let Piece::Record(record @ Record { seq, kind: Some(kind), payload }, _) = piece else { continue };
+            let Piece::Record(record @ Record { seq, kind: Some(kind), payload, .. }, _) = piece else { continue };
             if seq > last && keep(&record) {
-                spool::push_record(&mut body, seq, kind, payload);
+                spool::push_record(&mut body, seq, kind, 0, payload);
                 fills.add(kind, spool::record_bytes(payload));
                 first.get_or_insert(seq);
                 last = seq;

@@ -104,11 +104,12 @@ impl Evidence {
         self.cursors = self.cursors.take().filter(|cursors| cursors.owner == *owner);
         self.listed = self.listed.take().filter(|listed| listed.owner == *owner);
         let acknowledged = self.cursors.as_ref().map_or(0, |cursors| cursors.acknowledged);
-        let mut recovered = recover(dir, owner, &self.names, acknowledged, self.listed.as_ref())?;
         let kept = self.cursors.as_ref().map_or(0, |cursors| cursors.kept);
-        if kept > recovered.index.last() && recovered.lost == 0 {
-            recovered.lost = kept - recovered.index.last();
-        }
+        let mut recovered = recover(dir, owner, &self.names, acknowledged, kept, self.listed.as_ref())?;
+        let owed = self.cursors.as_ref().map_or(0, |cursors| cursors.owed.total().entries);
+        // A missing end shows only here; numbers that were jumped over were never events.
+        let end = owed.saturating_sub(recovered.index.owed().total().entries);
+        recovered.lost = recovered.lost.max(kept.saturating_sub(recovered.index.last()).min(end));
         recovered.index.shed = self.cursors.as_ref().map_or(0, |cursors| cursors.shed);
         Ok(recovered)
     }

@@ -68,6 +68,10 @@ impl Shared {
                 Ok(()) => {}
                 // The writer has deleted or replaced it since; the index knows by now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_gone(&file) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.report_damage(&file, 0, file.bytes);
+                    gather.after = file.last;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -89,11 +93,15 @@ impl Shared {
         while mark.offset < file.bytes && gather.wants_more() {
             let end = file.bytes.min(mark.offset + WINDOW_BYTES);
             let bytes = read_from(&file.name.path(&self.dir), mark.offset, end)?;
-            let taken = gather.take_from(&bytes, end == file.bytes);
-            if taken.damaged > 0 {
-                self.report_damage(file, mark.offset, taken.damaged);
+            let missing = end - mark.offset - bytes.len() as u64;
+            let taken = gather.take_from(&bytes, end == file.bytes || missing > 0);
+            if taken.damaged > 0 || missing > 0 {
+                self.report_damage(file, mark.offset, taken.damaged as u64 + missing);
             }
             mark.offset += taken.bytes as u64;
+            if missing > 0 && taken.bytes == bytes.len() {
+                mark.offset = file.bytes;
+            }
         }
         if mark.offset >= file.bytes {
             // The rest may be gone, but the file is done with; without this a damaged end would be read for ever.
@@ -114,7 +122,7 @@ impl Shared {
     }
 
     /// A file that was sound at open is no longer: says so once per reading, never silently.
-    fn report_damage(&self, file: &SpoolFile, offset: u64, bytes: usize) {
+    fn report_damage(&self, file: &SpoolFile, offset: u64, bytes: u64) {
         let message = format!("outbox: {bytes} damaged bytes in {} behind offset {offset} were skipped", file.name);
         tracing::error!(file = %file.name, offset, bytes, "damaged spool file");
         let notice = Notice { code: "events_lost".to_owned(), message, camera_id: None };

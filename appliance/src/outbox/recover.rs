@@ -1,6 +1,6 @@
 //! What is left after any end of the program: the scan of the spool files at open.
 
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::{fs, mem};
 
@@ -52,6 +52,8 @@ pub(crate) fn survey(dir: &Path) -> io::Result<(Vec<FileName>, Option<Owner>)> {
 
 /// Reads every file, cuts a torn tail, and writes files that are damaged inside anew.
 ///
+/// `acknowledged` and `kept` are what `state/` remembers; both may be behind.
+///
 /// # Errors
 /// The directory can't be changed; a damaged file is no error.
 pub(crate) fn recover(
@@ -59,9 +61,12 @@ pub(crate) fn recover(
     owner: &Owner,
     names: &[FileName],
     acknowledged: u64,
+    kept: u64,
     listed: Option<&Listed>,
 ) -> io::Result<Recovered> {
-    let mut scan = Scan::new(dir, owner, acknowledged, names.iter().map(|name| name.turn).max().unwrap_or(0) + 1);
+    let turn = names.iter().map(|name| name.turn).max().unwrap_or(0) + 1;
+    let recovered = Recovered { turn, ..Recovered::default() };
+    let mut scan = Scan { dir, owner, acknowledged, kept, last: 0, damaged: 0, recovered };
     let mut gone: Vec<FileName> = Vec::new();
     for (position, name) in names.iter().enumerate() {
         if !scan.file(*name, position + 1 == names.len())? {
@@ -98,11 +103,12 @@ pub(crate) fn settled_after(dir: &Path, file: &SpoolFile, from: Settled, acknowl
     Ok(settled)
 }
 
-/// The bytes of a file from one offset to another.
+/// The bytes of a file from one offset to another, or to its end if that comes earlier.
 pub(crate) fn read_from(path: &Path, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-    fs::File::open(path)?.read_exact_at(&mut bytes, from)?;
+    let mut file = fs::File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(to.saturating_sub(from)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -117,6 +123,7 @@ struct Scan<'a> {
     dir: &'a Path,
     owner: &'a Owner,
     acknowledged: u64,
+    kept: u64,
     /// Highest sequence number seen, or the one before the first that the present file may hold.
     last: u64,
     /// Damaged bytes since then.
@@ -131,21 +138,20 @@ struct Content {
     fills: Fills,
     /// Where a damage that reaches the end of the file begins.
     torn_at: Option<u64>,
+    /// Offset of each damage with a record behind it, and how many events it can have cost.
+    losses: Vec<(u64, u64)>,
+    /// Where the last group begins.
+    group: u64,
     /// Damage with a record behind it, records that lie in an earlier file too, or an unreadable head.
     unclean: bool,
     foreign: bool,
 }
 
-impl<'a> Scan<'a> {
-    fn new(dir: &'a Path, owner: &'a Owner, acknowledged: u64, turn: u64) -> Self {
-        let recovered = Recovered { turn, ..Recovered::default() };
-        Self { dir, owner, acknowledged, last: 0, damaged: 0, recovered }
-    }
-
+impl Scan<'_> {
     /// Takes one file in; says whether it could be read and is of this outbox.
     fn file(&mut self, name: FileName, newest: bool) -> io::Result<bool> {
         let path = name.path(self.dir);
-        self.pass(name.first.max(1));
+        self.recovered.lost += self.pass(name.first.max(1));
         self.last = self.last.max(name.first.saturating_sub(1));
         let Ok(bytes) = fs::read(&path) else {
             set_aside(&path)?;
@@ -156,9 +162,7 @@ impl<'a> Scan<'a> {
             set_aside(&path)?;
             return Ok(false);
         }
-        if newest {
-            self.damaged = 0;
-        }
+        self.count_losses(&content, newest);
         if content.fills.total().entries == 0 || content.last <= self.acknowledged && !newest {
             self.recovered.obsolete.push(path);
             return Ok(true);
@@ -189,10 +193,12 @@ impl<'a> Scan<'a> {
                     content.foreign = spool::head_of(&record).is_some_and(|owner| owner != *self.owner);
                     continue;
                 }
-                Piece::Record(Record { seq, kind: Some(kind), payload }, _) if seq > self.last => {
+                Piece::Record(Record { seq, kind: Some(kind), payload, group }, _) if seq > self.last => {
+                    content.group = u64::from(group);
                     content.fills.add(kind, spool::record_bytes(payload));
+                    let lost = self.pass(seq);
+                    content.losses.extend(content.torn_at.map(|at| (at, lost)));
                     content.last = seq;
-                    self.pass(seq);
                     self.last = seq;
                 }
                 Piece::Record(..) => content.unclean = true,
@@ -202,10 +208,21 @@ impl<'a> Scan<'a> {
         content
     }
 
-    /// Goes on to `seq` and counts what damage before it can have cost.
-    fn pass(&mut self, seq: u64) {
+    /// Goes on to `seq` and says how many events the damage before it can have cost.
+    fn pass(&mut self, seq: u64) -> u64 {
         let gap = (seq - 1).saturating_sub(self.last.max(self.acknowledged));
-        self.recovered.lost += gap.min(mem::take(&mut self.damaged).div_ceil(MIN_RECORD_BYTES));
+        gap.min(mem::take(&mut self.damaged).div_ceil(MIN_RECORD_BYTES))
+    }
+
+    /// Counts damage to events that were kept. In the newest file the last group, and a tail behind it, may have been
+    /// on their way when the program ended, unless `state/` remembers better.
+    fn count_losses(&mut self, content: &Content, newest: bool) {
+        let unsure_from = if newest && content.last > self.kept { content.group } else { u64::MAX };
+        self.recovered.lost +=
+            content.losses.iter().filter(|(at, _)| *at < unsure_from).map(|(_, lost)| lost).sum::<u64>();
+        if newest {
+            self.damaged = 0;
+        }
     }
 
     /// Writes the sound records anew; a disk without room for it keeps the file as it is.

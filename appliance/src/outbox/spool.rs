@@ -4,9 +4,11 @@
 //! further record is one envelope. All numbers are big-endian.
 //!
 //! ```text
-//! magic 4 | payload length 4 | sequence 8 | kind 1 | zero 3 | CRC32 4 | payload
+//! magic 4 | payload length 4 | sequence 8 | kind 1 | group 3 | CRC32 4 | payload
 //! ```
 //!
+//! Records that were synced together form a group; each says at which offset its group begins. Only the last group of
+//! the newest file can have been cut short by a crash, so damage before it is damage to kept events.
 //! The CRC covers everything but magic and itself. The magic holds bytes that no UTF-8 text can hold, so none lies
 //! inside a payload, and the scan finds the next record behind a damaged one.
 
@@ -47,9 +49,14 @@ pub(crate) struct Record<'a> {
     pub(crate) seq: u64,
     /// The envelope's kind; none for a head.
     pub(crate) kind: Option<UpKind>,
+    /// Offset in the file at which the records synced together with this one begin.
+    pub(crate) group: u32,
     /// The envelope's or the head's JSON.
     pub(crate) payload: &'a [u8],
 }
+
+/// Largest offset that fits into the field.
+const MAX_GROUP_OFFSET: u32 = 0xff_ffff;
 
 /// What a walk over a file finds next.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,15 +77,16 @@ pub(crate) fn class(kind: UpKind) -> usize {
     SHEDDING_ORDER.iter().position(|other| *other == kind).unwrap_or(SHEDDING_ORDER.len() - 1)
 }
 
-/// Adds the record of one envelope.
-pub(crate) fn push_record(out: &mut Vec<u8>, seq: u64, kind: UpKind, json: &[u8]) {
-    push(out, seq, kind_code(kind), json);
+/// Adds the record of one envelope; `group` is the offset at which the records synced together with it begin.
+pub(crate) fn push_record(out: &mut Vec<u8>, seq: u64, kind: UpKind, group: u64, json: &[u8]) {
+    let group = u32::try_from(group).unwrap_or(MAX_GROUP_OFFSET).min(MAX_GROUP_OFFSET);
+    push(out, seq, kind_code(kind), group, json);
 }
 
 /// Adds the head of a file whose records begin at or after `first`.
 pub(crate) fn push_head(out: &mut Vec<u8>, first: u64, owner: &Owner) {
     let json = serde_json::to_vec(owner).expect("ids always serialise");
-    push(out, first, HEAD_KIND, &json);
+    push(out, first, HEAD_KIND, 0, &json);
 }
 
 /// Reads a file's head.
@@ -152,13 +160,13 @@ impl fmt::Display for FileName {
     }
 }
 
-fn push(out: &mut Vec<u8>, seq: u64, kind: u8, payload: &[u8]) {
+fn push(out: &mut Vec<u8>, seq: u64, kind: u8, group: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("payloads are limited to MAX_PAYLOAD_BYTES");
     let start = out.len();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&seq.to_be_bytes());
-    out.extend_from_slice(&[kind, 0, 0, 0]);
+    out.extend_from_slice(&(u32::from(kind) << 24 | group).to_be_bytes());
     let crc = checksum(&out[start + 4..start + 20], payload);
     out.extend_from_slice(&crc.to_be_bytes());
     out.extend_from_slice(payload);
@@ -179,7 +187,8 @@ fn record_at(bytes: &[u8], at: usize) -> Option<Record<'_>> {
         HEAD_KIND => None,
         code => Some(kind_of(code)?),
     };
-    Some(Record { seq: number(4..12), kind, payload })
+    let group = u32::try_from(number(13..16)).ok()?;
+    Some(Record { seq: number(4..12), kind, group, payload })
 }
 
 fn checksum(fields: &[u8], payload: &[u8]) -> u32 {
@@ -214,7 +223,7 @@ mod tests {
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());
         for (seq, (kind, json)) in records.iter().enumerate() {
             starts.push(bytes.len());
-            push_record(&mut bytes, seq as u64, *kind, json.as_bytes());
+            push_record(&mut bytes, seq as u64, *kind, 0, json.as_bytes());
         }
         (bytes, starts)
     }

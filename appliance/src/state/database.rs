@@ -20,11 +20,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aivms_contract::health::Notice;
 
 use super::durable;
+use super::mend::{count_open, notice, quarantine, set_snapshots_aside, tidy, wait_for_release};
 
 /// Unfinished opens after which snapshots are set aside before trying.
 const SUSPECT_OPENS: u32 = 2;
@@ -272,6 +273,7 @@ fn open_and_inspect<T>(
 
 fn open_sled(dir: &Path, settings: &DatabaseSettings) -> Result<Database, String> {
     durable::make_dir(dir).map_err(|error| error.to_string())?;
+    wait_for_release(&dir.join("db"));
     let db = sled::Config::default()
         .path(dir)
         .cache_capacity(settings.cache_bytes)
@@ -293,86 +295,8 @@ fn sync_created(dir: &Path) -> io::Result<()> {
     durable::sync_parent(dir)
 }
 
-/// Step 1.
-fn tidy(dir: &Path, settings: &DatabaseSettings) -> io::Result<Vec<Notice>> {
-    let mut notices = Vec::new();
-    for path in snapshots(dir)? {
-        if path.extension().is_some_and(|extension| extension == "generating") {
-            fs::remove_file(&path)?;
-            notices.push(notice(settings, "a snapshot that was never finished was deleted"));
-        }
-    }
-    if dir.join("db").exists() && !dir.join("conf").exists() {
-        notices.push(notice(settings, "its file conf was missing and was made again"));
-    }
-    durable::sync_dir(dir)?;
-    Ok(notices)
-}
-
-/// Step 2: says how many opens before this one never ended.
-fn count_open(marker: &Path) -> io::Result<u32> {
-    let unfinished = match durable::read_checked::<u32>(marker)? {
-        durable::Checked::Sound(count) => count,
-        durable::Checked::Absent => 0,
-        durable::Checked::Damaged => 1,
-    };
-    durable::write_checked(marker, &unfinished.saturating_add(1))?;
-    Ok(unfinished)
-}
-
-/// Step 4: sled replays its whole log when it finds no snapshot, and makes `conf` again with its defaults, which are
-/// the ones this program always uses.
-fn set_snapshots_aside(dir: &Path) -> io::Result<()> {
-    let aside = durable::beside(dir, "aside");
-    match fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::create_dir(&aside)?,
-    }
-    let conf = dir.join("conf");
-    for path in snapshots(dir)?.into_iter().chain(conf.exists().then_some(conf)) {
-        if let Some(name) = path.file_name() {
-            fs::rename(&path, aside.join(name))?;
-        }
-    }
-    durable::sync_dir(&aside)?;
-    durable::sync_dir(dir)
-}
-
-/// Step 6: moves the directory away, keeping only this one quarantine.
-fn quarantine(dir: &Path) -> io::Result<PathBuf> {
-    let prefix = durable::beside(dir, "quarantine-");
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let place = durable::beside(dir, &format!("quarantine-{millis}"));
-    let siblings = dir.parent().map(fs::read_dir).transpose()?.into_iter().flatten();
-    for sibling in siblings {
-        let path = sibling?.path();
-        if path != place && path.to_string_lossy().starts_with(&*prefix.to_string_lossy()) {
-            fs::remove_dir_all(&path)?;
-        }
-    }
-    fs::rename(dir, &place)?;
-    durable::sync_parent(dir)?;
-    Ok(place)
-}
-
-fn snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
-}
-
 fn failed<T>(cause: &str) -> Failed<T> {
     Failed { salvage: None, cause: cause.to_owned() }
-}
-
-fn notice(settings: &DatabaseSettings, message: &str) -> Notice {
-    let name = settings.name;
-    Notice { code: format!("{name}_recovered"), message: format!("{name} database: {message}"), camera_id: None }
 }
 
 fn refusal(dir: &Path, cause: &str, no_room: bool) -> DatabaseError {

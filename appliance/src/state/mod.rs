@@ -16,6 +16,9 @@ mod copy;
 pub mod database;
 pub(crate) mod durable;
 mod frame;
+mod inspect;
+mod key;
+mod mend;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,8 +32,9 @@ use serde::de::DeserializeOwned;
 
 use copy::Copy;
 use database::{Database, DatabaseError, DatabaseSettings, Opened, Verdict};
-use durable::Checked;
 use frame::Slot;
+use inspect::{inspect, known_from, newest, notice};
+pub use key::Key;
 
 /// How sled's `state/` is opened; facts about a few hundred small rows need no larger cache.
 const DATABASE: DatabaseSettings =
@@ -41,48 +45,6 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(5);
 const ROW: &[u8] = b"value";
 
 type Slots = BTreeMap<Key, Slot>;
-
-macro_rules! keys {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $setting:literal;)*) => {
-        /// The values there are; each has one owner, who knows its type.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Key { $($(#[$doc])* $variant,)* }
-
-        impl Key {
-            /// Every key.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The name of its tree in sled and of its entry in the second copy.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// Whether it is a setting, kept twice and durable on every put; the others are cursors.
-            #[must_use]
-            pub fn is_setting(self) -> bool {
-                match self { $(Self::$variant => $setting,)* }
-            }
-        }
-    };
-}
-
-keys! {
-    /// How far the outbox is acknowledged and kept; of the outbox.
-    OutboxCursors = "outbox_cursors", false;
-    /// The spool files there should be; of the outbox.
-    OutboxFiles = "outbox_files", false;
-    /// The last desired document taken from the cloud.
-    Desired = "desired", true;
-    /// The last report made about a desired document.
-    Reported = "reported", true;
-    /// The latest answers to commands, a bounded ring.
-    CommandAnswers = "command_answers", true;
-    /// What is known about the device's certificate; the private key is a file.
-    Certificate = "certificate", true;
-    /// How many times the state was opened; of this module.
-    Starts = "starts", true;
-}
 
 /// Says why a value could not be read or made durable.
 #[derive(Debug, thiserror::Error)]
@@ -331,59 +293,6 @@ fn insert(database: &Database, key: Key, frame: &[u8]) -> Result<(), DatabaseErr
     database.guarded(|db| db.open_tree(key.name())?.insert(ROW, frame).map(|_| ()))
 }
 
-/// Reads every value and compares it with the second copy: a setting that is older here was lost by sled.
-fn inspect(db: &sled::Db, known: &Slots) -> Verdict<Slots> {
-    let (mut slots, mut faults) = (Slots::new(), Vec::new());
-    for key in Key::ALL {
-        match read(db, *key) {
-            Ok(Some(slot)) => {
-                slots.insert(*key, slot);
-            }
-            Ok(None) => {}
-            Err(cause) => faults.push(format!("{}: {cause}", key.name())),
-        }
-    }
-    for (key, slot) in known {
-        if slots.get(key).is_none_or(|read| read.generation < slot.generation) {
-            faults.push(format!("{}: older than in the second copy", key.name()));
-        }
-    }
-    if faults.is_empty() {
-        Verdict::Trusted(slots)
-    } else {
-        Verdict::Distrusted { salvage: slots, cause: faults.join("; ") }
-    }
-}
-
-fn read(db: &sled::Db, key: Key) -> Result<Option<Slot>, String> {
-    // Opening a tree that is not there would make it.
-    if !db.tree_names().iter().any(|name| name == key.name().as_bytes()) {
-        return Ok(None);
-    }
-    let row = db.open_tree(key.name()).and_then(|tree| tree.get(ROW)).map_err(|error| error.to_string())?;
-    row.map(|frame| Slot::from_frame(&frame).ok_or_else(|| "its checksum is wrong".to_owned())).transpose()
-}
-
-fn known_from(copy: Checked<Copy>, dir: &Path) -> (Slots, Vec<Notice>) {
-    match copy {
-        Checked::Sound(copy) => (copy.into_slots(), Vec::new()),
-        Checked::Absent if dir.join("db").exists() => {
-            (Slots::new(), vec![notice("its second copy was missing and is written again")])
-        }
-        Checked::Absent => (Slots::new(), Vec::new()),
-        Checked::Damaged => (Slots::new(), vec![notice("its second copy was damaged and is written again")]),
-    }
-}
-
-fn newest(mut found: Slots, known: Slots) -> Slots {
-    for (key, slot) in known {
-        if found.get(&key).is_none_or(|read| read.generation < slot.generation) {
-            found.insert(key, slot);
-        }
-    }
-    found
-}
-
 fn take_lock(dir: &Path) -> Result<File, StateError> {
     let path = durable::beside(dir, "lock");
     durable::make_dir(dir).map_err(|source| io_error(dir, source))?;
@@ -399,8 +308,4 @@ fn copy_path(dir: &Path) -> PathBuf {
 
 fn io_error(path: &Path, source: std::io::Error) -> StateError {
     StateError::Io { path: path.to_owned(), source }
-}
-
-fn notice(message: &str) -> Notice {
-    Notice { code: "state_recovered".to_owned(), message: format!("state database: {message}"), camera_id: None }
 }

@@ -2,4 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod basics;
+mod damaged_outbox;
+mod damaged_state;
+mod full_disk;
+mod kill;
+mod order;
+mod powercut;
 mod site;
+mod writer;

@@ -1,5 +1,6 @@
 //! One site's directories, and messages whose content says what it should be.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,11 @@ impl Site {
     /// As [`Site::new`] with another limit of the outbox.
     pub(crate) fn bounded(max_bytes: u64) -> Self {
         Self { root: tempfile::tempdir().unwrap(), max_bytes }
+    }
+
+    /// Where the outbox lies.
+    pub(crate) fn outbox_dir(&self) -> PathBuf {
+        self.root.path().join("outbox")
     }
 
     /// Where the state lies.
@@ -140,6 +146,12 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
     }
 }
 
+/// The number that [`body`] put into an entry.
+pub(crate) fn number_of(entry: &Entry) -> u64 {
+    let envelope = Envelope::from_json(&entry.json).unwrap();
+    u64::try_from(envelope.at.as_millis() - 1_795_352_700_000).unwrap()
+}
+
 /// Checks that an entry is the message `number` as [`body`] made it, under its own sequence number.
 pub(crate) fn check_entry(outbox: &Outbox, entry: &Entry, number: u64) {
     let envelope = Envelope::from_json(&entry.json).unwrap();
@@ -155,6 +167,19 @@ pub(crate) fn check_entry(outbox: &Outbox, entry: &Entry, number: u64) {
         Body::Clips(found) => usize::try_from(found.size_bytes).unwrap(),
     };
     assert_eq!(envelope.body, body(entry.kind, number, bytes));
+}
+
+/// Whether one of the notices has this code and these words.
+pub(crate) fn tells(notices: &[Notice], code: &str, about: &str) -> bool {
+    notices.iter().any(|notice| notice.code == code && notice.message.contains(about))
+}
+
+/// Changes one bit of a file, in the byte that `at` picks.
+pub(crate) fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at(&bytes);
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
 }
 
 fn text(number: u64, bytes: usize) -> String {
