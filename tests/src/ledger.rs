@@ -42,9 +42,8 @@ pub fn kept(log: &Path) -> Result<BTreeSet<Place>> {
 pub fn stored(database: &Path) -> Result<Vec<Place>> {
     let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    let mut statement = connection.prepare(
-        "SELECT outbox.outbox_id, event.seq FROM events AS event JOIN outboxes AS outbox ON outbox.id = event.outbox",
-    )?;
+    let mut statement = connection
+        .prepare("select outboxes.name, events.seq from events join outboxes on outboxes.id = events.outbox")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

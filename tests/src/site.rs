@@ -171,16 +171,16 @@ impl Appliance {
         let library = fixtures::cached("onnxruntime/libonnxruntime.so")?;
         std::fs::write(self.directory.join("cameras.json"), serde_json::to_vec_pretty(&watch.cameras)?)?;
         let configuration = format!(
-            "cloud_url = \"{}\"\nedge_id = \"{}\"\nedge_secret = \"{}\"\ndata_dir = \"{}\"\ncameras = \"{}\"\n\n\
-             [detection]\nmodel = \"{}\"\nonnxruntime = \"{}\"\nconfidence = 0.4\n\n{}",
-            self.cloud_url,
-            self.edge_id,
-            self.edge_secret,
-            self.directory.join("data").display(),
-            self.directory.join("cameras.json").display(),
-            model.display(),
-            library.display(),
-            watch.settings,
+            "data_dir = \"{data}\"\ncameras = \"cameras.json\"\n\n[cloud]\nurl = \"{url}\"\n\n\
+             [edge]\nid = \"{id}\"\nsecret = \"{secret}\"\n\n\
+             [detection]\nmodel = \"{model}\"\nlibrary = \"{library}\"\nconfidence = 0.4\n\n{more}",
+            data = self.directory.join("data").display(),
+            url = self.cloud_url,
+            id = self.edge_id,
+            secret = self.edge_secret,
+            model = model.display(),
+            library = library.display(),
+            more = watch.settings,
         );
         std::fs::write(self.directory.join("appliance.toml"), configuration)?;
         let mut command = Command::new(fixtures::program("aivms-appliance")?);
