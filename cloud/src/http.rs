@@ -19,13 +19,20 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Most connections at once; further ones wait in the system's queue. Each costs some 30 KiB and a file handle.
 const MAX_CONNECTIONS: usize = 4_096;
-/// Longest silence of a connection that waits for a request. Live streams are never silent for so long.
-const IDLE_LIMIT: Duration = Duration::from_secs(120);
-/// Longest time from the first byte of a request (or the connection itself) to the first byte of its answer. The
-/// answer to a request that was read takes less.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a connection may take.
+const PATIENCE: Patience = Patience { answer: Duration::from_secs(60), idle: Duration::from_secs(120) };
 /// Pause after a failed accept, most often for want of file handles.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// From the first byte of a request (or the connection itself) to the first byte of its answer. The answer to a
+    /// request that was read takes less.
+    answer: Duration,
+    /// Silence of a connection that waits for a request. Live streams are never silent for so long.
+    idle: Duration,
+}
 
 /// Accepts connections that have to hurry.
 pub(crate) struct PatientAcceptor {
@@ -34,11 +41,13 @@ pub(crate) struct PatientAcceptor {
 }
 
 /// A connection with a deadline.
-pub(crate) struct TimedStream {
-    tcp: TcpStream,
+pub(crate) struct TimedStream<S> {
+    tcp: S,
     /// A request has begun and is not answered.
     asked: bool,
     deadline: Pin<Box<Sleep>>,
+    patience: Patience,
+    /// Its place among [`MAX_CONNECTIONS`].
     _room: OwnedSemaphorePermit,
 }
 
@@ -49,17 +58,19 @@ impl PatientAcceptor {
 }
 
 impl Acceptor for PatientAcceptor {
-    type Io = TimedStream;
+    type Io = TimedStream<TcpStream>;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
         self.tcp.local_addr()
     }
 
-    async fn accept(&mut self) -> io::Result<(TimedStream, LocalAddr, RemoteAddr, Scheme)> {
+    async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)?;
         loop {
             match self.tcp.accept().await {
-                Ok((tcp, local, remote, scheme)) => return Ok((TimedStream::new(tcp, room), local, remote, scheme)),
+                Ok((tcp, local, remote, scheme)) => {
+                    return Ok((TimedStream::new(tcp, PATIENCE, room), local, remote, scheme));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection");
                     sleep(PAUSE_AFTER_ERROR).await;
@@ -69,47 +80,44 @@ impl Acceptor for PatientAcceptor {
     }
 }
 
-impl TimedStream {
+impl<S> TimedStream<S> {
     /// A new connection counts as a request that has begun.
-    fn new(tcp: TcpStream, room: OwnedSemaphorePermit) -> Self {
-        Self { tcp, asked: true, deadline: Box::pin(sleep(ANSWER_LIMIT)), _room: room }
+    fn new(tcp: S, patience: Patience, room: OwnedSemaphorePermit) -> Self {
+        Self { tcp, asked: true, deadline: Box::pin(sleep(patience.answer)), patience, _room: room }
     }
 
     fn read_something(&mut self) {
         if !self.asked {
             self.asked = true;
-            self.deadline.as_mut().reset(Instant::now() + ANSWER_LIMIT);
+            self.deadline.as_mut().reset(Instant::now() + self.patience.answer);
         }
     }
 
     fn wrote_something(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(1..)) = written {
             self.asked = false;
-            self.deadline.as_mut().reset(Instant::now() + IDLE_LIMIT);
+            self.deadline.as_mut().reset(Instant::now() + self.patience.idle);
         }
         written
     }
 }
 
-impl AsyncRead for TimedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        match Pin::new(&mut self.tcp).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                if buf.filled().len() > before {
-                    self.read_something();
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                std::task::ready!(self.deadline.as_mut().poll(cx));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
+        // Looked at first: a request that drips must not outrun it.
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.read_something();
+        }
+        read
     }
 }
 
-impl AsyncWrite for TimedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
         self.wrote_something(written)
@@ -134,5 +142,68 @@ impl AsyncWrite for TimedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn connection(patience: Patience) -> (TimedStream<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(1024);
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        (TimedStream::new(ours, patience, room), theirs)
+    }
+
+    async fn read(stream: &mut TimedStream<DuplexStream>) -> Result<u8, io::ErrorKind> {
+        stream.read_u8().await.map_err(|error| error.kind())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_ends_is_cut_off_however_it_drips() {
+        let patience = Patience { answer: Duration::from_millis(200), idle: Duration::from_secs(3_600) };
+        let (mut ours, mut theirs) = connection(patience);
+        let start = Instant::now();
+        tokio::spawn(async move {
+            while theirs.write_u8(b'x').await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let end = loop {
+            if let Err(end) = read(&mut ours).await {
+                break end;
+            }
+        };
+        assert_eq!(end, io::ErrorKind::TimedOut);
+        assert!(start.elapsed() >= patience.answer);
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_cut_off_and_one_that_is_written_to_is_not() {
+        let patience = Patience { answer: Duration::from_secs(3_600), idle: Duration::from_millis(1_500) };
+        let (mut ours, mut theirs) = connection(patience);
+        theirs.write_u8(b'x').await.unwrap();
+        assert_eq!(read(&mut ours).await, Ok(b'x'));
+        for _ in 0..8 {
+            sleep(Duration::from_millis(250)).await;
+            ours.write_u8(b'y').await.unwrap();
+            // What a server does while it streams: it looks for an end of the connection.
+            assert!(tokio::time::timeout(Duration::ZERO, read(&mut ours)).await.is_err());
+        }
+        assert_eq!(read(&mut ours).await, Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn each_request_of_a_connection_has_its_own_time() {
+        let patience = Patience { answer: Duration::from_millis(1_500), idle: Duration::from_secs(3_600) };
+        let (mut ours, mut theirs) = connection(patience);
+        for _ in 0..8 {
+            sleep(Duration::from_millis(250)).await;
+            theirs.write_u8(b'x').await.unwrap();
+            assert_eq!(read(&mut ours).await, Ok(b'x'));
+            ours.write_u8(b'y').await.unwrap();
+        }
     }
 }

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub const DEFAULT_LIMIT: u32 = 50;
 /// Most rows of a page.
 pub const MAX_LIMIT: u32 = 1_000;
-/// Characters of a cursor, for the API's documentation.
-pub const CURSOR_PATTERN: &str = "^[A-Za-z0-9_-]{23}$";
+/// The form of a cursor, for the API's documentation: 136 bits in base64url, of which the first eight are the version.
+pub const CURSOR_PATTERN: &str = "^A[Q-Za-f][A-Za-z0-9_-]{20}[AEIMQUYcgkosw048]$";
 
 /// Version of the text form; another one is refused, so that the form can change.
 const VERSION: u8 = 1;

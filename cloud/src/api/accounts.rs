@@ -21,26 +21,30 @@ pub(super) struct AccountsApi(pub Arc<Services>);
 /// A tenant and its first user.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(write_only_all, example)]
+#[oai(example)]
 struct RegisterRequest {
     /// Name of the organisation; its identifier in topics is made from it and must be free.
     #[oai(validator(min_length = 2, max_length = 100))]
     tenant_name: String,
     /// Address to sign in with.
-    #[oai(validator(min_length = 3, max_length = 254))]
+    #[oai(validator(min_length = 3, max_length = 254, pattern = "^[^\\s@]+@[^\\s@]+[.][^\\s@]+$"))]
     email: String,
     /// At least 12 characters, not easy to guess.
     #[oai(validator(min_length = 12, max_length = 256))]
     password: String,
     /// Your name.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    ))]
     name: String,
 }
 
 /// Address and password.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(write_only_all, example)]
+#[oai(example)]
 struct LoginRequest {
     /// The address, in any case.
     #[oai(validator(max_length = 254))]

@@ -22,6 +22,17 @@ is named by its kind (`detections`, `zone-events`, `alerts`, `health`, `clips`),
 its id a number that rises. Send the last id as `Last-Event-ID` to get what was missed, up to 1,000 events; beyond \
 that, an event `reset` says that the lists must be read instead. The stream ends when the token does.";
 
+/// Request bodies whose unknown members are refused.
+const CLOSED_SCHEMAS: [&str; 4] = ["RegisterRequest", "LoginRequest", "NewEdgeRequest", "NewOperatorRequest"];
+
+/// Says in the document that some bodies take no further members, which the framework has no word for.
+pub(super) fn with_closed_schemas(document: &str) -> String {
+    CLOSED_SCHEMAS.iter().fold(document.to_owned(), |document, name| {
+        let head = format!("\"{name}\": {{\n        \"type\": \"object\",\n");
+        document.replace(&head, &format!("{head}        \"additionalProperties\": false,\n"))
+    })
+}
+
 /// Methods by path, as the document has them; for the header `Allow`.
 #[derive(Debug)]
 pub(super) struct PathMethods(Vec<(Vec<String>, String)>);

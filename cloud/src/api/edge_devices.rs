@@ -74,6 +74,7 @@ struct EnrollForm {
     /// The one-time secret, as shown at registration.
     edge_secret: String,
     /// A PKCS #10 request in PEM for a P-256 key made on the device.
+    #[oai(validator(min_length = 1, max_length = 16384, pattern = "^-----BEGIN (NEW )?CERTIFICATE REQUEST-----"))]
     csr_pem: String,
 }
 
@@ -83,6 +84,7 @@ struct EnrollForm {
 #[expect(dead_code, reason = "describes the contract's type in the document")]
 struct RenewForm {
     /// A PKCS #10 request in PEM for a P-256 key made on the device.
+    #[oai(validator(min_length = 1, max_length = 16384, pattern = "^-----BEGIN (NEW )?CERTIFICATE REQUEST-----"))]
     csr_pem: String,
 }
 

@@ -23,10 +23,14 @@ pub(super) struct EdgesApi(pub Arc<Services>);
 /// An edge to be registered.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(write_only_all, example)]
+#[oai(example)]
 struct NewEdgeRequest {
     /// What people call it.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    ))]
     name: String,
 }
 

@@ -60,7 +60,7 @@ fn last_event_id(request: &Request) -> Result<Option<i64>, Failure> {
 }
 
 /// One stream.
-struct Watcher {
+pub(super) struct Watcher {
     services: Arc<Services>,
     tenant: TenantKey,
     token: String,
@@ -76,7 +76,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn start(
+    pub(super) async fn start(
         services: Arc<Services>,
         token: &str,
         session: &Session,
@@ -115,12 +115,18 @@ impl Watcher {
         Ok(())
     }
 
+    /// Makes the token due for a look.
+    #[cfg(test)]
+    pub(super) fn look_now(&mut self) {
+        self.recheck_at = Instant::now();
+    }
+
     fn into_stream(self) -> impl Stream<Item = Event> + Send {
         unfold(self, |mut watcher| async move { watcher.next().await.map(|event| (event, watcher)) })
     }
 
     /// The next event; `None` ends the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);

@@ -105,8 +105,8 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
     let https = settings.https;
     let services = Arc::new(Services::new(parts, settings, stop));
     let api = service(&services);
-    let document = api.spec();
-    let page = docs::DocsPage::new(&api.swagger_ui_html());
+    let document = docs::with_closed_schemas(&api.spec());
+    let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html()));
     let methods = docs::PathMethods::from_document(&document, &OUTSIDE_THE_DOCUMENT);
     let routes = Route::new()
         .at("/healthz", get(healthz))
@@ -167,14 +167,21 @@ async fn readyz(services: Data<&Arc<Services>>) -> poem::Result<&'static str> {
 /// The address a request comes from: the connection's, or behind proxies of ours the last one they did not add
 /// themselves.
 fn address(request: &Request, services: &Services) -> String {
-    let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
-    let trusted = |address: &IpAddr| services.settings.trusted_proxies.contains(address);
-    let Some(peer) = peer else { return request.remote_addr().to_string() };
-    if !trusted(&peer) {
-        return peer.to_string();
-    }
     let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    match request.remote_addr().as_socket_addr() {
+        Some(peer) => client_address(peer.ip(), forwarded, &services.settings.trusted_proxies).to_string(),
+        None => request.remote_addr().to_string(),
+    }
+}
+
+fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> IpAddr {
+    if !trusted.contains(&peer) {
+        return peer;
+    }
     let chain: Vec<IpAddr> =
         forwarded.flat_map(|value| value.split(',')).filter_map(|a| a.trim().parse().ok()).collect();
-    chain.into_iter().rev().find(|address| !trusted(address)).unwrap_or(peer).to_string()
+    chain.into_iter().rev().find(|address| !trusted.contains(address)).unwrap_or(peer)
 }
+
+#[cfg(test)]
+mod tests;

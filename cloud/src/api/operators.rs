@@ -25,10 +25,14 @@ pub(super) struct OperatorsApi(pub Arc<Services>);
 /// An operator to be made.
 #[derive(Debug, Deserialize, Object)]
 #[serde(deny_unknown_fields)]
-#[oai(write_only_all, example)]
+#[oai(example)]
 struct NewOperatorRequest {
     /// The person or tool.
-    #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(validator(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    ))]
     name: String,
 }
 

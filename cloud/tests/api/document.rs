@@ -44,6 +44,14 @@ async fn every_operation_is_described_with_its_failures() {
         }
     }
     assert!(seen >= 14, "{seen}");
+    let parameters = document["paths"]["/api/events/detections"]["get"]["parameters"].as_array().unwrap();
+    let limit = parameters.iter().find(|parameter| parameter["name"] == "limit").unwrap();
+    assert_eq!(limit["schema"]["maximum"].as_f64(), Some(f64::from(aivms_cloud_core::page::MAX_LIMIT)));
+    let registration = &document["components"]["schemas"]["RegisterRequest"];
+    assert_eq!(
+        (&registration["additionalProperties"], &registration["example"]["name"]),
+        (&false.into(), &"Jane Miller".into())
+    );
 }
 
 #[tokio::test]

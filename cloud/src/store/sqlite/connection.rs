@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::super::StoreError;
+use super::claim::Claim;
 use super::migrate::migrate;
 use super::names::Names;
 
@@ -41,6 +42,8 @@ pub(super) struct Database {
     thread: Option<JoinHandle<()>>,
     lists: Arc<Readers>,
     lookups: Arc<Readers>,
+    /// Dropped after the file is closed.
+    _claim: Claim,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,7 @@ struct Readers {
 impl Database {
     /// Opens or makes the file, brings it to the current schema and starts the writer.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let claim = Claim::take(path)?;
         let mut connection = connect(path, 256)?;
         for (name, value) in [("journal_mode", "wal"), ("synchronous", "full")] {
             connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(no_rows).map_err(store_error)?;
@@ -70,6 +74,7 @@ impl Database {
             thread: Some(thread),
             lists: Arc::new(Readers::open(path, LIST_READERS, LIST_TIME_LIMIT)?),
             lookups: Arc::new(Readers::open(path, LOOKUP_READERS, LIST_TIME_LIMIT)?),
+            _claim: claim,
         })
     }
 
@@ -237,5 +242,101 @@ fn write_until_closed(mut connection: Connection, mut jobs: mpsc::Receiver<Job>)
     }
     if let Err(error) = connection.execute_batch("pragma optimize") {
         tracing::warn!(%error, "optimising the database at close");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(connection: &Connection) -> Result<i64, StoreError> {
+        connection.query_row("select count(*) from tenants", [], |row| row.get(0)).map_err(store_error)
+    }
+
+    fn add(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        let sql = "insert into tenants (tenant_id, name, created_at) values (hex(randomblob(8)), '', 0)";
+        transaction.execute(sql, []).map(|_| ()).map_err(store_error)
+    }
+
+    fn open() -> (tempfile::TempDir, Database) {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("cloud.db")).unwrap();
+        (directory, database)
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_a_whole_transaction() {
+        let (_directory, database) = open();
+        for _ in 0..50 {
+            let work = database.write(|transaction, _| {
+                add(transaction)?;
+                std::thread::sleep(Duration::from_millis(1));
+                add(transaction)
+            });
+            // Polled once: the work is on its way, its answer is never awaited.
+            let _ = tokio::time::timeout(Duration::ZERO, work).await;
+        }
+        let rows = database.write(|transaction, _| count(transaction)).await.unwrap();
+        assert_eq!(rows, 100);
+        assert_eq!(database.lookup(count).await.unwrap(), rows);
+    }
+
+    #[tokio::test]
+    async fn a_failed_or_panicking_write_leaves_nothing_and_stops_nobody() {
+        let (_directory, database) = open();
+        let failed: Result<(), _> =
+            database.write(|transaction, _| add(transaction).and(Err(StoreError::NotFound))).await;
+        assert!(matches!(failed, Err(StoreError::NotFound)));
+        let panicked: Result<(), _> = database
+            .write(|transaction, _| {
+                add(transaction)?;
+                panic!("a defect")
+            })
+            .await;
+        assert!(matches!(panicked, Err(StoreError::Database(_))));
+        database.write(|transaction, _| add(transaction)).await.unwrap();
+        assert_eq!(database.lookup(count).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_takes_too_long_is_broken_off_and_its_reader_goes_on() {
+        let (directory, database) = open();
+        let path = directory.path().join("cloud.db");
+        let readers = Arc::new(Readers::open(&path, 1, Duration::from_millis(50)).unwrap());
+        let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+        for _ in 0..2 {
+            let broken = Readers::run(&readers, move |connection| {
+                connection.query_row(endless, [], |row| row.get::<_, i64>(0)).map_err(store_error)
+            });
+            assert!(matches!(broken.await, Err(StoreError::TooSlow)));
+            assert_eq!(Readers::run(&readers, count).await.unwrap(), 0);
+        }
+        drop(database);
+    }
+
+    #[tokio::test]
+    async fn a_reader_can_not_write() {
+        let (_directory, database) = open();
+        let refused =
+            database.lookup(|connection| connection.execute("delete from tenants", []).map_err(store_error)).await;
+        assert!(matches!(refused, Err(StoreError::Unwritable(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_apart_and_over_when_there_is_room_again() {
+        let (_directory, database) = open();
+        let limit = |pages: i64| {
+            move |transaction: &Transaction<'_>, _: &mut Names| {
+                transaction.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(store_error)
+            }
+        };
+        let fill = |transaction: &Transaction<'_>, _: &mut Names| (0..10_000).try_for_each(|_| add(transaction));
+        database.write(limit(40)).await.unwrap();
+        let full = database.write(fill).await;
+        assert!(matches!(full, Err(StoreError::Unwritable(_))), "{full:?}");
+        assert_eq!(database.lookup(count).await.unwrap(), 0);
+        database.write(limit(1_000_000)).await.unwrap();
+        database.write(fill).await.unwrap();
+        assert_eq!(database.lookup(count).await.unwrap(), 10_000);
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod certificates;
+mod claim;
 mod connection;
 mod edges;
 mod events;

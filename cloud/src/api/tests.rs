@@ -1,0 +1,74 @@
+//! What needs a look inside: addresses behind proxies, and the life of a live stream's token.
+
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::live::Watcher;
+use super::signed_in::session_of;
+use super::*;
+use crate::clock;
+use crate::store::NewTenant;
+use crate::store::sqlite::SqliteStore;
+
+#[test]
+fn only_proxies_of_ours_are_believed_about_addresses() {
+    let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+    for (peer, forwarded, seen) in [
+        ("192.0.2.7", &[][..], "192.0.2.7"),
+        ("192.0.2.7", &["198.51.100.1"], "192.0.2.7"),
+        ("10.0.0.1", &[], "10.0.0.1"),
+        ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", &["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", &["203.0.113.9", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("10.0.0.1", &["nonsense"], "10.0.0.1"),
+    ] {
+        let found = client_address(peer.parse().unwrap(), forwarded.iter().copied(), &trusted);
+        assert_eq!(found.to_string(), seen, "{forwarded:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_live_stream_ends_when_its_token_is_withdrawn() {
+    let (directory, services) = services();
+    let tenant = NewTenant {
+        tenant_id: "acme".parse().unwrap(),
+        tenant_name: "Acme".into(),
+        email: "a@example.com".into(),
+        name: "A".into(),
+        password_hash: String::new(),
+    };
+    let user = services.store.register_tenant(tenant, clock::now()).await.unwrap();
+    let token = services.tokens.sign(&user, clock::now()).unwrap();
+    let session = session_of(&services, &token).await.unwrap();
+    let mut watcher = Watcher::start(Arc::clone(&services), &token, &session, None).await.unwrap();
+    // The two frames a stream begins with.
+    assert!(watcher.next().await.is_some() && watcher.next().await.is_some());
+    watcher.look_now();
+    assert!(tokio::time::timeout(Duration::from_millis(200), watcher.next()).await.is_err(), "it goes on");
+
+    let behind_our_back = rusqlite::Connection::open(directory.path().join("cloud.db")).unwrap();
+    behind_our_back.execute("update users set token_generation = 1", []).unwrap();
+    watcher.look_now();
+    let start = Instant::now();
+    assert!(watcher.next().await.is_none());
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+fn services() -> (TempDir, Arc<Services>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store: SharedStore = Arc::new(SqliteStore::open(&directory.path().join("cloud.db")).unwrap());
+    let hints = LiveHints::default();
+    let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
+    let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
+    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints };
+    let settings = ApiSettings {
+        jwt_secret: Secret::new("0123456789".repeat(4)),
+        edge_timeout: Duration::from_secs(120),
+        mqtt_host: "localhost".into(),
+        mqtt_port: 8883,
+        trusted_proxies: Vec::new(),
+        https: false,
+    };
+    (directory, Arc::new(Services::new(parts, settings, CancellationToken::new())))
+}
