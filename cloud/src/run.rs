@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures_util::StreamExt as _;
-use poem::listener::{Acceptor, Listener, RustlsCertificate, RustlsConfig, TcpListener};
+use poem::listener::{Acceptor, AcceptorExt, BoxAcceptor, Listener, RustlsCertificate, RustlsConfig, TcpListener};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -195,7 +197,8 @@ async fn open_store(config: &Config) -> Result<SharedStore> {
 
 fn make_parent(path: &Path) -> Result<()> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display())),
+        Some(parent) => std::fs::create_dir_all(parent)
+            .with_context(|| format!("database_path: can't make the folder {}", parent.display())),
         None => Ok(()),
     }
 }
@@ -206,27 +209,35 @@ fn front_settings(config: &MqttConfig) -> FrontSettings {
     FrontSettings { bind: config.bind, server_names }
 }
 
-async fn bind_http(config: &HttpConfig) -> Result<(poem::listener::BoxAcceptor, SocketAddr)> {
-    use poem::listener::AcceptorExt as _;
-
+async fn bind_http(config: &HttpConfig) -> Result<(BoxAcceptor, SocketAddr)> {
     let tcp = TcpListener::bind(config.bind).into_acceptor().await;
     let acceptor = PatientAcceptor::new(tcp.with_context(|| format!("http.bind: can't listen on {}", config.bind))?);
     let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
     let address = address.context("http.bind: the system names no address")?;
-    let boxed = match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let read = |name: &str, path: &Path| {
-                std::fs::read(path).with_context(|| format!("http.{name}: {} can't be read", path.display()))
-            };
-            let pair = RustlsCertificate::new().cert(read("tls_certificate", certificate)?).key(read("tls_key", key)?);
-            let config = RustlsConfig::new().fallback(pair);
-            // An ended stream would end the acceptor; a later one could renew the certificate.
-            let configs = futures_util::stream::iter([config]).chain(futures_util::stream::pending());
-            acceptor.rustls(configs).boxed()
-        }
-        _ => acceptor.boxed(),
+    let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) else {
+        return Ok((acceptor.boxed(), address));
     };
-    Ok((boxed, address))
+    let config = RustlsConfig::new().fallback(read_pair(certificate, key)?);
+    // An ended stream would end the acceptor; a later item could renew the certificate.
+    let configs = futures_util::stream::iter([config]).chain(futures_util::stream::pending());
+    Ok((acceptor.rustls(configs).boxed(), address))
+}
+
+/// Reads certificate and key and tries them: the framework would start with wrong ones and refuse every connection.
+fn read_pair(certificate: &Path, key: &Path) -> Result<RustlsCertificate> {
+    let read = |name: &str, path: &Path| {
+        std::fs::read(path).with_context(|| format!("http.{name}: {} can't be read", path.display()))
+    };
+    let (certificate_pem, key_pem) = (read("tls_certificate", certificate)?, read("tls_key", key)?);
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate_pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("http.tls_certificate: {} is not PEM", certificate.display()))?;
+    let private_key = PrivateKeyDer::from_pem_slice(&key_pem)
+        .with_context(|| format!("http.tls_key: {} holds no private key in PEM", key.display()))?;
+    rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private_key).with_context(|| {
+        format!("http.tls_certificate: {} and {} do not belong together", certificate.display(), key.display())
+    })?;
+    Ok(RustlsCertificate::new().cert(certificate_pem).key(key_pem))
 }
 
 fn warn_of_settings_without_effect(config: &Config) {

@@ -11,3 +11,4 @@ mod events;
 mod failures;
 mod live;
 mod operators;
+mod settings;
