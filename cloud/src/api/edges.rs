@@ -149,7 +149,16 @@ impl EdgesApi {
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(edge_id)) = edge_id;
         let secret = secrets::EdgeSecret::draw()?;
-        let withdrawn = self.0.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await?;
+        let rotated = self.0.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await;
+        let withdrawn = match rotated {
+            Err(StoreError::NotFound) if self.0.store.edge(user.tenant, &edge_id).await?.is_some() => {
+                return Err(Failure::conflict(
+                    Some("edge_id"),
+                    "edge_id: this edge has been revoked; register another one",
+                ));
+            }
+            rotated => rotated?,
+        };
         self.0.sessions.end(&withdrawn);
         tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge secret rotated");
         Ok(Json(EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() }))

@@ -60,7 +60,8 @@ async fn a_revoked_edge_is_out_at_once_and_for_good() {
     assert_eq!(revoked.status, StatusCode::NO_CONTENT);
     device.deliver(&cloud, &[device.detection(2)]).await.assert_problem(401, None);
     assert_eq!(cloud.get_as(&owner, &path).await.text("status"), "revoked");
-    cloud.post_as(&owner, &format!("{path}/rotate-secret"), json!({})).await.assert_problem(404, None);
+    let rotated = cloud.post_as(&owner, &format!("{path}/rotate-secret"), json!({})).await;
+    rotated.assert_problem(409, Some("edge_id"));
     let events = cloud.get_as(&owner, "/api/events/detections").await;
     assert_eq!(events.body["items"].as_array().unwrap().len(), 1, "its events stay");
 }
