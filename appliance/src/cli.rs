@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Environment};
 use crate::doctor::{self, Verdict};
 use crate::enroll::enroll;
 use crate::identity::{self, Identity, in_words};
-use crate::run::{self, DetectorFailed};
+use crate::run::{self, Misconfigured};
 use crate::status::StatusFile;
 use crate::{clock, logging};
 
@@ -136,6 +136,6 @@ fn say(text: &str) -> anyhow::Result<ExitCode> {
 fn fail(error: &anyhow::Error) -> ExitCode {
     // Nobody is left to tell when even this can't be written.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    let is_configuration = error.is::<ConfigError>() || error.is::<DetectorFailed>();
+    let is_configuration = error.is::<ConfigError>() || error.is::<Misconfigured>();
     if is_configuration { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
 }

@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use aivms_contract::envelope::Body;
 use aivms_contract::id::EdgeId;
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, CloudError};
 use crate::config::{self, Config};
 use crate::control::{CameraSet, Control};
 use crate::doctor::detector_settings;
 use crate::health::Vitals;
 use crate::identity::Identity;
-use crate::keeper::Keeper;
+use crate::keeper::{self, Keeper};
 use crate::outbox::{Outbox, OutboxSettings};
 use crate::pipeline::{Detector, DetectorError};
 use crate::state::State;
@@ -41,10 +41,33 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Time for the last events to reach the cloud.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Says that detection can't start.
+/// Says which setting keeps the appliance from starting; trying again changes nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("detection: {0}")]
-pub struct DetectorFailed(DetectorError);
+pub enum Misconfigured {
+    /// The detector can't be loaded.
+    #[error("detection: {0}")]
+    Detector(DetectorError),
+    /// The cloud can't be called as it is configured.
+    #[error("cloud: {0}")]
+    Cloud(CloudError),
+    /// Nothing says which edge this is.
+    #[error(
+        "this edge has no id; set EDGE_ID and EDGE_SECRET (edge.id, edge.secret) as shown at registration, or run \
+         `aivms-appliance enroll`"
+    )]
+    NoEdge,
+    /// The configured edge is not the one that is enrolled.
+    #[error(
+        "edge.id (EDGE_ID) is {configured} and the certificate belongs to {enrolled}; correct the id, or set \
+         EDGE_SECRET to enrol as {configured}"
+    )]
+    OtherEdge {
+        /// As configured.
+        configured: EdgeId,
+        /// As in the certificate.
+        enrolled: EdgeId,
+    },
+}
 
 /// What all tasks share.
 struct Parts {
@@ -101,12 +124,10 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
         .with_context(|| format!("the data folder {} can't be made", config.data_dir.display()))?;
     let identity = usable_identity(&config)?;
     let edge = identity.as_ref().map(|identity| &identity.enrollment().edge_id).or(config.edge_id.as_ref()).cloned();
-    let edge = edge.context(
-        "this edge has no id; set EDGE_ID and EDGE_SECRET as shown at registration, or run `aivms-appliance enroll`",
-    )?;
-    let cloud = config.cloud.as_ref().map(Cloud::new).transpose()?.map(Arc::new);
+    let edge = edge.ok_or(Misconfigured::NoEdge)?;
+    let cloud = config.cloud.as_ref().map(Cloud::new).transpose().map_err(Misconfigured::Cloud)?.map(Arc::new);
     let settings = detector_settings(&config);
-    let detector = blocking(move || Detector::load(&settings)).await?.map_err(DetectorFailed)?;
+    let detector = blocking(move || Detector::load(&settings)).await?.map_err(Misconfigured::Detector)?;
     if let Err((field, problem)) = config::check_classes(&config.cameras, detector.labels()) {
         tracing::error!("{}: {field}: {problem}; it will never be seen", config.cameras_file.display());
     }
@@ -117,25 +138,18 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
 }
 
 /// The identity on disk, unless another edge is configured and can be enrolled.
-fn usable_identity(config: &Config) -> anyhow::Result<Option<Identity>> {
-    let identity = match Identity::load(&config.data_dir) {
-        Ok(identity) => identity,
-        // With a secret a new one can be made; without one the message says what is wrong.
-        Err(error) if config.edge_secret.is_none() => return Err(error.into()),
-        Err(error) => {
-            tracing::error!(%error, "the stored identity can't be used; enrolling again");
-            None
-        }
-    };
-    let (Some(known), Some(wanted)) = (&identity, &config.edge_id) else { return Ok(identity) };
-    let edge = &known.enrollment().edge_id;
-    match (edge == wanted, config.edge_secret.is_some()) {
+fn usable_identity(config: &Config) -> Result<Option<Identity>, Misconfigured> {
+    let identity = Identity::load(&config.data_dir).unwrap_or_else(|error| {
+        // Cameras are watched and events kept all the same, as long as it is known which edge this is.
+        tracing::error!(%error, "the stored identity can't be used; enrol again with a new secret");
+        None
+    });
+    let (Some(known), Some(configured)) = (&identity, &config.edge_id) else { return Ok(identity) };
+    let enrolled = &known.enrollment().edge_id;
+    match (enrolled == configured, config.edge_secret.is_some()) {
         (true, _) => Ok(identity),
         (false, true) => Ok(None),
-        (false, false) => Err(anyhow!(
-            "edge.id (EDGE_ID) is {wanted} and the certificate belongs to {edge}; correct the id, or set EDGE_SECRET \
-             to enrol as {wanted}"
-        )),
+        (false, false) => Err(Misconfigured::OtherEdge { configured: configured.clone(), enrolled: enrolled.clone() }),
     }
 }
 
@@ -193,6 +207,7 @@ fn start(parts: Parts) -> (Tasks, Stop) {
     tasks.spawn("report", reporter.run(stop.rest.clone()));
     match (parts.cloud, &parts.config.cloud) {
         (Some(cloud), Some(settings)) => {
+            let link_shown = link.clone();
             let uplink = Uplink {
                 outbox: parts.outbox,
                 identity: parts.identity.subscribe(),
@@ -206,8 +221,11 @@ fn start(parts: Parts) -> (Tasks, Stop) {
             let keeper = Keeper {
                 cloud,
                 data_dir: parts.config.data_dir.clone(),
-                first: parts.config.edge_secret.clone().map(|secret| (parts.edge, secret)),
+                edge: parts.edge,
+                secret: parts.config.edge_secret.clone(),
                 identity: parts.identity,
+                link: link_shown,
+                check_every: keeper::CHECK_INTERVAL,
             };
             tasks.spawn("identity", keeper.run(stop.rest.clone()));
         }

@@ -33,28 +33,35 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// Certificate and key in PEM of a server called `localhost`.
-    pub(crate) fn server(&self) -> (String, String) {
+    /// Certificate and key in PEM of a server called `localhost`, valid for ten days from `in_days` from now on.
+    pub(crate) fn server(&self, in_days: i64) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        set_validity(&mut params, in_days, in_days + 10);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
     /// Answers a certificate request as the cloud does.
     pub(crate) fn enroll(&self, csr_pem: &str, tenant: &str, edge: &str, mqtt_port: u16) -> Enrollment {
+        self.enroll_aged(csr_pem, tenant, edge, mqtt_port, 0)
+    }
+
+    /// Answers a certificate request as the cloud did some days ago.
+    pub(crate) fn enroll_aged(
+        &self,
+        csr_pem: &str,
+        tenant: &str,
+        edge: &str,
+        mqtt_port: u16,
+        age_days: i64,
+    ) -> Enrollment {
         let (tenant_id, edge_id) = (tenant.parse().unwrap(), edge.parse().unwrap());
         let identity = Identity { tenant: tenant_id, role: Role::Edge(edge_id) };
         let mut request = CertificateSigningRequestParams::from_pem(csr_pem).unwrap();
         request.params.subject_alt_names = vec![SanType::URI(identity.to_string().as_str().try_into().unwrap())];
         request.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let now = crate::clock::now();
-        let offset = |seconds: i64| {
-            let unix = now.as_millis() / 1000 + seconds;
-            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(unix).unwrap())
-        };
-        request.params.not_before = offset(-60);
-        request.params.not_after = offset(90 * 86_400);
+        set_validity(&mut request.params, -age_days, 90 - age_days);
         Enrollment {
             tenant_id: tenant.parse().unwrap(),
             edge_id: edge.parse().unwrap(),
@@ -62,9 +69,19 @@ impl Authority {
             ca_pem: self.pem(),
             mqtt_host: "localhost".to_owned(),
             mqtt_port,
-            not_after: now + Duration::from_secs(90 * 86_400),
+            not_after: crate::clock::now() + Duration::from_secs(90 * 86_400),
         }
     }
+}
+
+/// Makes a certificate valid between two days, counted from now.
+fn set_validity(params: &mut CertificateParams, from_days: i64, to_days: i64) {
+    let at = |days: i64| {
+        let seconds = crate::clock::now().as_millis() / 1000 + days * 86_400;
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(seconds).unwrap())
+    };
+    params.not_before = at(from_days);
+    params.not_after = at(to_days);
 }
 
 /// Waits until `condition` holds.
