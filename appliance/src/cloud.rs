@@ -281,7 +281,9 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     while let Some(inner) = inner(cause) {
         cause = inner;
     }
-    cause.to_string()
+    // The TLS library adds the address of its manual.
+    let text = cause.to_string();
+    text.split(": https://").next().unwrap_or(&text).to_owned()
 }
 
 /// Whether TLS refused a certificate for its dates only.

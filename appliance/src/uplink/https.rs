@@ -45,11 +45,12 @@ impl Backup {
             match self.deliver(&identity).await {
                 Ok(()) => {
                     backoff.reset();
-                    self.line.backup_works(true);
+                    self.line.backup_works();
                 }
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "the HTTPS backup did not deliver");
-                    self.line.backup_works(false);
+                    let cause = format!("{error:#}");
+                    tracing::warn!(cause, "the HTTPS backup did not deliver");
+                    self.line.backup_failed(&cause);
                     sleep(backoff.next_delay(fastrand::f64())).await;
                 }
             }

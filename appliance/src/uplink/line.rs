@@ -1,5 +1,7 @@
 //! How the connection is: what MQTT and HTTPS know of each other, and what a person is shown.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -50,11 +52,13 @@ pub(super) struct Line {
     health: watch::Sender<LinkHealth>,
     /// Since when MQTT has not delivered; `None` while it does.
     mqtt_down_since: watch::Sender<Option<Instant>>,
+    mqtt_cause: Mutex<Option<String>>,
 }
 
 impl Line {
     pub(super) fn new(health: watch::Sender<LinkHealth>) -> Self {
-        Self { health, mqtt_down_since: watch::channel(Some(Instant::now())).0 }
+        let mqtt_down_since = watch::channel(Some(Instant::now())).0;
+        Self { health, mqtt_down_since, mqtt_cause: Mutex::default() }
     }
 
     /// Shows a state; the time in it is kept when it is not new.
@@ -79,17 +83,29 @@ impl Line {
     /// MQTT does not work. HTTPS, if it does, stays what a person is shown.
     pub(super) fn mqtt_failed(&self, cause: String) {
         self.mqtt_down_since.send_if_modified(|since| since.replace(since.unwrap_or_else(Instant::now)).is_none());
-        let state =
-            if self.health.borrow().state == LinkState::Backup { LinkState::Backup } else { LinkState::Retrying };
-        self.show(state, Some(cause));
+        *self.mqtt_cause() = Some(cause.clone());
+        let is_backed_up = self.health.borrow().state == LinkState::Backup;
+        self.show(if is_backed_up { LinkState::Backup } else { LinkState::Retrying }, Some(cause));
     }
 
-    /// Whether HTTPS delivers, while MQTT does not.
-    pub(super) fn backup_works(&self, works: bool) {
+    /// HTTPS delivers while MQTT does not.
+    pub(super) fn backup_works(&self) {
         if self.mqtt_down_since.borrow().is_some() {
-            let cause = self.health.borrow().cause.clone();
-            self.show(if works { LinkState::Backup } else { LinkState::Retrying }, cause);
+            let cause = self.mqtt_cause().clone();
+            self.show(LinkState::Backup, cause);
         }
+    }
+
+    /// HTTPS does not deliver either; it often knows better why.
+    pub(super) fn backup_failed(&self, cause: &str) {
+        if self.mqtt_down_since.borrow().is_some() {
+            let mqtt = self.mqtt_cause().clone().unwrap_or_else(|| "MQTT does not connect".to_owned());
+            self.show(LinkState::Retrying, Some(format!("{mqtt}; over HTTPS: {cause}")));
+        }
+    }
+
+    fn mqtt_cause(&self) -> MutexGuard<'_, Option<String>> {
+        self.mqtt_cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since when MQTT has not delivered, to be watched.

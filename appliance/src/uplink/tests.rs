@@ -441,3 +441,16 @@ async fn a_clock_that_is_far_off_is_named_as_the_cause() {
     assert!(cause.contains("this device's clock"), "{cause}");
     edge.end().await;
 }
+
+#[tokio::test]
+async fn a_withdrawn_edge_keeps_its_events_and_shows_why() {
+    let authority = Authority::new();
+    let server = HttpServer::answering(|_| (401, r#"{"detail":"the certificate was withdrawn"}"#.to_owned()));
+    let settings = UplinkSettings { backup_after: Duration::from_millis(100), ..MQTT_ONLY };
+    let mut edge = Edge::new(&authority, free_port(), &server.url(), settings);
+    edge.append(3).await;
+    let said = |health: &LinkHealth| health.cause.as_ref().is_some_and(|cause| cause.contains("was withdrawn"));
+    tokio::time::timeout(Duration::from_secs(20), edge.health.wait_for(said)).await.unwrap().unwrap();
+    assert_eq!((edge.outbox.acknowledged(), edge.outbox.health().entries), (0, 3));
+    edge.end().await;
+}
