@@ -40,15 +40,15 @@ enum Beside {
 
 const GOALS: &[Goal] = &[
     Goal {
-        what: "zone engine, one object update, 4 zones",
-        bench: "zone.update",
+        what: "zone engine, one object update, 4 zones of 12 corners",
+        bench: "zone.update.12-corners.50-objects",
         over: None,
         bound: Bound::AtMost(1_000.0),
         beside: Beside::Published("Frigate 0.18: 28000 ns"),
     },
     Goal {
         what: "tracker, one frame of 50 boxes",
-        bench: "tracker.update",
+        bench: "tracker.update.50",
         over: None,
         bound: Bound::AtMost(100.0),
         beside: Beside::Row("peer.norfair"),
