@@ -12,8 +12,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Where the filter is read from.
 pub const FILTER_VARIABLE: &str = "AIVMS_LOG";
 
-/// What is logged when nothing else is asked for: ours, and of the libraries only what went wrong.
-const DEFAULT_FILTER: &str = "info,poem=warn,rumqttd=warn,hyper=warn";
+/// What is logged when nothing else is asked for: ours, and of the libraries only what went wrong. rumqttd's router
+/// calls ordinary ends of connections errors and makes a span of each message; the front says what matters of it.
+const DEFAULT_FILTER: &str = "info,poem=warn,rumqttd=off,hyper=warn";
 
 /// Starts logging for the rest of the process; a second call changes nothing.
 pub fn init() {

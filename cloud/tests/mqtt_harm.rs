@@ -3,6 +3,9 @@
 
 mod front;
 
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aivms_cloud::ca::{CERTIFICATE_LIFE, CertificateAuthority};
@@ -150,10 +153,32 @@ async fn wrong_certificates_get_nobody_in_and_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_tls_or_without_a_certificate() {
+    let cloud = Cloud::start().await;
+    let mut innocent = Innocent::start(&cloud).await;
+    let (port, ca) = (cloud.addr.port().to_string(), cloud.dir.path().join("ca.pem"));
+    let mut plain = Command::new("mosquitto_pub");
+    plain.args(["-h", "localhost", "-p", &port, "-t", "x", "-q", "1", "-m", "x"]);
+    let mut anonymous = Command::new("mosquitto_pub");
+    anonymous.args(["-h", "localhost", "-p", &port, "-t", "x", "-q", "1", "-m", "x", "--cafile"]).arg(ca);
+    for command in [plain, anonymous] {
+        let out = run(command);
+        assert!(!out.status.success(), "{out:?}");
+    }
+    innocent.is_served(&cloud).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_bytes_after_connect_do_more_than_close_the_connection() {
     let cloud = Cloud::start().await;
     let mut innocent = Innocent::start(&cloud).await;
     let edge = cloud.edge(&innocent.tenant).await;
+    // A panic would end that session's task only, and so not be seen by anybody else.
+    let panics = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&panics);
+    std::panic::set_hook(Box::new(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }));
     let mut runner = TestRunner::deterministic();
     let garbage = proptest::collection::vec(proptest::num::u8::ANY, 1..2_000);
     for round in 0..40 {
@@ -167,6 +192,7 @@ async fn no_bytes_after_connect_do_more_than_close_the_connection() {
         // Left, or closed by the cloud; both are fine.
     }
     innocent.is_served(&cloud).await;
+    assert_eq!(panics.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod front;
 
 use std::time::{Duration, Instant};
 
+use aivms_cloud::mqtt::FrontLimits;
 use front::attacker::RawClient;
 use front::clients::{EdgeClient, Heard, Subscriber};
 use front::events::{detection, outbox};
@@ -49,6 +50,19 @@ async fn a_withdrawn_edge_is_out_at_once_and_stays_out() {
     let mut again = EdgeClient::dial(cloud.addr, &edge).await;
     let refused = again.expect("a refusal", |heard| matches!(heard, Heard::Refused(_))).await;
     assert!(matches!(refused, Heard::Refused(ConnectReturnCode::NotAuthorized)));
+    innocent.is_served(&cloud).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_nobody_told_finds_out_by_itself() {
+    let limits = FrontLimits { recheck: Duration::from_millis(500), ..FrontLimits::default() };
+    let cloud = Cloud::start_with(limits).await;
+    let mut innocent = Innocent::start(&cloud).await;
+    let tenant = cloud.tenant("acme").await;
+    let edge = cloud.edge(&tenant).await;
+    let mut client = EdgeClient::start(cloud.addr, &edge).await;
+    cloud.store.revoke_edge(tenant.key, edge.edge_id(), now()).await.unwrap();
+    client.expect("the end of its session", lost).await;
     innocent.is_served(&cloud).await;
 }
 

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aivms_contract::time::UtcMillis;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::identity::claim;
 use super::{Front, FrontError, FrontLimits, Shared, connect, now, tls};
+use crate::ca::CertificateAuthority;
 
 /// How long a client may take for the TLS handshake. The CONNECT packet has as long again.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -44,44 +47,44 @@ pub(super) struct Ticket {
     address: IpAddr,
 }
 
+/// The TLS configuration in use, and when to make the next.
+struct CurrentTls {
+    ca: Arc<CertificateAuthority>,
+    names: Vec<String>,
+    config: ArcSwap<ServerConfig>,
+    renew_at: Instant,
+}
+
 /// Serves until `shutdown`.
 pub(super) async fn serve(front: Front, shutdown: CancellationToken) -> Result<(), FrontError> {
     let Front { listener, settings, limits, ca, shared, .. } = front;
-    let first = tls::server_tls(&ca, &settings.server_names, now())?;
-    let mut renew_at = tokio::time::Instant::now() + first.not_after.since(now()).mul_f64(2.0 / 3.0);
-    let config = ArcSwap::new(first.config);
-    let gate = Arc::new(Gate::new(limits));
-    let tasks = TaskTracker::new();
-    let router = shared.router.clone();
+    let mut tls = CurrentTls::new(ca, settings.server_names)?;
+    let (gate, tasks, router) = (Arc::new(Gate::new(limits)), TaskTracker::new(), shared.router.clone());
     let mut died = pin!(router.died());
     let mut report = tokio::time::interval(REPORT_EVERY);
     let served = loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => gate.admit(stream, peer, &tasks, &config, &shared),
+                Ok((stream, peer)) => gate.admit(stream, peer, &tasks, tls.config.load_full(), &shared),
                 Err(error) => {
                     tracing::warn!(%error, "MQTT: the system refuses connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            () = tokio::time::sleep_until(renew_at) => match tls::server_tls(&ca, &settings.server_names, now()) {
-                Ok(renewed) => {
-                    renew_at = tokio::time::Instant::now() + renewed.not_after.since(now()).mul_f64(2.0 / 3.0);
-                    config.store(renewed.config);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the server's certificate can't be renewed");
-                    renew_at += REPORT_EVERY;
-                }
-            },
+            () = tokio::time::sleep_until(tls.renew_at) => tls.renew(),
             _ = report.tick() => gate.report(shared.router.take_dropped()),
             () = &mut died => break Err(FrontError::Router),
             () = shutdown.cancelled() => break Ok(()),
         }
     };
     drop(listener);
+    close_all(&tasks, &shared).await;
+    served
+}
+
+/// Ends every session, also those that only now become one.
+async fn close_all(tasks: &TaskTracker, shared: &Shared) {
     tasks.close();
-    // Those that become sessions meanwhile are told at the next round.
     let ended = tokio::time::timeout(CLOSING_TIME, async {
         while !tasks.is_empty() {
             shared.sessions.end_all();
@@ -91,7 +94,31 @@ pub(super) async fn serve(front: Front, shutdown: CancellationToken) -> Result<(
     if ended.await.is_err() {
         tracing::warn!(sessions = shared.sessions.count(), "MQTT sessions did not end in time");
     }
-    served
+}
+
+impl CurrentTls {
+    fn new(ca: Arc<CertificateAuthority>, names: Vec<String>) -> Result<Self, FrontError> {
+        let first = tls::server_tls(&ca, &names, now())?;
+        Ok(Self { ca, names, config: ArcSwap::new(first.config), renew_at: two_thirds_to(first.not_after) })
+    }
+
+    /// Takes a new certificate for the connections to come.
+    fn renew(&mut self) {
+        match tls::server_tls(&self.ca, &self.names, now()) {
+            Ok(renewed) => {
+                self.renew_at = two_thirds_to(renewed.not_after);
+                self.config.store(renewed.config);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the server's certificate can't be renewed");
+                self.renew_at = Instant::now() + REPORT_EVERY;
+            }
+        }
+    }
+}
+
+fn two_thirds_to(end: UtcMillis) -> Instant {
+    Instant::now() + end.since(now()).mul_f64(2.0 / 3.0)
 }
 
 impl Gate {
@@ -105,7 +132,7 @@ impl Gate {
         stream: TcpStream,
         peer: SocketAddr,
         tasks: &TaskTracker,
-        config: &ArcSwap<ServerConfig>,
+        config: Arc<ServerConfig>,
         shared: &Arc<Shared>,
     ) {
         let ticket = (shared.sessions.count() < self.limits.sessions).then(|| self.ticket(peer.ip())).flatten();
@@ -113,7 +140,7 @@ impl Gate {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let (acceptor, shared, gate) = (TlsAcceptor::from(config.load_full()), Arc::clone(shared), Arc::clone(self));
+        let (acceptor, shared, gate) = (TlsAcceptor::from(config), Arc::clone(shared), Arc::clone(self));
         tasks.spawn(async move {
             match shake_hands(stream, &acceptor).await {
                 Ok(stream) => greet(stream, peer, &shared, ticket).await,
@@ -191,7 +218,7 @@ mod tests {
     use super::*;
 
     fn gate() -> Arc<Gate> {
-        Arc::new(Gate::new(FrontLimits { unfinished: 3, unfinished_per_address: 2, sessions: 10 }))
+        Arc::new(Gate::new(FrontLimits { unfinished: 3, unfinished_per_address: 2, ..FrontLimits::default() }))
     }
 
     #[test]

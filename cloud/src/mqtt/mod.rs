@@ -22,6 +22,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aivms_contract::id::{EdgeId, TenantId};
 use aivms_contract::time::UtcMillis;
@@ -46,7 +47,7 @@ pub struct FrontSettings {
     pub server_names: Vec<String>,
 }
 
-/// How many connections the front bears.
+/// How many connections the front bears, and for how long it believes them.
 #[derive(Debug, Clone, Copy)]
 pub struct FrontLimits {
     /// Connections that have not finished TLS and CONNECT; more are closed at once.
@@ -54,13 +55,16 @@ pub struct FrontLimits {
     /// The same from one address (IPv6: one /64), so that one host can't keep all others out. A site's edges may share
     /// an address, and reconnect together.
     pub unfinished_per_address: usize,
-    /// Sessions. Each takes about 150 KiB.
+    /// Sessions. A quiet one takes less than 100 KiB.
     pub sessions: usize,
+    /// How often a session looks whether its certificate still counts, besides being told: after a database was
+    /// restored, or in another process of the cloud, nobody tells it.
+    pub recheck: Duration,
 }
 
 impl Default for FrontLimits {
     fn default() -> Self {
-        Self { unfinished: 1_024, unfinished_per_address: 128, sessions: 10_000 }
+        Self { unfinished: 1_024, unfinished_per_address: 128, sessions: 10_000, recheck: Duration::from_secs(45) }
     }
 }
 
@@ -82,6 +86,7 @@ struct Shared {
     ingest: Ingest,
     router: LiveRouter,
     presence: PresenceBoard,
+    recheck: Duration,
 }
 
 impl std::fmt::Debug for Shared {
@@ -176,7 +181,8 @@ impl Front {
         let listener = TcpListener::bind(bind).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let router = LiveRouter::start(limits.sessions);
-        let shared = Arc::new(Shared { store, sessions, ingest, router, presence: PresenceBoard::default() });
+        let (presence, recheck) = (PresenceBoard::default(), limits.recheck);
+        let shared = Arc::new(Shared { store, sessions, ingest, router, presence, recheck });
         Ok(Self { listener, local_addr, settings, limits, ca, shared })
     }
 

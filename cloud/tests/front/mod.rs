@@ -65,13 +65,12 @@ pub fn now() -> UtcMillis {
 
 impl Cloud {
     pub async fn start() -> Self {
-        Self::start_with(FrontLimits::default(), |store| store).await
+        Self::start_with(FrontLimits::default()).await
     }
 
-    /// `wrap` may stand between the front and the database.
-    pub async fn start_with(limits: FrontLimits, wrap: impl FnOnce(SharedStore) -> SharedStore) -> Self {
+    pub async fn start_with(limits: FrontLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = wrap(Arc::new(SqliteStore::open(&dir.path().join("cloud.db")).unwrap()));
+        let store: SharedStore = Arc::new(SqliteStore::open(&dir.path().join("cloud.db")).unwrap());
         let ca = Arc::new(CertificateAuthority::open(&dir.path().join("ca"), now()).unwrap());
         let sessions = Sessions::default();
         let (ingest, batches) = Ingest::new(Arc::clone(&store), LiveHints::default());

@@ -32,10 +32,7 @@ const READ_BYTES: usize = 16 * 1024;
 const OUT_BYTES: usize = 256 * 1024;
 /// How long a client may take nothing of what waits for it.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// How often a session looks whether its certificate still counts, besides being told: a restored database or
-/// another process of the cloud can't tell.
-const RECHECK: Duration = Duration::from_secs(45);
-/// How long that look may keep the session from its work.
+/// How long looking whether the certificate still counts may keep a session from its work.
 const RECHECK_TIME: Duration = Duration::from_secs(5);
 
 /// Who is connected.
@@ -116,7 +113,7 @@ where
         stalled_since: None,
         heard_at: began,
         throttled_until: None,
-        recheck_at: began + jittered(RECHECK),
+        recheck_at: began + jittered(shared.recheck),
     };
     match session.serve(reader, writer).await {
         Ok(never) => match never {},
@@ -286,7 +283,7 @@ impl Session<'_> {
             self.throttled_until = None;
         }
         if self.recheck_at <= now {
-            self.recheck_at = now + jittered(RECHECK);
+            self.recheck_at = now + jittered(self.shared.recheck);
             return self.recheck().await;
         }
         Ok(())
