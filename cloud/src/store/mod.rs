@@ -5,7 +5,6 @@
 //! Every operation on a tenant's things takes a [`TenantKey`], which only authentication hands out, so a statement
 //! without a tenant can't be written by accident.
 
-pub mod raw_rate;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -9,33 +9,33 @@ use aivms_contract::id::EdgeId;
 use aivms_contract::time::UtcMillis;
 use anyhow::{Context, Result};
 
-use super::{Edge, Incoming, Message, NewTenant, SharedStore, User};
+use aivms_cloud::store::{Edge, Incoming, Message, NewTenant, SharedStore, User};
 
 /// What was inserted how fast.
 #[derive(Debug, Clone, Copy)]
-pub struct RawRate {
+pub(crate) struct RawRate {
     /// Events stored.
-    pub events: u64,
+    pub(crate) events: u64,
     /// Wall time of the inserts.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// Processor time of the whole process during the inserts.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Bytes the process caused to be written to disk during the inserts.
-    pub written_bytes: u64,
+    pub(crate) written_bytes: u64,
 }
 
 impl RawRate {
     /// Events stored per second of wall time.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 events")]
-    pub fn events_per_second(&self) -> f64 {
+    pub(crate) fn events_per_second(&self) -> f64 {
         self.events as f64 / self.elapsed.as_secs_f64()
     }
 
     /// Processor time per event in microseconds.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 events")]
-    pub fn cpu_micros_per_event(&self) -> f64 {
+    pub(crate) fn cpu_micros_per_event(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.events as f64
     }
 }
@@ -44,7 +44,7 @@ impl RawRate {
 ///
 /// # Errors
 /// The store fails, or does not store each event exactly once.
-pub async fn measure(store: &SharedStore, edges: usize, batches: usize, batch_size: usize) -> Result<RawRate> {
+pub(crate) async fn measure(store: &SharedStore, edges: usize, batches: usize, batch_size: usize) -> Result<RawRate> {
     let (owner, edges) = fleet(store, edges).await?;
     let mut made = 0;
     let batches: Vec<Vec<Incoming>> = (0..batches)
