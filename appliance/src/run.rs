@@ -27,10 +27,12 @@ use crate::health::Vitals;
 use crate::identity::Identity;
 use crate::keeper::{self, Keeper};
 use crate::outbox::{Outbox, OutboxSettings};
+use crate::pipeline::engine::Engine;
 use crate::pipeline::{Detector, DetectorError};
 use crate::state::State;
-use crate::uplink::{self, LinkHealth, LinkState, Uplink};
+use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 
+use report::Reporter;
 use tasks::Tasks;
 
 /// Messages of cameras on their way to the disk. A few seconds of sixty busy cameras; when full, the disk is stuck
@@ -76,9 +78,9 @@ struct Parts {
     state: State,
     outbox: Outbox,
     vitals: Arc<Vitals>,
-    detector: Arc<Detector>,
+    engine: Arc<dyn Engine>,
     identity: watch::Sender<Option<Arc<Identity>>>,
-    cloud: Option<Arc<Cloud>>,
+    cloud: Option<(Arc<Cloud>, UplinkSettings)>,
 }
 
 /// Runs the appliance until SIGTERM or SIGINT.
@@ -105,7 +107,7 @@ pub async fn run_until(config: Config, asked: impl Future<Output = ()>) -> anyho
     let parts = build(Arc::new(config)).await?;
     tracing::info!(edge.id = parts.edge.as_str(), version = crate::health::VERSION, "the appliance starts");
     let outbox = parts.outbox.clone();
-    let (mut tasks, stop) = start(parts);
+    let (mut tasks, stop) = start(&parts);
     let fault = tokio::select! {
         () = asked => None,
         ended = tasks.next_end() => Some(ended),
@@ -125,7 +127,8 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     let identity = usable_identity(&config)?;
     let edge = identity.as_ref().map(|identity| &identity.enrollment().edge_id).or(config.edge_id.as_ref()).cloned();
     let edge = edge.ok_or(Misconfigured::NoEdge)?;
-    let cloud = config.cloud.as_ref().map(Cloud::new).transpose().map_err(Misconfigured::Cloud)?.map(Arc::new);
+    let call = |settings: &config::Cloud| Cloud::new(settings).map(|cloud| (Arc::new(cloud), settings.into()));
+    let cloud = config.cloud.as_ref().map(call).transpose().map_err(Misconfigured::Cloud)?;
     let settings = detector_settings(&config);
     let detector = blocking(move || Detector::load(&settings)).await?.map_err(Misconfigured::Detector)?;
     if let Err((field, problem)) = config::check_classes(&config.cameras, detector.labels()) {
@@ -134,7 +137,7 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
     let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
     let identity = watch::channel(identity.map(Arc::new)).0;
-    Ok(Parts { config, edge, state, outbox, vitals, detector, identity, cloud })
+    Ok(Parts { config, edge, state, outbox, vitals, engine: detector, identity, cloud })
 }
 
 /// The identity on disk, unless another edge is configured and can be enrolled.
@@ -175,75 +178,94 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.context("a start-up step panicked")
 }
 
-fn start(parts: Parts) -> (Tasks, Stop) {
+fn start(parts: &Parts) -> (Tasks, Stop) {
     let mut tasks = Tasks::default();
     let stop = Stop { has_cloud: parts.cloud.is_some(), ..Stop::default() };
     let (bodies, seen) = mpsc::channel::<Body>(BODIES);
     let (say, said) = mpsc::channel(uplink::MESSAGES);
     let (tell, told) = mpsc::channel(uplink::MESSAGES);
-    let (link, link_seen) = watch::channel(LinkHealth::now(LinkState::Connecting, None));
+    let link = watch::channel(LinkHealth::now(LinkState::Connecting, None)).0;
 
     tasks.spawn("keep", keep::keep(seen, parts.outbox.clone()));
-    let control = Control {
-        cameras: CameraSet::new(parts.detector, bodies, Arc::clone(&parts.vitals)),
-        config: Arc::clone(&parts.config),
-        state: parts.state,
-        vitals: Arc::clone(&parts.vitals),
-        outbox: parts.outbox.clone(),
-        say: say.clone(),
-    };
-    tasks.spawn("control", control.run(told, stop.cameras.clone()));
-    let reporter = report::Reporter {
-        reporting: parts.config.reporting.clone(),
-        data_dir: parts.config.data_dir.clone(),
-        edge: parts.edge.clone(),
-        vitals: parts.vitals,
-        outbox: parts.outbox.clone(),
-        identity: parts.identity.subscribe(),
-        cloud: parts.cloud.clone(),
-        link: link_seen,
-        say,
-    };
-    tasks.spawn("report", reporter.run(stop.rest.clone()));
-    match (parts.cloud, &parts.config.cloud) {
-        (Some(cloud), Some(settings)) => {
-            let link_shown = link.clone();
-            let uplink = Uplink {
-                outbox: parts.outbox,
-                identity: parts.identity.subscribe(),
-                cloud: Arc::clone(&cloud),
-                settings: settings.into(),
-                say: said,
-                told: tell,
-                health: link,
-            };
-            tasks.spawn("uplink", uplink.run(stop.rest.clone()));
-            let keeper = Keeper {
-                cloud,
-                data_dir: parts.config.data_dir.clone(),
-                edge: parts.edge,
-                secret: parts.config.edge_secret.clone(),
-                identity: parts.identity,
-                link: link_shown,
-                check_every: keeper::CHECK_INTERVAL,
-            };
-            tasks.spawn("identity", keeper.run(stop.rest.clone()));
-        }
-        _ => {
-            tracing::warn!("no cloud is configured (cloud.url, CLOUD_URL); events are kept");
-            link.send_replace(LinkHealth::now(LinkState::Alone, None));
-            tasks.spawn("alone", alone(said, (tell, link, parts.identity), stop.rest.clone()));
-        }
+    tasks.spawn("control", parts.control(bodies, say.clone()).run(told, stop.cameras.clone()));
+    tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
+    if let Some((cloud, settings)) = &parts.cloud {
+        tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
+        tasks.spawn("uplink", parts.uplink(cloud, settings, (said, tell), link).run(stop.rest.clone()));
+    } else {
+        tracing::warn!("no cloud is configured (cloud.url, CLOUD_URL); events are kept");
+        link.send_replace(LinkHealth::now(LinkState::Alone, None));
+        tasks.spawn("alone", alone(said, tell, stop.rest.clone()));
     }
     (tasks, stop)
 }
 
-/// Stands in for the uplink: drops what would be said and keeps the other ends of its channels open.
-async fn alone<T>(mut said: mpsc::Receiver<uplink::Say>, _held: T, stop: CancellationToken) {
-    let drain = async { while said.recv().await.is_some() {} };
+impl Parts {
+    fn control(&self, bodies: mpsc::Sender<Body>, say: mpsc::Sender<Say>) -> Control {
+        Control {
+            cameras: CameraSet::new(self.engine.clone(), bodies, Arc::clone(&self.vitals)),
+            config: Arc::clone(&self.config),
+            state: self.state.clone(),
+            vitals: Arc::clone(&self.vitals),
+            outbox: self.outbox.clone(),
+            say,
+        }
+    }
+
+    fn reporter(&self, link: watch::Receiver<LinkHealth>, say: mpsc::Sender<Say>) -> Reporter {
+        Reporter {
+            reporting: self.config.reporting.clone(),
+            data_dir: self.config.data_dir.clone(),
+            edge: self.edge.clone(),
+            vitals: Arc::clone(&self.vitals),
+            outbox: self.outbox.clone(),
+            identity: self.identity.subscribe(),
+            cloud: self.cloud.as_ref().map(|(cloud, _)| Arc::clone(cloud)),
+            link,
+            say,
+        }
+    }
+
+    fn keeper(&self, cloud: &Arc<Cloud>, link: watch::Sender<LinkHealth>) -> Keeper {
+        Keeper {
+            cloud: Arc::clone(cloud),
+            data_dir: self.config.data_dir.clone(),
+            edge: self.edge.clone(),
+            secret: self.config.edge_secret.clone(),
+            identity: self.identity.clone(),
+            link,
+            check_every: keeper::CHECK_INTERVAL,
+        }
+    }
+
+    fn uplink(
+        &self,
+        cloud: &Arc<Cloud>,
+        settings: &UplinkSettings,
+        (say, told): (mpsc::Receiver<Say>, mpsc::Sender<Told>),
+        health: watch::Sender<LinkHealth>,
+    ) -> Uplink {
+        Uplink {
+            outbox: self.outbox.clone(),
+            identity: self.identity.subscribe(),
+            cloud: Arc::clone(cloud),
+            settings: *settings,
+            say,
+            told,
+            health,
+        }
+    }
+}
+
+/// Stands in for the uplink: drops what would be said, and says nothing.
+async fn alone(mut said: mpsc::Receiver<Say>, _told: mpsc::Sender<Told>, stop: CancellationToken) {
+    let drain = async {
+        while said.recv().await.is_some() {}
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = async { drain.await; std::future::pending().await } => {}
+        () = drain => {}
     }
 }
 
