@@ -100,7 +100,7 @@ pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError>
 /// Starts a camera's task on the current runtime. The messages go into `bodies`.
 ///
 /// When `bodies` is full, track reports are dropped and counted (the next report of the track says the same again),
-/// zone events wait in order. With [`outbound::MAX_WAITING`] events waiting the task stops judging frames until the
+/// zone events wait in order. With 1024 events waiting the task stops judging frames until the
 /// first has gone; frames then skipped are counted too. It says so in the log, and goes on to watch over the source.
 ///
 /// A camera that is switched off, or whose configuration is wrong, connects to nothing and says why in its health.

@@ -189,6 +189,49 @@ async fn a_short_look_tells_what_a_camera_sends_or_why_it_does_not() {
     drop(server);
     let gone = look(closed, PASSWORD).await.unwrap_err().to_string();
     assert!(gone.contains("cannot be reached"), "{gone}");
+    let tls = look("rtsps://127.0.0.1:9/main".to_owned(), PASSWORD).await.unwrap_err().to_string();
+    assert!(tls.contains("cannot be reached"), "{tls}");
+    let device = look("v4l2:///dev/video99".to_owned(), PASSWORD).await.unwrap_err().to_string();
+    assert!(device.contains("the file or device of its url does not exist"), "{device}");
     let odd = look("rtsp//camera".to_owned(), PASSWORD).await.unwrap_err().to_string();
     assert!(odd.starts_with("url: "), "{odd}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn motion_jpeg_is_analysed_and_a_format_nobody_reads_is_named() {
+    let engine = detector();
+    let picture = |encoder: &str| {
+        let raw = "videotestsrc is-live=true ! video/x-raw,format=I420,width=352,height=288,framerate=15/1";
+        RtspCamera::start(&format!("{raw} ! {encoder}"), 0)
+    };
+    let jpeg = picture("jpegenc ! rtpjpegpay name=pay0 pt=26");
+    let old = picture("rtpvrawpay name=pay0 pt=96");
+    let (jpeg_camera, _messages) = spawn(spec("jpeg", &jpeg.url(), PASSWORD), &engine);
+    let (old_camera, _others) = spawn(spec("old", &old.url(), PASSWORD), &engine);
+    frames(&jpeg_camera, 2).await;
+    health(&old_camera, retries_because("its video format RAW is not supported; set it to H.264")).await;
+    jpeg_camera.stop().await;
+    old_camera.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_leave_no_threads_behind() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let server = RtspCamera::start(TEST_PICTURE, 0);
+    let (camera, _messages) = spawn(spec("gate", &server.url(), PASSWORD), &detector());
+    frames(&camera, 1).await;
+    let mut counts = vec![];
+    for connection in 2..=16 {
+        camera.restart();
+        let start = Instant::now();
+        while camera.counters().connections < connection || !streams(&camera.health().borrow()) {
+            assert!(start.elapsed() < DEADLINE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        counts.push(threads());
+    }
+    // GStreamer and the runtime keep some threads for reuse; what grows with each connection would show by now.
+    let (early, late) = (counts[2..7].iter().max(), counts[10..].iter().max());
+    assert!(late <= early.map(|count| count + 6).as_ref(), "{counts:?}");
+    camera.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aivms_appliance_core::supervise::Failure;
 use aivms_contract::id::CameraId;
-use aivms_contract::time::{MediaClock, UtcMillis};
+use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -19,9 +19,12 @@ use crate::pipeline::source::{Source, SourceEnd, SourceOutput};
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for pipelines to end; a driver or a peer may hang for ever.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Longest time in which units arrive and no picture comes out of the decoder: longer than the distance of key
-/// pictures of any camera seen.
+/// Longest time, beside the interval of analysed frames, in which units arrive and no picture is to be analysed: longer
+/// than the distance of key pictures of any camera seen.
 const PICTURE_WITHIN: Duration = Duration::from_secs(30);
+/// Most that media time may stray from real time before the connection is built anew: events would be told at wrong
+/// times. Jitter and late starts stay far below.
+const MAX_STRAY: Duration = Duration::from_secs(10);
 
 /// One connection; made new for each attempt.
 pub(super) struct Connection {
@@ -37,9 +40,13 @@ struct Analysis {
     session: Box<dyn EngineSession>,
     results: EngineResults,
     clock: MediaClock,
+    /// The first unit's time on the media timeline and on this machine.
+    anchor: (MediaTime, Instant),
     counted: EngineCounters,
-    /// When the number of decoded pictures was last seen to grow.
+    /// When the number of pictures to be analysed was last seen to grow.
     seen: Instant,
+    /// Longest time without such a picture.
+    picture_within: Duration,
 }
 
 /// What a connection has to say, by channel.
@@ -74,8 +81,16 @@ impl Connection {
         let session = in_time("decoder", move || engine.connect(feed)).await?;
         let session = session.map_err(|error| Failure::Other(error.to_string()))?;
         let clock = MediaClock::anchored(unit.at, at);
-        let (counted, seen) = (EngineCounters::default(), Instant::now());
-        self.analysis = Some(Analysis { session, results, clock, counted, seen });
+        let interval = Duration::try_from_secs_f64(2.0 / watch.fps).unwrap_or_default();
+        self.analysis = Some(Analysis {
+            session,
+            results,
+            clock,
+            anchor: (unit.at, Instant::now()),
+            counted: EngineCounters::default(),
+            seen: Instant::now(),
+            picture_within: PICTURE_WITHIN.saturating_add(interval),
+        });
         Ok(())
     }
 
@@ -99,7 +114,7 @@ impl Connection {
         let Some(analysis) = &mut self.analysis else { return EngineCounters::default() };
         let now = analysis.session.counters();
         let before = std::mem::replace(&mut analysis.counted, now);
-        if now.decoded > before.decoded {
+        if now.analysed + now.frames_skipped > before.analysed + before.frames_skipped {
             analysis.seen = Instant::now();
         }
         EngineCounters {
@@ -112,7 +127,13 @@ impl Connection {
 
     /// Whether video arrives for long without a picture coming of it.
     pub(super) fn is_blind(&self) -> bool {
-        self.analysis.as_ref().is_some_and(|analysis| analysis.seen.elapsed() > PICTURE_WITHIN)
+        self.analysis.as_ref().is_some_and(|analysis| analysis.seen.elapsed() > analysis.picture_within)
+    }
+
+    /// Whether a unit's time fits the time that has passed since the first one.
+    pub(super) fn is_in_time(&self, unit: &AccessUnit) -> bool {
+        let Some(Analysis { anchor: (media, real), .. }) = &self.analysis else { return true };
+        stray(*media, unit.at, real.elapsed()) <= MAX_STRAY
     }
 
     /// Takes source and analysis down; false when that does not end in time and goes on by itself.
@@ -126,11 +147,32 @@ impl Connection {
     }
 }
 
+/// How far media time since `first` is from the time that has really passed.
+fn stray(first: MediaTime, now: MediaTime, passed: Duration) -> Duration {
+    // Of the two spans one is zero: media time either went forward or back.
+    now.since(first).abs_diff(passed) + first.since(now)
+}
+
 /// Runs what may block beside the runtime; gives it up, to end by itself, when it takes too long.
 async fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     match timeout(OPEN_WITHIN, spawn_blocking(work)).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) => Err(Failure::Other(format!("its {what} panicked"))),
         Err(_) => Err(Failure::Other(format!("its {what} does not open"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_time_strays_when_it_jumps_either_way_or_stands_still() {
+        let at = MediaTime::from_millis;
+        let seconds = Duration::from_secs;
+        assert_eq!(stray(at(500), at(60_500), seconds(60)), Duration::ZERO);
+        assert_eq!(stray(at(500), at(3_660_500), seconds(60)), seconds(3600));
+        assert_eq!(stray(at(500), at(500), seconds(60)), seconds(60));
+        assert_eq!(stray(at(90_000), at(0), seconds(60)), seconds(150));
     }
 }

@@ -143,8 +143,8 @@ impl CameraTask {
                 }
                 Event::Unit(unit) => {
                     supervisor.on_access_unit(self.now());
-                    let began = self.begin(plan, connection.as_mut(), unit).await;
-                    began.err().and_then(|failure| self.fail(&mut supervisor, failure))
+                    let taken = self.take_unit(plan, connection.as_mut(), unit).await;
+                    taken.err().and_then(|failure| self.fail(&mut supervisor, failure))
                 }
                 Event::Tick => self.on_tick(&mut supervisor, connection.as_mut()),
                 Event::Deadline => self.on_deadline(&mut supervisor, connection.as_ref()),
@@ -216,8 +216,8 @@ impl CameraTask {
         }
     }
 
-    /// Begins the analysis at the first unit of a connection.
-    async fn begin(
+    /// Begins the analysis at the first unit of a connection and watches the time of the others.
+    async fn take_unit(
         &self,
         plan: &Plan,
         connection: Option<&mut Connection>,
@@ -225,7 +225,8 @@ impl CameraTask {
     ) -> Result<(), Failure> {
         let (Some(connection), Some(unit)) = (connection, unit) else { return Ok(()) };
         if connection.clock().is_some() {
-            return Ok(());
+            let jumped = || Failure::Other("its timestamps do not fit the time that has passed".to_owned());
+            return if connection.is_in_time(&unit) { Ok(()) } else { Err(jumped()) };
         }
         let (camera, format) = (&self.spec.camera.id, &unit.format);
         tracing::info!(camera.id = %camera, codec = format.codec(), frame = ?format.frame, "the camera streams");

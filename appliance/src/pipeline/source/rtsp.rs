@@ -1,5 +1,7 @@
 //! Network cameras.
 
+use std::sync::OnceLock;
+
 use aivms_appliance_core::supervise::Failure;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -30,14 +32,20 @@ pub(super) fn build(address: &RtspAddress, output: &SourceOutput) -> Result<gst:
         source.set_property("user-id", &credentials.username);
         source.set_property("user-pw", &credentials.password);
     }
-    source.connect("select-stream", false, |values| {
-        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
-        Some(caps.is_some_and(|caps| is_video(&caps)).to_value())
-    });
+    select_first_video(&source);
     let pipeline = gst::Pipeline::new();
     pipeline.add(&source).map_err(|_| broken("built"))?;
     on_streams(&pipeline, &source, output);
     Ok(pipeline)
+}
+
+/// Leaves out audio, metadata and further videos, so that the camera need not send them.
+fn select_first_video(source: &gst::Element) {
+    let chosen = OnceLock::new();
+    source.connect("select-stream", false, move |values| {
+        let (number, caps) = (values.get(1)?.get::<u32>().ok()?, values.get(2)?.get::<gst::Caps>().ok()?);
+        Some((is_video(&caps) && *chosen.get_or_init(|| number) == number).to_value())
+    });
 }
 
 fn on_streams(pipeline: &gst::Pipeline, source: &gst::Element, output: &SourceOutput) {
