@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::index::{Fills, Index};
-use super::spool::{FileName, Owner};
-
-/// Most files listed, oldest first, so that the list stays below the size of a value.
-const MAX_LISTED: usize = 700;
+use super::spool::Owner;
 
 /// The cursors; put at most once a second, and durably before a file is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,16 +23,6 @@ pub(crate) struct Cursors {
     pub(crate) owed: Fills,
 }
 
-/// The spool files there should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Listed {
-    /// Whose outbox it is.
-    #[serde(flatten)]
-    pub(crate) owner: Owner,
-    /// Name, last sequence number so far, entries so far.
-    pub(crate) files: Vec<(FileName, u64, u64)>,
-}
-
 impl Cursors {
     pub(crate) fn of(owner: &Owner, index: &Index, high_water: u64) -> Self {
         Self {
@@ -45,16 +32,6 @@ impl Cursors {
             high_water,
             shed: index.shed,
             owed: index.owed(),
-        }
-    }
-}
-
-impl Listed {
-    pub(crate) fn of(owner: &Owner, index: &Index) -> Self {
-        let listed = index.files.iter().take(MAX_LISTED);
-        Self {
-            owner: owner.clone(),
-            files: listed.map(|file| (file.name, file.last, file.fills.total().entries)).collect(),
         }
     }
 }

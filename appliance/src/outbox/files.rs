@@ -110,7 +110,7 @@ impl Writer {
         done
     }
 
-    /// Deletes files, after `state/` has stopped listing them.
+    /// Deletes files, after `outbox.json` has stopped listing them and their acknowledgement is durable.
     pub(super) fn delete(&mut self, names: &[FileName]) {
         self.save_files();
         for name in names {

@@ -3,7 +3,7 @@
 //! Entries lie in append-only files ([`spool`]); one thread writes them ([`writer`]), in groups with one sync each.
 //! An entry is kept once [`Outbox::append`] has returned, and stays until it is acknowledged or, in a full outbox,
 //! shed ([`shed`]). `state/` holds only cursors about the files: losing it loses no event. The design and its reasons
-//! are in `docs/design/0003-outbox.md`.
+//! are in `docs/design/0004-outbox.md`.
 
 mod compact;
 mod cursors;

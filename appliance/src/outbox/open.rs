@@ -9,10 +9,10 @@ use aivms_contract::health::Notice;
 use aivms_contract::id::{EdgeId, OutboxId};
 use serde::de::DeserializeOwned;
 
-use super::cursors::{Cursors, Listed};
+use super::cursors::Cursors;
 use super::marks::{DOUBT_JUMP, Marks};
 use super::reader::Shared;
-use super::recover::{Recovered, recover, survey};
+use super::recover::{Recovered, Remembered, recover, survey};
 use super::spool::{FileName, Owner};
 use super::writer::{Beginning, Bounds, Writer};
 use super::{OutboxError, OutboxSettings};
@@ -31,7 +31,6 @@ struct Evidence {
     names: Vec<FileName>,
     marks: Checked<Marks>,
     cursors: Option<Cursors>,
-    listed: Option<Listed>,
     spool_owner: Option<Owner>,
 }
 
@@ -55,6 +54,8 @@ pub(super) fn open(
     }
     let owner = evidence.owner().unwrap_or_else(|| Owner { outbox: OutboxId::from_random(fastrand::u128(..)), edge });
     let Recovered { index, turn, lost, obsolete } = evidence.recover(dir, &owner).map_err(fail)?;
+    // What a killed program had made of the directory counts from now on.
+    durable::sync_dir(dir).map_err(fail)?;
     let (next, doubt) = evidence.next(index.last());
     notices.extend(evidence.notices(lost, doubt, &index));
     for notice in &notices {
@@ -79,14 +80,13 @@ fn bounds(settings: &OutboxSettings) -> Bounds {
 
 impl Evidence {
     fn none() -> Self {
-        Self { names: Vec::new(), marks: Checked::Absent, cursors: None, listed: None, spool_owner: None }
+        Self { names: Vec::new(), marks: Checked::Absent, cursors: None, spool_owner: None }
     }
 
     fn gather(dir: &Path, state: &State) -> io::Result<Self> {
         let (names, spool_owner) = survey(dir)?;
         let marks = Marks::read(dir)?;
-        let (cursors, listed) = (stored(state, Key::OutboxCursors), stored(state, Key::OutboxFiles));
-        Ok(Self { names, marks, cursors, listed, spool_owner })
+        Ok(Self { names, marks, cursors: stored(state, Key::OutboxCursors), spool_owner })
     }
 
     /// Whose outbox it is: the small file says so, else the spool files, else `state/`.
@@ -102,10 +102,13 @@ impl Evidence {
     /// Reads the files, with the cursors of the same outbox only.
     fn recover(&mut self, dir: &Path, owner: &Owner) -> io::Result<Recovered> {
         self.cursors = self.cursors.take().filter(|cursors| cursors.owner == *owner);
-        self.listed = self.listed.take().filter(|listed| listed.owner == *owner);
         let acknowledged = self.cursors.as_ref().map_or(0, |cursors| cursors.acknowledged);
         let kept = self.cursors.as_ref().map_or(0, |cursors| cursors.kept);
-        let mut recovered = recover(dir, owner, &self.names, acknowledged, kept, self.listed.as_ref())?;
+        let marks = match &self.marks {
+            Checked::Sound(marks) => Some(marks),
+            Checked::Absent | Checked::Damaged => None,
+        };
+        let mut recovered = recover(dir, owner, &self.names, Remembered { acknowledged, kept, marks })?;
         let owed = self.cursors.as_ref().map_or(0, |cursors| cursors.owed.total().entries);
         // A missing end shows only here; numbers that were jumped over were never events.
         let end = owed.saturating_sub(recovered.index.owed().total().entries);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, mem};
 
 use super::compact::compact;
-use super::cursors::Listed;
 use super::index::{Fills, Index, Settled, SpoolFile};
+use super::marks::Marks;
 use super::spool::{self, FileName, HEAD_BYTES, Owner, Piece, Record};
 use crate::state::durable;
 
@@ -21,7 +21,7 @@ pub(crate) struct Recovered {
     pub(crate) turn: u64,
     /// Most events that damage can have cost.
     pub(crate) lost: u64,
-    /// Files that hold nothing to send; to be deleted once `state/` no longer lists them.
+    /// Files that hold nothing to send; to be deleted once `outbox.json` no longer lists them.
     pub(crate) obsolete: Vec<PathBuf>,
 }
 
@@ -50,9 +50,16 @@ pub(crate) fn survey(dir: &Path) -> io::Result<(Vec<FileName>, Option<Owner>)> {
     Ok((names, owner))
 }
 
+/// What was known about the outbox before; each part may be behind or missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remembered<'a> {
+    pub(crate) acknowledged: u64,
+    /// Everything up to here was on disk at least.
+    pub(crate) kept: u64,
+    pub(crate) marks: Option<&'a Marks>,
+}
+
 /// Reads every file, cuts a torn tail, and writes files that are damaged inside anew.
-///
-/// `acknowledged` and `kept` are what `state/` remembers; both may be behind.
 ///
 /// # Errors
 /// The directory can't be changed; a damaged file is no error.
@@ -60,24 +67,24 @@ pub(crate) fn recover(
     dir: &Path,
     owner: &Owner,
     names: &[FileName],
-    acknowledged: u64,
-    kept: u64,
-    listed: Option<&Listed>,
+    remembered: Remembered<'_>,
 ) -> io::Result<Recovered> {
-    let turn = names.iter().map(|name| name.turn).max().unwrap_or(0) + 1;
-    let recovered = Recovered { turn, ..Recovered::default() };
+    let Remembered { acknowledged, kept, marks } = remembered;
+    let (dropped, names): (Vec<FileName>, Vec<FileName>) =
+        names.iter().partition(|name| marks.is_some_and(|marks| marks.has_dropped(**name)));
+    let turn = names.iter().map(|name| name.turn + 1).max().max(marks.map(|marks| marks.turn)).unwrap_or(0);
+    let obsolete = dropped.iter().map(|name| name.path(dir)).collect();
+    let recovered = Recovered { turn, obsolete, ..Recovered::default() };
     let mut scan = Scan { dir, owner, acknowledged, kept, last: 0, damaged: 0, recovered };
     let mut gone: Vec<FileName> = Vec::new();
     for (position, name) in names.iter().enumerate() {
-        if !scan.file(*name, position + 1 == names.len())? {
+        if !scan.file(*name, &names[position + 1..])? {
             gone.push(*name);
         }
     }
-    let missing = listed.iter().flat_map(|listed| &listed.files);
-    scan.recovered.lost += missing
-        .filter(|(name, last, _)| *last > acknowledged && (gone.contains(name) || !names.contains(name)))
-        .map(|(_, _, entries)| *entries)
-        .sum::<u64>();
+    let listed = marks.map_or(&[][..], |marks| &marks.files);
+    let missing = listed.iter().filter(|file| gone.contains(&file.name) || !names.contains(&file.name));
+    scan.recovered.lost += missing.filter(|file| file.last > acknowledged).map(|file| file.entries).sum::<u64>();
     scan.recovered.index.acknowledged = acknowledged;
     scan.recovered.index.settled = settled(dir, &scan.recovered.index)?;
     Ok(scan.recovered)
@@ -149,7 +156,7 @@ struct Content {
 
 impl Scan<'_> {
     /// Takes one file in; says whether it could be read and is of this outbox.
-    fn file(&mut self, name: FileName, newest: bool) -> io::Result<bool> {
+    fn file(&mut self, name: FileName, later: &[FileName]) -> io::Result<bool> {
         let path = name.path(self.dir);
         self.recovered.lost += self.pass(name.first.max(1));
         self.last = self.last.max(name.first.saturating_sub(1));
@@ -162,6 +169,8 @@ impl Scan<'_> {
             set_aside(&path)?;
             return Ok(false);
         }
+        // A later file that begins inside this one was written from it, by a mending that a crash cut short.
+        let newest = later.iter().all(|later| later.first <= content.last);
         self.count_losses(&content, newest);
         if content.fills.total().entries == 0 || content.last <= self.acknowledged && !newest {
             self.recovered.obsolete.push(path);
@@ -172,7 +181,7 @@ impl Scan<'_> {
             self.rewritten(name, &content, bytes.len() as u64)
         } else {
             let bytes = content.torn_at.unwrap_or(bytes.len() as u64);
-            cut(&path, bytes)?;
+            cut(&path, bytes, newest)?;
             Some(SpoolFile { name, last: content.last, bytes, fills: content.fills })
         };
         self.recovered.index.files.extend(file);
@@ -252,12 +261,13 @@ fn set_aside(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Shortens a file to its sound part, durably.
-fn cut(path: &Path, bytes: u64) -> io::Result<()> {
+/// Shortens a file to its sound part, durably. What a killed program had not synced of the newest file counts from
+/// now on, so it is synced as well.
+fn cut(path: &Path, bytes: u64, newest: bool) -> io::Result<()> {
     let file = fs::OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() != bytes {
+    let torn = file.metadata()?.len() != bytes;
+    if torn {
         file.set_len(bytes)?;
-        file.sync_all()?;
     }
-    Ok(())
+    if torn || newest { file.sync_all() } else { Ok(()) }
 }

@@ -11,7 +11,7 @@ use aivms_contract::limits::MAX_PAYLOAD_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::OutboxError;
-use super::cursors::{Cursors, Listed};
+use super::cursors::Cursors;
 use super::files::Growing;
 use super::marks::{Marks, RESERVE_AHEAD};
 use super::reader::Shared;
@@ -67,6 +67,8 @@ pub(crate) struct Writer {
     state: State,
     next: u64,
     high_water: u64,
+    /// The list in `outbox.json` is behind.
+    list_owed: bool,
     pub(super) growing: Option<Growing>,
     pub(super) waiting: Queue,
     group_at: Instant,
@@ -101,8 +103,9 @@ impl Writer {
             turn,
             state,
             next,
-            // Nothing is reserved until the first group reserves it.
-            high_water: 0,
+            // None of the numbers from `next` on is reserved yet.
+            high_water: next - 1,
+            list_owed: false,
             growing: None,
             waiting: Queue::default(),
             group_at: Instant::now(),
@@ -147,7 +150,6 @@ impl Writer {
         if let Err(error) = self.reserve() {
             tracing::warn!(%error, "the outbox cannot be written yet");
         }
-        self.save_files();
     }
 
     fn finish(&mut self) {
@@ -221,6 +223,9 @@ impl Writer {
                 }
                 self.group_at = Instant::now() + self.bounds.group_time;
                 self.cursors_change();
+                if self.list_owed {
+                    self.save_list();
+                }
             }
             Err(error) => self.meet_trouble(&error),
         }
@@ -284,9 +289,17 @@ impl Writer {
     /// Speaks for the next numbers, in the file beside the spool and in `state/`.
     fn reserve(&mut self) -> io::Result<()> {
         let high_water = self.next + RESERVE_AHEAD;
-        Marks { owner: self.owner.clone(), high_water }.write(&self.shared.dir)?;
+        self.write_marks(high_water)?;
         self.high_water = high_water;
         self.save_cursors(true);
+        Ok(())
+    }
+
+    fn write_marks(&mut self, high_water: u64) -> io::Result<()> {
+        let marks = Marks::of(&self.owner, high_water, self.turn, &self.shared.index());
+        self.list_owed = true;
+        marks.write(&self.shared.dir)?;
+        self.list_owed = false;
         Ok(())
     }
 
@@ -314,15 +327,16 @@ impl Writer {
         self.cursors_due.get_or_insert_with(|| Instant::now() + CURSOR_PAUSE);
     }
 
-    /// Puts both the list and the cursors durably.
+    /// Saves the list of files and the cursors durably. A full disk leaves the list to the next group that is written.
     pub(super) fn save_files(&mut self) {
         self.save_list();
         self.save_cursors(true);
     }
 
     pub(super) fn save_list(&mut self) {
-        let listed = Listed::of(&self.owner, &self.shared.index());
-        self.put(Key::OutboxFiles, &listed, false);
+        if let Err(error) = self.write_marks(self.high_water) {
+            tracing::warn!(%error, "the list of spool files is not saved for now");
+        }
     }
 
     fn save_cursors(&mut self, durable: bool) {

@@ -11,7 +11,8 @@ use super::{Key, Slots};
 /// The settings at one generation of the state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Copy {
-    generation: u64,
+    /// Changes of any value so far, cursors included.
+    pub(super) generation: u64,
     settings: BTreeMap<String, Setting>,
 }
 

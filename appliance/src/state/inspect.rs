@@ -1,7 +1,5 @@
 //! Comparing what sled holds with the second copy.
 
-use std::path::Path;
-
 use aivms_contract::health::Notice;
 
 use super::copy::Copy;
@@ -43,16 +41,37 @@ fn read(db: &sled::Db, key: Key) -> Result<Option<Slot>, String> {
     row.map(|frame| Slot::from_frame(&frame).ok_or_else(|| "its checksum is wrong".to_owned())).transpose()
 }
 
-/// What the second copy holds, and what is wrong with it.
-pub(super) fn known_from(copy: Checked<Copy>, dir: &Path) -> (Slots, Vec<Notice>) {
+/// What the second copy says.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Its settings; none when it is missing or damaged.
+    pub(super) slots: Slots,
+    /// The generation of the whole state when it was written.
+    pub(super) generation: u64,
+    /// Why it says nothing, for a person.
+    pub(super) fault: Option<&'static str>,
+}
+
+/// Reads what the second copy says.
+pub(super) fn known_from(copy: Checked<Copy>) -> Known {
     match copy {
-        Checked::Sound(copy) => (copy.into_slots(), Vec::new()),
-        Checked::Absent if dir.join("db").exists() => {
-            (Slots::new(), vec![notice("its second copy was missing and is written again")])
-        }
-        Checked::Absent => (Slots::new(), Vec::new()),
-        Checked::Damaged => (Slots::new(), vec![notice("its second copy was damaged and is written again")]),
+        Checked::Sound(copy) => Known { generation: copy.generation, slots: copy.into_slots(), fault: None },
+        Checked::Absent => Known { fault: Some("missing"), ..Known::default() },
+        Checked::Damaged => Known { fault: Some("damaged"), ..Known::default() },
     }
+}
+
+/// Notices about whichever of the two was missing; `silently` says that the database is new without a word of why.
+pub(super) fn what_was_missing(known: &Known, found: &Slots, silently: bool) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    // At the very first start both are missing, and after a cut in it the copy may be.
+    if let Some(fault) = known.fault.filter(|fault| *fault == "damaged" || found.keys().any(|key| key.is_setting())) {
+        notices.push(notice(&format!("its second copy was {fault} and is written again")));
+    }
+    if silently && found.is_empty() && !known.slots.is_empty() {
+        notices.push(notice("the database was gone and was filled from its second copy"));
+    }
+    notices
 }
 
 /// Of each value the one that was put last.

@@ -28,8 +28,6 @@ macro_rules! keys {
 keys! {
     /// How far the outbox is acknowledged and kept; of the outbox.
     OutboxCursors = "outbox_cursors", false;
-    /// The spool files there should be; of the outbox.
-    OutboxFiles = "outbox_files", false;
     /// The last desired document taken from the cloud.
     Desired = "desired", true;
     /// The last report made about a desired document.

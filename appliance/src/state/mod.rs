@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 use copy::Copy;
 use database::{Database, DatabaseError, DatabaseSettings, Opened, Verdict};
 use frame::Slot;
-use inspect::{inspect, known_from, newest, notice};
+use inspect::{Known, inspect, known_from, newest, notice, what_was_missing};
 pub use key::Key;
 
 /// How sled's `state/` is opened; facts about a few hundred small rows need no larger cache.
@@ -125,11 +125,12 @@ impl State {
         let lock = take_lock(&dir)?;
         let copy_path = copy_path(&dir);
         let copy = durable::read_checked::<Copy>(&copy_path).map_err(|source| io_error(&copy_path, source))?;
-        let (known, mut notices) = known_from(copy, &dir);
-        let expected = known.clone();
+        let known = known_from(copy);
+        let expected = known.slots.clone();
+        let mut notices = Vec::new();
         let (database, found, renewed) = match Database::open(&dir, &DATABASE, move |db| inspect(db, &expected)) {
             Ok(Opened { database, found, renewed, notices: mended }) => {
-                notices.extend(mended);
+                notices = mended;
                 (Some(database), found.unwrap_or_default(), renewed)
             }
             Err(error @ DatabaseError::NoRoom { .. }) => {
@@ -138,15 +139,11 @@ impl State {
             }
             Err(error) => return Err(error.into()),
         };
-        if renewed && found.is_empty() && notices.is_empty() && !known.is_empty() {
-            notices.push(notice("the database was gone and was filled from its second copy"));
-        }
-        let slots = newest(found, known);
-        let state = Self::with(dir, slots, database, lock, renewed);
+        notices.extend(what_was_missing(&known, &found, renewed && notices.is_empty()));
         for notice in &notices {
             tracing::warn!(code = notice.code, "{}", notice.message);
         }
-        Ok((state, notices))
+        Ok((Self::with(dir, known, found, database, lock, renewed), notices))
     }
 
     /// How many times this state was opened, this time included: differs between any two starts.
@@ -190,8 +187,9 @@ impl State {
         self.store(key, &(), key.is_setting())
     }
 
-    fn with(dir: PathBuf, slots: Slots, database: Option<Database>, lock: File, fill: bool) -> Self {
-        let generation = slots.values().map(|slot| slot.generation).max().unwrap_or(0);
+    fn with(dir: PathBuf, known: Known, found: Slots, database: Option<Database>, lock: File, fill: bool) -> Self {
+        let slots = newest(found, known.slots);
+        let generation = slots.values().map(|slot| slot.generation).fold(known.generation, u64::max);
         let last: u64 =
             slots.get(&Key::Starts).and_then(|slot| serde_json::from_str(slot.json.get()).ok()).unwrap_or(0);
         let starts = last.saturating_add(1);

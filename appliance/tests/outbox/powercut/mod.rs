@@ -119,6 +119,7 @@ impl Film {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(look(&root, &ledger, check))));
         if let Err(panic) = looked {
             let kept = dir.keep();
+            self.recording.rebuild(cut, model, &mut fastrand::Rng::with_seed(seed), &kept.join("as-cut"));
             eprintln!("cut {cut} of {}, {model:?}, seed {seed}: see {}", self.recording.len(), kept.display());
             std::panic::resume_unwind(panic);
         }
