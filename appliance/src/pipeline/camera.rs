@@ -1,6 +1,7 @@
 //! One camera as the rest of the edge sees it: a task that runs until it is stopped, whatever the camera does.
 
 mod connection;
+mod event;
 mod health;
 mod outbound;
 mod task;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::event::Orders;
 use self::health::HealthBoard;
 use self::task::CameraTask;
 use super::engine::{Engine, Watch};
@@ -112,7 +114,7 @@ pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, bodies: mpsc::Sen
     let (zones, new_zones) = watch::channel(spec.camera.zones.clone());
     let (restart, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let camera = spec.camera.id.clone();
-    let orders = task::Orders { stop: stop.clone(), restart: Arc::clone(&restart), zones: new_zones };
+    let orders = Orders { stop: stop.clone(), restart: Arc::clone(&restart), zones: new_zones };
     let task = tokio::spawn(CameraTask::new(spec, engine, bodies, board, counts).run(orders));
     CameraHandle { camera, health, counters, zones, restart, stop: stop.drop_guard(), task }
 }

@@ -4,21 +4,24 @@
 //! are not analysed are dropped right after the decoder, before the costly scaling; of those that are, only the
 //! newest waits for the detector.
 
+mod elements;
+mod probes;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aivms_appliance_core::letterbox::Letterbox;
-use aivms_appliance_core::model::{ColourOrder, ModelInput};
-use aivms_contract::geometry::FrameSize;
+use aivms_appliance_core::model::ModelInput;
 use aivms_contract::time::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use gstreamer_video as gst_video;
 
+use self::elements::{choose_decoder, make, scalers};
+use self::probes::{choose_pictures, fit_pictures};
 use super::access_unit::{AccessUnit, StreamFormat};
-use super::frame::{Frame, FrameGate};
+use super::frame::Frame;
 
 /// Access units that wait for the decoder: about a second of video. When the decoder is further behind, units are
 /// dropped up to the next key picture, because a decoder fed with gaps gives broken pictures.
@@ -217,100 +220,4 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is a single assignment or push, so a panic can't leave them half made.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn make(factory: &'static str) -> Result<gst::Element, DecodeError> {
-    gst::ElementFactory::make(factory).build().map_err(|_| DecodeError::MissingElement(factory))
-}
-
-/// The best decoder that takes the format, gives pictures in ordinary memory and opens: a hardware decoder is
-/// registered also where its device is missing or busy.
-fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
-    if format.media_type() == "video/x-raw" {
-        return make("identity");
-    }
-    let pictures = gst::Caps::new_empty_simple("video/x-raw");
-    let gives_pictures = |factory: &gst::ElementFactory| {
-        let mut templates = factory.static_pad_templates().into_iter();
-        templates.any(|pad| pad.direction() == gst::PadDirection::Src && pad.caps().can_intersect(&pictures))
-    };
-    let decoders = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL);
-    let mut fitting: Vec<_> =
-        decoders.iter().filter(|f| f.can_sink_all_caps(&format.caps) && gives_pictures(f)).collect();
-    fitting.sort_by_key(|factory| std::cmp::Reverse(factory.rank()));
-    let opened = fitting.into_iter().find_map(|factory| {
-        let decoder = factory.create().build().ok()?;
-        decoder.set_state(gst::State::Ready).ok()?;
-        Some(decoder)
-    });
-    let decoder = opened.ok_or_else(|| DecodeError::NoDecoder(format.codec().to_owned()))?;
-    // Cameras are many and each is slow: one thread per camera wastes least and holds no pictures back.
-    if decoder.find_property("max-threads").is_some() {
-        decoder.set_property_from_str("max-threads", "1");
-    }
-    Ok(decoder)
-}
-
-/// Scaling before converting costs 0.4 ms for a picture of 768x576; `videoconvertscale`, which does both, 1.0 ms.
-fn scalers() -> Result<[gst::Element; 2], DecodeError> {
-    let (scale, convert) = (make("videoscale")?, make("videoconvert")?);
-    // The capsfilter behind asks for the exact size; borders are written with the tensor.
-    scale.set_property("add-borders", false);
-    Ok([scale, convert])
-}
-
-/// Asks for the size that fits the model whenever the decoder announces the size of its pictures.
-fn fit_pictures(pad: &gst::Pad, filter: &gst::Element, input: ModelInput, shared: &Arc<Shared>) {
-    let (filter, shared) = (filter.downgrade(), Arc::clone(shared));
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
-        if let Some(gst::PadProbeData::Event(event)) = &probe.data
-            && let gst::EventView::Caps(caps) = event.view()
-            && let Some(letterbox) = letterbox(caps.caps(), &input)
-            && let Some(filter) = filter.upgrade()
-        {
-            filter.set_property("caps", wanted(&letterbox, input.colour));
-            lock(&shared.fitting).announced = Some(letterbox);
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-fn letterbox(caps: &gst::CapsRef, input: &ModelInput) -> Option<Letterbox> {
-    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
-    Letterbox::new(FrameSize { width: info.width(), height: info.height() }, input).ok()
-}
-
-fn wanted(letterbox: &Letterbox, colour: ColourOrder) -> gst::Caps {
-    let content = letterbox.content();
-    let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-    gst::Caps::builder("video/x-raw")
-        .field(
-            "format",
-            match colour {
-                ColourOrder::Rgb => "RGB",
-                ColourOrder::Bgr => "BGR",
-            },
-        )
-        .field("width", side(content.width))
-        .field("height", side(content.height))
-        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-        .build()
-}
-
-/// Drops the pictures that are not to be analysed, before they are scaled.
-fn choose_pictures(pad: &gst::Pad, fps: f64, shared: &Arc<Shared>) {
-    let (shared, gate) = (Arc::clone(shared), Mutex::new(FrameGate::new(fps)));
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
-        let Some(gst::PadProbeData::Buffer(buffer)) = &probe.data else { return gst::PadProbeReturn::Ok };
-        shared.decoded.fetch_add(1, Ordering::Relaxed);
-        let Some(at) = buffer.pts().map(|pts| MediaTime::from_nanos(pts.nseconds())) else {
-            return gst::PadProbeReturn::Drop;
-        };
-        shared.on_picture(at);
-        if !lock(&gate).admit(at) {
-            return gst::PadProbeReturn::Drop;
-        }
-        shared.admitted.fetch_add(1, Ordering::Relaxed);
-        gst::PadProbeReturn::Ok
-    });
 }

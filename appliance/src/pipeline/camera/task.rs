@@ -7,20 +7,18 @@ use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::backoff::Backoff;
 use aivms_appliance_core::detection::FrameDetections;
 use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
-use aivms_contract::desired::Zones;
 use aivms_contract::envelope::Body;
 use aivms_contract::health::CameraState;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
+use super::event::{Event, Orders, next_event};
 use super::health::{HealthBoard, utc_now};
 use super::outbound::{Closed, Outbound};
 use super::{CameraCounters, CameraSpec, SpecError};
 use crate::pipeline::access_unit::AccessUnit;
-use crate::pipeline::engine::{Engine, EngineError, Watch};
+use crate::pipeline::engine::{Engine, Watch};
 use crate::pipeline::source::SourceEnd;
 use crate::pipeline::source::address::Address;
 
@@ -28,13 +26,6 @@ use crate::pipeline::source::address::Address;
 const TICK: Duration = Duration::from_secs(1);
 /// Longest wait for the outbox when the camera is stopped.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
-
-/// What others may ask of the task.
-pub(super) struct Orders {
-    pub(super) stop: CancellationToken,
-    pub(super) restart: Arc<Notify>,
-    pub(super) zones: watch::Receiver<Zones>,
-}
 
 /// One camera's task.
 pub(super) struct CameraTask {
@@ -52,20 +43,6 @@ pub(super) struct CameraTask {
 struct Plan {
     address: Address,
     watch: Watch,
-}
-
-/// What the task wakes up for.
-enum Event {
-    Stop,
-    Restart,
-    Zones(Zones),
-    Sent(Result<(), Closed>),
-    SourceEnd(SourceEnd),
-    EngineEnd(EngineError),
-    Frame(FrameDetections),
-    Unit(Option<AccessUnit>),
-    Tick,
-    Deadline,
 }
 
 impl CameraTask {
@@ -122,7 +99,7 @@ impl CameraTask {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deadline = self.started + supervisor.next_deadline();
-            let action = match self.next_event(&mut orders, &mut connection, &mut tick, deadline).await {
+            let action = match next_event(&mut self.outbound, &mut orders, &mut connection, &mut tick, deadline).await {
                 Event::Stop | Event::Sent(Err(Closed)) => break,
                 Event::Restart => {
                     self.disconnect(&mut connection).await;
@@ -154,36 +131,6 @@ impl CameraTask {
         }
         self.disconnect(&mut connection).await;
         self.finish().await;
-    }
-
-    async fn next_event(
-        &mut self,
-        orders: &mut Orders,
-        connection: &mut Option<Connection>,
-        tick: &mut tokio::time::Interval,
-        deadline: Instant,
-    ) -> Event {
-        let has_room = self.outbound.has_room();
-        let parts = connection.as_mut().map(Connection::parts);
-        let (units, ends, results) = parts.map_or((None, None, None), |(u, e, r)| (Some(u), Some(e), r));
-        let (frames, faults) = results.map_or((None, None), |r| (Some(&mut r.frames), Some(&mut r.ends)));
-        tokio::select! {
-            biased;
-            () = orders.stop.cancelled() => Event::Stop,
-            () = orders.restart.notified() => Event::Restart,
-            sent = self.outbound.send_next() => Event::Sent(sent),
-            Ok(()) = orders.zones.changed() => Event::Zones(orders.zones.borrow_and_update().clone()),
-            Some(end) = next(ends) => Event::SourceEnd(end),
-            Some(fault) = next(faults) => Event::EngineEnd(fault),
-            Some(frame) = next(frames), if has_room => Event::Frame(frame),
-            unit = next_unit(units) => match unit {
-                Ok(unit) => Event::Unit(Some(unit)),
-                Err(RecvError::Lagged(_)) => Event::Unit(None),
-                Err(RecvError::Closed) => Event::SourceEnd(SourceEnd::EndOfStream),
-            },
-            _ = tick.tick() => Event::Tick,
-            () = tokio::time::sleep_until(deadline.into()) => Event::Deadline,
-        }
     }
 
     async fn carry_out(
@@ -328,20 +275,5 @@ impl CameraTask {
 
     fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-}
-
-/// The next value, for ever waiting where there is no channel; `None` when the channel has ended.
-async fn next<T>(channel: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
-    match channel {
-        Some(channel) => channel.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_unit(units: Option<&mut tokio::sync::broadcast::Receiver<AccessUnit>>) -> Result<AccessUnit, RecvError> {
-    match units {
-        Some(units) => units.recv().await,
-        None => std::future::pending().await,
     }
 }
