@@ -39,7 +39,8 @@ def session_of(path):
 
 
 def signature_of(session):
-    return [[(value.name, value.shape, value.type) for value in side] for side in (session.get_inputs(), session.get_outputs())]
+    sides = (session.get_inputs(), session.get_outputs())
+    return [[(value.name, value.shape, value.type) for value in side] for side in sides]
 
 
 def largest_difference(imported, reference, frames):
