@@ -146,7 +146,7 @@ impl State {
         Ok((Self::with(dir, known, found, database, lock, renewed), notices))
     }
 
-    /// How many times this state was opened, this time included: differs between any two starts.
+    /// How many times this state was opened, this time included; a start that could not write to the disk is not counted.
     #[must_use]
     pub fn starts(&self) -> u64 {
         self.inner.starts

@@ -40,6 +40,8 @@ enum Event {
     Data(Node, Change),
     SyncBegin(Node, u64),
     SyncEnd(u64),
+    /// What was written since the last sync is forgotten as if it had been: no later sync brings it back.
+    SyncFailure(Node),
 }
 
 /// The events below one directory, in order.
@@ -113,9 +115,16 @@ impl Recording {
         };
         let names = self.surviving_names(last, model, &synced, random);
         let mut changes: HashMap<Node, Vec<(usize, &Change)>> = HashMap::new();
+        let synced_at = |node: &Node, at: usize| self.synced(at).get(node).copied().unwrap_or(0);
         for (at, event) in self.events[..last].iter().enumerate() {
-            if let Event::Data(node, change) = event {
-                changes.entry(*node).or_default().push((at, change));
+            match event {
+                Event::Data(node, change) => changes.entry(*node).or_default().push((at, change)),
+                Event::SyncFailure(node) => {
+                    let synced = synced_at(node, at);
+                    let of_node = changes.entry(*node).or_default();
+                    of_node.retain(|(at, change)| *at < synced || matches!(change, Change::Truncate(_)));
+                }
+                _ => {}
             }
         }
         let bias = [0.1, 0.5, 0.9][random.usize(0..3)];
@@ -293,6 +302,7 @@ impl Recording {
             b'T' => Event::Data(self.nodes[&raw.number], Change::Truncate(raw.offset_usize())),
             b'B' => Event::SyncBegin(self.nodes[&raw.number], raw.offset),
             b'E' => Event::SyncEnd(raw.offset),
+            b'F' => Event::SyncFailure(self.nodes[&raw.number]),
             other => panic!("unknown operation {other}"),
         };
         if let Event::Names(changes) = &event {

@@ -52,12 +52,24 @@ fn a_power_cut_while_shedding_costs_no_alert_and_nothing_newer_than_was_shed() {
     }
 }
 
+#[test]
+fn a_sync_that_fails_promises_nothing_and_costs_nothing() {
+    let film = Film::with_failing_syncs(&[1200], 5);
+    let mut random = fastrand::Rng::new();
+    for _ in 0..30 {
+        let cut = random.usize(0..=film.recording.len());
+        film.check(cut, Model::Blocks, random.u64(..), Ledger::check_entries);
+    }
+}
+
 /// A recording of writers, with what they were promised before it.
 struct Film {
     _dir: tempfile::TempDir,
     recording: Recording,
     before: Ledger,
     base: u64,
+    /// Each so many syncs of a spool file one fails; 0 for none.
+    failing: u32,
 }
 
 type Check = fn(&Ledger, &aivms_appliance::outbox::Outbox, &[Entry]);
@@ -65,11 +77,20 @@ type Check = fn(&Ledger, &aivms_appliance::outbox::Outbox, &[Entry]);
 impl Film {
     /// Records one writer after another in one place, each ending abruptly after so many milliseconds.
     fn new(runs_ms: &[u64], acknowledges: bool) -> Self {
+        Self::recorded(runs_ms, acknowledges, 0)
+    }
+
+    /// As [`Film::new`], with a drive on which each so many syncs one fails.
+    fn with_failing_syncs(runs_ms: &[u64], failing: u32) -> Self {
+        Self::recorded(runs_ms, true, failing)
+    }
+
+    fn recorded(runs_ms: &[u64], acknowledges: bool, failing: u32) -> Self {
         let dir = scratch();
         let root = dir.path().join("site");
         std::fs::create_dir(&root).unwrap();
         let recording = Recording::begin(&root);
-        let mut film = Self { _dir: dir, recording, before: Ledger::default(), base: 1 };
+        let mut film = Self { _dir: dir, recording, before: Ledger::default(), base: 1, failing };
         for for_ms in runs_ms {
             film.record(&root, Plan { base: film.base, for_ms: *for_ms, acknowledges });
         }
@@ -83,15 +104,17 @@ impl Film {
         self.recording.rebuild(cut, Model::Blocks, &mut fastrand::Rng::with_seed(seed), &root);
         let _ = std::fs::remove_file(root.join("notes"));
         let recording = Recording::begin(&root);
-        let mut film = Self { _dir: dir, recording, before: self.ledger(cut), base: self.base };
+        let mut film = Self { _dir: dir, recording, before: self.ledger(cut), base: self.base, failing: 0 };
         film.record(&root, Plan { base: film.base, for_ms: 150, acknowledges: true });
         film
     }
 
     fn record(&mut self, root: &Path, plan: Plan) {
         let (log, recorder) = (root.with_extension("recording"), recorder(root.parent().unwrap()));
+        let failing = self.failing.to_string();
         let mut child = writer::spawn(root, plan, |command| {
             command.env("LD_PRELOAD", &recorder).env("RECORD_ROOT", root).env("RECORD_LOG", &log);
+            command.env("RECORD_FAIL_SYNC", &failing);
         });
         child.wait().unwrap();
         self.base += 1_000_000;

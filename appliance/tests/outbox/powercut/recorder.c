@@ -14,6 +14,10 @@
  *   X  rmdir        first = path
  *   B  sync begins  number = inode        offset = number of the sync
  *   E  sync ended                         offset = number of the sync
+ *   F  sync failed  number = inode
+ *
+ * RECORD_FAIL_SYNC=n makes each n-th sync of a spool file fail as a broken drive does: what it should have
+ * synced is lost, and a later sync does not bring it back.
  *
  * One mutex orders operations and their records. A sync runs without it, between its two records: only what was
  * written before its beginning counts as synced. sync_file_range is passed through unrecorded: it promises nothing.
@@ -38,12 +42,15 @@ static char root[PATH_MAX];
 static size_t root_length;
 static int log_fd = -1;
 static uint64_t syncs;
+static unsigned long fail_every, spool_syncs;
 
 __attribute__((constructor)) static void begin(void) {
     const char *dir = getenv("RECORD_ROOT"), *log = getenv("RECORD_LOG");
     if (!dir || !log) return;
     log_fd = syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0) abort();
+    const char *fail = getenv("RECORD_FAIL_SYNC");
+    if (fail) fail_every = strtoul(fail, NULL, 10);
     root_length = strlen(dir);
     memcpy(root, dir, root_length + 1);
 }
@@ -253,9 +260,22 @@ int mkdirat(int dir, const char *path, mode_t mode) {
 
 int mkdir(const char *path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
 
+static int fails(int fd) {
+    char path[PATH_MAX];
+    if (!fail_every || !path_of_fd(fd, path) || !strstr(path, ".spool")) return 0;
+    return __atomic_add_fetch(&spool_syncs, 1, __ATOMIC_SEQ_CST) % fail_every == 0;
+}
+
 static int sync_recorded(int fd, long call) {
     struct stat status;
     if (!recorded(fd, &status)) return syscall(call, fd);
+    if (fails(fd)) {
+        pthread_mutex_lock(&order);
+        put('F', status.st_ino, 0, NULL, 0, NULL, 0);
+        pthread_mutex_unlock(&order);
+        errno = EIO;
+        return -1;
+    }
     pthread_mutex_lock(&order);
     uint64_t number = ++syncs;
     put('B', status.st_ino, number, NULL, 0, NULL, 0);
