@@ -1,4 +1,7 @@
 //! The command line: run.
+//!
+//! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
+//! a service manager need not try again.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,8 +9,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::{logging, run};
+
+/// Exit code of wrong settings.
+const EX_CONFIG: u8 = 78;
 
 /// The AIVMS cloud: edges in over MQTT, people in over HTTP.
 #[derive(Debug, Parser)]
@@ -54,7 +60,7 @@ fn report(result: Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            if error.is::<ConfigError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// Fewest bytes of a signing secret: the strength of the signature, RFC 7518 section 3.2.
 const MIN_SECRET_BYTES: usize = 32;
@@ -68,8 +69,7 @@ pub struct MqttConfig {
 }
 
 /// A text that never appears in a log.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 /// Says which setting is wrong.
@@ -170,7 +170,7 @@ impl Config {
     }
 
     fn from_toml(text: &str) -> Result<Self, String> {
-        let document = toml::Deserializer::parse(text).map_err(|error| error.to_string())?;
+        let document = toml::Deserializer::parse(text).map_err(|error| by_line(text, &error))?;
         serde_path_to_error::deserialize(document).map_err(|error| {
             let problem = error.inner().message().to_owned();
             match error.path().to_string() {
@@ -216,6 +216,13 @@ impl Config {
     }
 }
 
+/// A mistake of the file's form, by its line. The line itself is not shown: it may hold a secret.
+fn by_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{}{}", line.unwrap_or_default(), error.message())
+}
+
 impl Secret {
     /// Wraps a secret.
     #[must_use]
@@ -227,6 +234,14 @@ impl Secret {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    /// The error does not repeat the value, as the one of a plain text would.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer);
+        text.map(Self).map_err(|_| D::Error::custom("must be a text in quotation marks"))
     }
 }
 
@@ -286,6 +301,16 @@ mod tests {
         assert!(error.contains("JWT_SECRET") && !error.contains("short-but-secret"), "{error}");
         let config = load("", &[("JWT_SECRET", "0123456789012345678901234567890123456789")]).unwrap();
         assert!(!format!("{config:?}").contains("0123456789"));
+    }
+
+    #[test]
+    fn a_mistake_beside_a_secret_is_told_without_the_secret() {
+        for text in ["\njwt_secret = 'hush-hush", "\njwt_secret = hush-hush", "\njwt_secret = ['hush-hush']"] {
+            let error = load(text, &[]).unwrap_err();
+            assert!(!error.contains("hush"), "{error}");
+            assert!(error.contains("line 2") || error.contains("jwt_secret"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
     }
 
     #[test]

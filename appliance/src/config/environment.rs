@@ -52,16 +52,24 @@ impl Environment {
             file.detection.model = super::file::ModelName::try_from(model.clone())
                 .map_err(|problem| ConfigError::Variable { name: "DETECTION_MODEL", problem })?;
         }
-        if let Some(confidence) = self.parsed::<f64>("DETECTION_CONFIDENCE")? {
+        if let Some(confidence) = self.number::<f64>("DETECTION_CONFIDENCE", "a number")? {
             file.detection.confidence = checked("DETECTION_CONFIDENCE", confidence.try_into())?;
         }
-        if let Some(fps) = self.parsed::<f64>("DETECTION_FPS")? {
+        if let Some(fps) = self.number::<f64>("DETECTION_FPS", "a number")? {
             file.detection.fps = checked("DETECTION_FPS", fps.try_into())?;
         }
-        if let Some(days) = self.parsed("RECORDING_RETENTION_DAYS")? {
+        if let Some(days) = self.number("RECORDING_RETENTION_DAYS", "a whole number of days")? {
             file.recording.retention_days = days;
         }
         Ok(())
+    }
+
+    fn number<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, ConfigError> {
+        let parse = |text: &String| {
+            let number = text.trim().parse();
+            number.map_err(|_| ConfigError::Variable { name, problem: format!("must be {what}, is {text:?}") })
+        };
+        self.0.get(name).map(parse).transpose()
     }
 
     fn parsed<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, ConfigError> {

@@ -43,17 +43,36 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// A deserialisation error with the path of the field it belongs to.
-    pub(crate) fn field<E: std::fmt::Display>(path: &Path, error: &serde_path_to_error::Error<E>) -> Self {
-        let problem = error.inner().to_string().trim_end().to_owned();
-        match error.path().to_string() {
-            key if key == "." => Self::Syntax { path: path.to_owned(), problem },
-            key => Self::Field { path: path.to_owned(), key, problem },
-        }
+    /// A value of a JSON file that can't be taken, with the path of its field.
+    pub(crate) fn json_field(path: &Path, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        Self::field(path, error.path().to_string(), error.inner().to_string())
     }
 
-    /// A mistake of the file's form.
-    pub(crate) fn syntax(path: &Path, error: &impl std::fmt::Display) -> Self {
-        Self::Syntax { path: path.to_owned(), problem: error.to_string().trim_end().to_owned() }
+    /// A value of a TOML file that can't be taken, with the path of its key.
+    pub(crate) fn toml_field(path: &Path, error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
+        Self::field(path, error.path().to_string(), error.inner().message().to_owned())
+    }
+
+    /// A mistake of a JSON file's form.
+    pub(crate) fn json_syntax(path: &Path, error: &serde_json::Error) -> Self {
+        Self::Syntax { path: path.to_owned(), problem: error.to_string() }
+    }
+
+    /// A mistake of a TOML file's form, by its line. The line itself is not shown: it may hold a secret.
+    pub(crate) fn toml_syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let message = error.message();
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let problem = before.map_or_else(
+            || message.to_owned(),
+            |before| format!("line {}: {message}", before.matches('\n').count() + 1),
+        );
+        Self::Syntax { path: path.to_owned(), problem }
+    }
+
+    fn field(path: &Path, key: String, problem: String) -> Self {
+        match key.as_str() {
+            "." => Self::Syntax { path: path.to_owned(), problem },
+            _ => Self::Field { path: path.to_owned(), key, problem },
+        }
     }
 }

@@ -167,8 +167,8 @@ impl Default for ReportingSection {
 
 /// Reads the file and checks what depends on two keys.
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    let toml = toml::Deserializer::parse(text).map_err(|error| ConfigError::syntax(path, &error))?;
-    let file: File = serde_path_to_error::deserialize(toml).map_err(|error| ConfigError::field(path, &error))?;
+    let toml = toml::Deserializer::parse(text).map_err(|error| ConfigError::toml_syntax(path, text, &error))?;
+    let file: File = serde_path_to_error::deserialize(toml).map_err(|error| ConfigError::toml_field(path, &error))?;
     if let Some(url) = &file.cloud.url {
         CloudUrl::check(url.0.as_str(), file.cloud.allow_plain_http).map_err(|problem| ConfigError::Field {
             path: path.to_owned(),

@@ -134,8 +134,8 @@ fn read_cameras(path: &Path, must_exist: bool) -> Result<Cameras, ConfigError> {
 fn parse_cameras(path: &Path, text: &str) -> Result<Cameras, ConfigError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let file: CamerasFile =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| ConfigError::field(path, &error))?;
-    json.end().map_err(|error| ConfigError::syntax(path, &error))?;
+        serde_path_to_error::deserialize(&mut json).map_err(|error| ConfigError::json_field(path, &error))?;
+    json.end().map_err(|error| ConfigError::json_syntax(path, &error))?;
     check_cameras(&file.cameras).map_err(|(key, problem)| ConfigError::Field {
         path: path.to_owned(),
         key,

@@ -56,7 +56,7 @@ pub struct Camera {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// Password of the camera, when not in the URL. Never logged, never sent back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "unrepeated")]
     pub password: Option<String>,
     /// A switched-off camera stays configured and is not connected.
     #[serde(default = "yes")]
@@ -126,6 +126,12 @@ pub struct Settings {
     /// Days footage is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_retention_days: Option<u32>,
+}
+
+/// Reads a text that no error may repeat.
+fn unrepeated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::deserialize(deserializer);
+    text.map_err(|_| serde::de::Error::custom("must be a text in quotation marks"))
 }
 
 /// Says why a value of the document is refused.

@@ -170,10 +170,12 @@ pub enum PolygonError {
         y: f64,
     },
     /// Two sides cross or touch.
-    #[error("the side from corner {0} crosses the side from corner {1}")]
+    #[error(
+        "the side from corner {0} crosses or touches the side from corner {1}; list the corners in order around the zone"
+    )]
     Crossing(usize, usize),
     /// The corners lie on a line or nearly so.
-    #[error("its area is too small")]
+    #[error("its area is too small; draw it larger")]
     Area,
 }
 
