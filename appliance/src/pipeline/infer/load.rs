@@ -27,8 +27,12 @@ pub(super) fn description(settings: &DetectorSettings) -> Result<ModelDescriptio
         Some(path) => path,
         None if beside.exists() => &beside,
         None => {
-            let built_in = built_in(&settings.model);
-            return built_in.ok_or_else(|| DetectorError::NoDescription { model: settings.model.clone(), beside });
+            let Some(built_in) = built_in(&settings.model) else {
+                // Of a model that is not there, that is what to say first.
+                check_there(&settings.model)?;
+                return Err(DetectorError::NoDescription { model: settings.model.clone(), beside });
+            };
+            return Ok(built_in);
         }
     };
     let refuse = |reason| DetectorError::Description { path: path.clone(), reason };
@@ -45,7 +49,7 @@ fn built_in(model: &Path) -> Option<ModelDescription> {
 /// The model, loaded and with the described input.
 pub(super) fn session(settings: &DetectorSettings, model: &ModelDescription) -> Result<Session, DetectorError> {
     let path = &settings.model;
-    std::fs::File::open(path).map_err(|source| DetectorError::ModelFile { path: path.clone(), source })?;
+    check_there(path)?;
     if path.extension().is_none_or(|extension| extension != "onnx") {
         return Err(DetectorError::NotOnnx { path: path.clone() });
     }
@@ -58,6 +62,11 @@ pub(super) fn session(settings: &DetectorSettings, model: &ModelDescription) -> 
         expected,
     })?;
     Ok(session)
+}
+
+fn check_there(model: &Path) -> Result<(), DetectorError> {
+    let opened = std::fs::File::open(model);
+    opened.map(drop).map_err(|source| DetectorError::ModelFile { path: model.to_owned(), source })
 }
 
 fn build(environment: &Environment, settings: &DetectorSettings) -> Result<Session, ort::Error> {
