@@ -72,6 +72,7 @@ impl Mqtt {
     /// Keeps a connection until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::for_uplink();
+        let mut failures = 0u32;
         loop {
             let Some(identity) = self.identity.borrow_and_update().clone() else {
                 self.line.show(LinkState::NotEnrolled, None);
@@ -88,9 +89,17 @@ impl Mqtt {
             };
             if began.elapsed() >= STEADY {
                 backoff.reset();
+                failures = 0;
             }
             let delay = backoff.next_delay(fastrand::f64());
-            tracing::warn!(cause, retry_ms = delay.as_millis(), "MQTT is not connected");
+            failures = failures.saturating_add(1);
+            let retry_ms = delay.as_millis();
+            // Ever rarer, so that a long outage does not bury what else is in the log.
+            if failures.is_power_of_two() {
+                tracing::warn!(cause, failures, retry_ms, "MQTT is not connected");
+            } else {
+                tracing::debug!(cause, failures, retry_ms, "MQTT is not connected");
+            }
             self.line.mqtt_failed(cause);
             if let Some(Interruption::Stop) = self.wait_until(Some(Instant::now() + delay), &stop).await {
                 return;

@@ -77,8 +77,10 @@ impl Failure {
             Self::Unreachable => {
                 format!("camera {camera} cannot be reached: check its power, its network and the address in its url")
             }
-            Self::Missing => format!("camera {camera}: the file or device of its url does not exist"),
-            Self::Busy => format!("camera {camera}: the device of its url is used by another program"),
+            Self::Missing => format!(
+                "camera {camera}: the file or device of its url does not exist: correct the url or connect the device"
+            ),
+            Self::Busy => format!("camera {camera}: the device of its url is used by another program: end that one"),
             Self::NotVideo => {
                 format!("camera {camera} sends nothing that can be read as video: check its url and codec")
             }

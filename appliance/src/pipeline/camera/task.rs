@@ -35,6 +35,8 @@ pub(super) struct CameraTask {
     board: HealthBoard,
     counts: watch::Sender<CameraCounters>,
     analysis: CameraAnalysis,
+    /// The failure last logged.
+    logged: String,
     /// Zero of the supervisor's clock.
     started: Instant,
 }
@@ -62,7 +64,7 @@ impl CameraTask {
             AnalysisSettings::for_rate(spec.fps()),
         );
         let outbound = Outbound::new(camera, bodies);
-        Self { spec, engine, outbound, board, counts, analysis, started: Instant::now() }
+        Self { spec, engine, outbound, board, counts, analysis, logged: String::new(), started: Instant::now() }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -152,7 +154,7 @@ impl CameraTask {
         }
     }
 
-    async fn connect(&self, plan: &Plan, supervisor: &mut CameraSupervisor, connection: &mut Option<Connection>) {
+    async fn connect(&mut self, plan: &Plan, supervisor: &mut CameraSupervisor, connection: &mut Option<Connection>) {
         self.counts.send_modify(|counts| counts.connections += 1);
         match Connection::open(&plan.address).await {
             Ok(opened) => *connection = Some(opened),
@@ -198,7 +200,7 @@ impl CameraTask {
     }
 
     fn on_source_end(
-        &self,
+        &mut self,
         supervisor: &mut CameraSupervisor,
         connection: Option<&Connection>,
         end: &SourceEnd,
@@ -213,7 +215,7 @@ impl CameraTask {
         }
     }
 
-    fn on_deadline(&self, supervisor: &mut CameraSupervisor, connection: Option<&Connection>) -> Option<Action> {
+    fn on_deadline(&mut self, supervisor: &mut CameraSupervisor, connection: Option<&Connection>) -> Option<Action> {
         let now = self.now();
         // Silence of a host that has not answered is another fault than silence of a camera.
         let silence = connection.map(|connection| connection.failure(&Failure::NoVideo.into()));
@@ -224,17 +226,24 @@ impl CameraTask {
         self.log_stop(supervisor, action)
     }
 
-    fn fail(&self, supervisor: &mut CameraSupervisor, failure: Failure) -> Option<Action> {
+    fn fail(&mut self, supervisor: &mut CameraSupervisor, failure: Failure) -> Option<Action> {
         let action = supervisor.on_failure(failure, self.now(), fastrand::f64());
         self.log_stop(supervisor, action)
     }
 
-    /// Logs the failure that an action answers to, once.
-    fn log_stop(&self, supervisor: &CameraSupervisor, action: Option<Action>) -> Option<Action> {
+    /// Logs the failure that an action answers to: when it is a new one, and ever rarer while it stays the same, so
+    /// that a dead camera does not bury what else is in the log.
+    fn log_stop(&mut self, supervisor: &CameraSupervisor, action: Option<Action>) -> Option<Action> {
         if action == Some(Action::Stop) {
             let cause = supervisor.status().cause.unwrap_or_default();
             let retry_in = supervisor.next_deadline().saturating_sub(self.now());
-            tracing::warn!(camera.id = %self.spec.camera.id, failures = supervisor.failures(), ?retry_in, "{cause}");
+            let (camera, failures) = (&self.spec.camera.id, supervisor.failures());
+            if cause != self.logged || failures.is_power_of_two() {
+                tracing::warn!(camera.id = %camera, failures, ?retry_in, "{cause}");
+            } else {
+                tracing::debug!(camera.id = %camera, failures, ?retry_in, "{cause}");
+            }
+            self.logged = cause;
         }
         action
     }
