@@ -21,6 +21,11 @@ pub const WRITE_INTERVAL: Duration = Duration::from_secs(3);
 /// A file older than this was left by an appliance that no longer runs.
 const STALE_AFTER: Duration = Duration::from_secs(20);
 
+/// Bytes in which file systems give room.
+const BLOCK: usize = 4096;
+/// Free space below which nothing more may fit soon.
+const NEARLY_FULL_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusFile {
@@ -53,8 +58,17 @@ impl StatusFile {
         let path = path(data_dir);
         std::fs::create_dir_all(path.parent().expect("the path has a folder"))?;
         let fresh = path.with_extension("json.new");
-        std::fs::write(&fresh, serde_json::to_vec_pretty(self)?)?;
-        std::fs::rename(fresh, path)
+        let mut text = serde_json::to_vec_pretty(self)?;
+        // Whole blocks, so that a later text fits the room of an earlier one.
+        text.resize(text.len().next_multiple_of(BLOCK), b' ');
+        match std::fs::write(&fresh, &text).and_then(|()| std::fs::rename(&fresh, &path)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // What was written of it is no use; it may even be the room that is missing.
+                let _ = std::fs::remove_file(&fresh);
+                overwrite(&path, &text)
+            }
+            other => other,
+        }
     }
 
     /// Reads the file in `data_dir`; `None` when no appliance runs there.
@@ -105,7 +119,8 @@ impl StatusFile {
             if outbox.shed > 0 { format!(", {} dropped because it was full", outbox.shed) } else { String::new() };
         line(&mut text, "outbox", format_args!("{} waiting, {}{shed}", outbox.entries, in_bytes(outbox.bytes)));
         let (free, total) = (in_bytes(health.disk_free_bytes), in_bytes(health.disk_total_bytes));
-        line(&mut text, "disk", format_args!("{free} free of {total}"));
+        let full = if health.disk_free_bytes < NEARLY_FULL_BYTES { ": FULL, free some room" } else { "" };
+        line(&mut text, "disk", format_args!("{free} free of {total}{full}"));
         let source = match self.applied_version {
             0 => "local files".to_owned(),
             version => format!("version {version} from the cloud"),
@@ -129,6 +144,15 @@ impl StatusFile {
         let cause = self.link.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{state} for {}{cause}", in_words(now.since(self.link.since)))
     }
+}
+
+/// Writes into the room that the file has already: on a full disk, when people look at it, there is no other.
+fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
 }
 
 /// Where the file is.

@@ -237,7 +237,8 @@ impl Writer {
             _ => error.to_string(),
         };
         if self.trouble.is_none() {
-            tracing::error!(cause, dir = %self.shared.dir.display(), "the outbox cannot be written; events wait in memory");
+            let dir = self.shared.dir.display();
+            tracing::error!("the outbox {dir} cannot be written, events wait in memory: {cause}; free some room");
         }
         for entry in self.waiting.iter_mut() {
             // The permit goes too: from here on the bounds of the queue count.

@@ -25,7 +25,9 @@ pub(super) async fn keep(mut seen: mpsc::Receiver<Body>, outbox: Outbox) {
         while !batch.is_empty() {
             let results = outbox.append_all(batch.clone()).await;
             let fates: Vec<_> = results.iter().map(fate).collect();
-            if let Some(error) = results.into_iter().find_map(Result::err)
+            // That events wait in memory is logged by the outbox, once for all of them.
+            let told_elsewhere = |error: &OutboxError| matches!(error, OutboxError::Waiting { .. });
+            if let Some(error) = results.into_iter().filter_map(Result::err).find(|error| !told_elsewhere(error))
                 && (refusals == 0 || refusals.is_power_of_two())
             {
                 tracing::error!(error = &error as &dyn Error, "an event is not on the disk");

@@ -152,7 +152,10 @@ impl Failure {
             StatusCode::UNAUTHORIZED => Self::unauthorized("a bearer token is needed; sign in first", "Bearer"),
             status if status.is_client_error() => Self::bad_request(None, error.to_string()),
             _ => {
-                tracing::error!(%error, "a request failed");
+                // An answer made by our own hand has been explained where it was made.
+                if !error.is_from_response() {
+                    tracing::error!(%error, "a request failed");
+                }
                 Self::internal()
             }
         }
@@ -167,7 +170,8 @@ impl From<StoreError> for Failure {
             StoreError::SecretSpent => Self::conflict(Some("edge_secret"), "edge_secret: has been used or replaced"),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),
             StoreError::Unwritable(reason) => {
-                tracing::error!(%reason, "the database can't be written");
+                let reason = StoreError::Unwritable(reason);
+                tracing::error!("{reason}");
                 Self::unavailable("the cloud can't write its database at the moment", Duration::from_secs(10))
             }
             StoreError::Database(reason) => {

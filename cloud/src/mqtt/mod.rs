@@ -99,7 +99,7 @@ impl std::fmt::Debug for Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The address can't be listened on.
-    #[error("MQTT: can't listen on {bind}: {reason}")]
+    #[error("mqtt.bind: can't listen on {bind}: {reason}")]
     Bind {
         /// The address.
         bind: SocketAddr,

@@ -51,7 +51,7 @@ pub enum StoreError {
     #[error("the secret has been spent")]
     SecretSpent,
     /// The database can't be written: disk full or read-only.
-    #[error("the database can't be written: {0}")]
+    #[error("the database can't be written: {0}; if its disk (database_path) is full, free some room")]
     Unwritable(String),
     /// The answer would take too long; a narrower question may be answered.
     #[error("the question takes too long to answer: narrow it, for example by start_time and end_time")]
