@@ -12,10 +12,19 @@ use crate::identity::{DeviceKey, Identity, IdentityError};
 /// Says why there is no new certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
+    /// The secret was used before.
+    #[error(
+        "the edge secret of {edge} has been used already; rotate the edge's secret in the cloud and enrol again with \
+         the new one (EDGE_SECRET, edge.secret)"
+    )]
+    Spent {
+        /// The edge that wanted to enrol.
+        edge: EdgeId,
+    },
     /// The cloud knows the edge and its secret differently.
     #[error(
-        "the cloud refused the edge secret of {edge} ({reason}); it is mistyped or was used before. Rotate the edge's \
-         secret in the cloud and enrol again with the new one"
+        "the cloud refused the edge secret of {edge} ({reason}); correct EDGE_ID and EDGE_SECRET (edge.id, \
+         edge.secret), or rotate the edge's secret in the cloud and enrol again with the new one"
     )]
     Secret {
         /// The edge that wanted to enrol.
@@ -36,7 +45,7 @@ impl EnrollError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Secret { .. } => true,
+            Self::Spent { .. } | Self::Secret { .. } => true,
             Self::Cloud(error) => error.is_final(),
             Self::Identity(_) => false,
         }
@@ -77,7 +86,8 @@ pub async fn renew(cloud: &Cloud, current: &Identity, data_dir: &Path) -> Result
 
 fn secret_refused(edge: &EdgeId, error: CloudError) -> EnrollError {
     match error {
-        CloudError::Refused { status, reason } if matches!(status.as_u16(), 401 | 403 | 404 | 409) => {
+        CloudError::Refused { status, .. } if status.as_u16() == 409 => EnrollError::Spent { edge: edge.clone() },
+        CloudError::Refused { status, reason } if matches!(status.as_u16(), 401 | 403 | 404) => {
             EnrollError::Secret { edge: edge.clone(), reason }
         }
         other => other.into(),
@@ -144,7 +154,7 @@ mod tests {
         let error = result.err().expect("the secret is wrong");
         assert!(error.is_final());
         let message = error.to_string();
-        assert!(message.contains("edge_1") && message.contains("Rotate the edge's secret"), "{message}");
+        assert!(message.contains("edge_1") && message.contains("rotate the edge's secret"), "{message}");
         assert!(!message.contains("hush"));
         assert!(Identity::load(dir.path()).unwrap().is_none());
     }

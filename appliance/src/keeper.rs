@@ -5,21 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_appliance_core::backoff::{Backoff, Jitter};
+use aivms_contract::health::Notice;
 use aivms_contract::id::EdgeId;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::cloud::Cloud;
 use crate::config::Secret;
 use crate::enroll::{EnrollError, enroll, renew};
+use crate::health::Vitals;
 use crate::identity::Identity;
 use crate::uplink::{LinkHealth, LinkState};
 
 /// How often the certificate is compared with the wall clock, which may be set meanwhile, and with the disk, where
 /// `enroll` may have put another one.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the clock is compared with the cloud's.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 /// Pause after an answer that trying again can't change by itself.
 const FINAL_PAUSE: Duration = Duration::from_secs(900);
 
@@ -37,6 +41,8 @@ pub struct Keeper {
     pub identity: watch::Sender<Option<Arc<Identity>>>,
     /// Where it is said why there is none.
     pub link: watch::Sender<LinkHealth>,
+    /// Where it is noted that the clock is wrong.
+    pub vitals: Arc<Vitals>,
     /// [`CHECK_INTERVAL`], except in tests.
     pub check_every: Duration,
 }
@@ -46,12 +52,16 @@ impl Keeper {
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.keep() => {}
+            _ = async { tokio::join!(self.keep(), self.watch_clock()) } => {}
         }
     }
 
     async fn keep(&self) {
         let mut backoff = backoff();
+        if self.identity.borrow().is_none() && self.secret.is_none() {
+            let advice = "set EDGE_SECRET (edge.secret) as shown at registration, or run `aivms-appliance enroll`";
+            tracing::error!("the edge has neither certificate nor secret; events are kept; {advice}");
+        }
         loop {
             let current = self.identity.borrow().clone();
             let pause = match self.step(current.as_deref()).await {
@@ -72,6 +82,24 @@ impl Keeper {
                 }
             };
             self.wait(pause).await;
+        }
+    }
+
+    /// Asks the cloud what time it is, since MQTT does not tell and events carry this device's time. What is wrong is
+    /// told once, until it is right again.
+    async fn watch_clock(&self) {
+        let mut was_wrong = false;
+        loop {
+            // Why the cloud can't be reached is for the others to tell; without an answer nothing is known.
+            if self.cloud.knock().await.is_ok() {
+                let problem = self.cloud.clock_problem();
+                let is_wrong = problem.is_some();
+                if let Some(message) = problem.filter(|_| !was_wrong) {
+                    self.vitals.note(Notice { code: "clock_wrong".to_owned(), message, camera_id: None });
+                }
+                was_wrong = is_wrong;
+            }
+            sleep(CLOCK_INTERVAL).await;
         }
     }
 
@@ -139,6 +167,7 @@ mod tests {
                 secret: secret.map(|secret| Secret::new(secret.to_owned())),
                 identity,
                 link,
+                vitals: Arc::new(Vitals::new(std::env::temp_dir())),
                 check_every: Duration::from_millis(100),
             };
             let stop = CancellationToken::new();
@@ -163,6 +192,10 @@ mod tests {
         HttpServer::answering(move |request| {
             if !is_up.load(Ordering::SeqCst) {
                 return (503, String::new());
+            }
+            if request.path == "/" {
+                // Only asked for the date.
+                return (404, String::new());
             }
             let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
             let request = body["csr_pem"].as_str().unwrap();
@@ -191,8 +224,9 @@ mod tests {
         let untouched = Kept::new(&server.url(), Some(young), None);
         let renewed = Kept::new(&server.url(), Some(old), None);
         eventually("it is renewed", || renewed.certificate().is_some_and(|now| now != before)).await;
-        assert_eq!(server.requests().len(), 1);
-        assert_eq!(server.requests()[0].path, "/api/edge/renew");
+        let asked: Vec<_> =
+            server.requests().into_iter().map(|request| request.path).filter(|path| path != "/").collect();
+        assert_eq!(asked, ["/api/edge/renew"]);
         assert!(untouched.certificate().is_some());
     }
 

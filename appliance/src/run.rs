@@ -234,6 +234,7 @@ impl Parts {
             secret: self.config.edge_secret.clone(),
             identity: self.identity.clone(),
             link,
+            vitals: Arc::clone(&self.vitals),
             check_every: keeper::CHECK_INTERVAL,
         }
     }

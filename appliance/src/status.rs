@@ -135,7 +135,7 @@ impl StatusFile {
     fn link_words(&self, now: UtcMillis) -> String {
         let state = match self.link.state {
             LinkState::Alone => "none configured; events are kept",
-            LinkState::NotEnrolled => "not enrolled; events are kept",
+            LinkState::NotEnrolled => "not enrolled (EDGE_ID, EDGE_SECRET); events are kept",
             LinkState::Connecting => "connecting",
             LinkState::Connected => "connected",
             LinkState::Retrying => "not connected; events are kept",
