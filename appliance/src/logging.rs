@@ -12,6 +12,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Where the filter is read from.
 pub const FILTER_VARIABLE: &str = "AIVMS_LOG";
 
+/// What is logged when nothing else is asked for. What goes wrong in sled, the state and the outbox say in words that
+/// name the folder and what to do.
+const DEFAULT_FILTER: &str = "info,sled=off";
+
 /// Starts logging for the rest of the process; a second call changes nothing.
 pub fn init() {
     let registry = tracing_subscriber::registry().with(filter());
@@ -23,8 +27,9 @@ pub fn init() {
 }
 
 fn filter() -> EnvFilter {
-    let wanted = std::env::var(FILTER_VARIABLE).unwrap_or_default();
-    EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).parse_lossy(wanted)
+    let wanted = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let builder = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into());
+    builder.parse_lossy(wanted.as_deref().unwrap_or(DEFAULT_FILTER))
 }
 
 /// The journal, when the service manager has connected standard error to it.

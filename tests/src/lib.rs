@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod edge_client;
+pub mod faulty;
 pub mod fixtures;
 pub mod ledger;
 pub mod load;

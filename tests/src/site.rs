@@ -23,6 +23,8 @@ pub struct Cloud {
     pub base: String,
     /// The MQTT front.
     pub mqtt: SocketAddr,
+    /// What it logs from the next start on; the program's own choice when absent.
+    pub log_filter: Option<&'static str>,
     child: Option<Child>,
 }
 
@@ -44,6 +46,7 @@ impl Cloud {
             directory: directory.to_owned(),
             base: format!("http://127.0.0.1:{http_port}"),
             mqtt: SocketAddr::from(([127, 0, 0, 1], mqtt_port)),
+            log_filter: None,
             child: None,
         };
         cloud.up().await?;
@@ -60,6 +63,7 @@ impl Cloud {
             .args(["run", "--config"])
             .arg(self.directory.join("cloud.toml"))
             .env("DATABASE_PATH", self.database())
+            .env("AIVMS_LOG", self.log_filter.unwrap_or_default())
             .env_remove("JWT_SECRET");
         self.child = Some(spawn(command, &self.log())?);
         let health = format!("{}/readyz", self.base);
@@ -90,7 +94,11 @@ impl Cloud {
         self.directory.join("cloud.log")
     }
 
-    fn check_alive(&mut self) -> Result<()> {
+    /// Fails when the program has ended by itself.
+    ///
+    /// # Errors
+    /// It has; the message holds the end of its log.
+    pub fn check_alive(&mut self) -> Result<()> {
         let log = self.log();
         check_alive(&mut self.child, &log)
     }
@@ -108,7 +116,10 @@ pub struct Appliance {
     directory: PathBuf,
     cloud_url: String,
     edge_id: String,
-    edge_secret: String,
+    /// The one-time secret it is configured with from the next start on.
+    pub edge_secret: String,
+    /// What it logs from the next start on.
+    pub log_filter: &'static str,
     child: Option<Child>,
 }
 
@@ -153,7 +164,30 @@ impl Appliance {
     pub async fn register(directory: &Path, api: &Api, cloud_url: &str) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let (edge_id, edge_secret) = api.register_edge("test edge").await?;
-        Ok(Self { directory: directory.to_owned(), cloud_url: cloud_url.to_owned(), edge_id, edge_secret, child: None })
+        Ok(Self {
+            directory: directory.to_owned(),
+            cloud_url: cloud_url.to_owned(),
+            edge_id,
+            edge_secret,
+            log_filter: "info,sled=off,aivms_appliance::outbox=debug",
+            child: None,
+        })
+    }
+
+    /// Another device that claims to be the same edge, with a folder of its own; it asks the cloud at `cloud_url`.
+    ///
+    /// # Errors
+    /// The folder can't be made.
+    pub fn twin(&self, directory: &Path, cloud_url: &str) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            cloud_url: cloud_url.to_owned(),
+            edge_id: self.edge_id.clone(),
+            edge_secret: self.edge_secret.clone(),
+            log_filter: self.log_filter,
+            child: None,
+        })
     }
 
     /// The edge's id.
@@ -167,6 +201,28 @@ impl Appliance {
     /// # Errors
     /// It is not built or ends at once.
     pub fn up(&mut self, watch: &Watch) -> Result<()> {
+        self.configure(watch)?;
+        let mut command = self.command(&["run"])?;
+        command.env("AIVMS_LOG", self.log_filter);
+        self.child = Some(spawn(command, &self.log())?);
+        Ok(())
+    }
+
+    /// Runs another command of the program, such as `doctor`, to its end: its exit code and all it printed.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn ask(&self, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+        let output = self.command(arguments)?.stdin(Stdio::null()).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Writes the configuration.
+    ///
+    /// # Errors
+    /// Model or library have not been fetched.
+    pub fn configure(&self, watch: &Watch) -> Result<()> {
         let model = fixtures::cached("models/nanodet-g-416.onnx")?;
         let library = fixtures::cached("onnxruntime/libonnxruntime.so")?;
         std::fs::write(self.directory.join("cameras.json"), serde_json::to_vec_pretty(&watch.cameras)?)?;
@@ -183,13 +239,13 @@ impl Appliance {
             more = watch.settings,
         );
         std::fs::write(self.directory.join("appliance.toml"), configuration)?;
-        let mut command = Command::new(fixtures::program("aivms-appliance")?);
-        command
-            .args(["run", "--config"])
-            .arg(self.directory.join("appliance.toml"))
-            .env("AIVMS_LOG", "info,aivms_appliance::outbox=debug");
-        self.child = Some(spawn(command, &self.log())?);
         Ok(())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(fixtures::program("aivms-appliance")?);
+        command.args(arguments).arg("--config").arg(self.directory.join("appliance.toml"));
+        Ok(command)
     }
 
     /// Ends the program at once.

@@ -127,6 +127,14 @@ pub enum OutboxError {
     Closed,
 }
 
+impl OutboxError {
+    /// Whether the message was taken all the same and only waits for the disk.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+}
+
 /// The outbox of this edge. Cheap to clone; the directory is in use until it is closed or the last clone is gone.
 #[derive(Debug, Clone)]
 pub struct Outbox {

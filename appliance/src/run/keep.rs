@@ -26,8 +26,7 @@ pub(super) async fn keep(mut seen: mpsc::Receiver<Body>, outbox: Outbox) {
             let results = outbox.append_all(batch.clone()).await;
             let fates: Vec<_> = results.iter().map(fate).collect();
             // That events wait in memory is logged by the outbox, once for all of them.
-            let told_elsewhere = |error: &OutboxError| matches!(error, OutboxError::Waiting { .. });
-            if let Some(error) = results.into_iter().filter_map(Result::err).find(|error| !told_elsewhere(error))
+            if let Some(error) = results.into_iter().filter_map(Result::err).find(|error| !error.waits())
                 && (refusals == 0 || refusals.is_power_of_two())
             {
                 tracing::error!(error = &error as &dyn Error, "an event is not on the disk");

@@ -73,7 +73,9 @@ impl Reporter {
             self.outbox.take_notices().into_iter().for_each(|notice| self.vitals.note(notice));
             let notices = self.vitals.take_notices();
             let report = self.vitals.report(clock::now(), self.outbox.health(), notices.clone());
-            if let Err(error) = self.outbox.append(Body::Health(report)).await {
+            let kept = self.outbox.append(Body::Health(report)).await;
+            // What waits in memory is kept as well, and the outbox logs that it waits.
+            if let Err(error) = kept.or_else(|error| error.waits().then_some(0).ok_or(error)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a health report can't be written");
                 notices.into_iter().for_each(|notice| self.vitals.note(notice));
             }
