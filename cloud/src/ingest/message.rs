@@ -1,6 +1,6 @@
 //! Reads what an edge says on a durable topic.
 
-use aivms_contract::envelope::Envelope;
+use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::{EdgeId, OutboxId};
 use aivms_contract::topic::UpKind;
 use serde::Deserialize;
@@ -9,6 +9,9 @@ use crate::store::Message;
 
 /// Highest sequence number: databases keep it as a signed 64-bit number.
 const MAX_SEQ: u64 = i64::MAX as u64;
+
+/// Longest label of a class; those of models are words.
+const MAX_CLASS_BYTES: usize = 256;
 
 /// Says why a payload on a durable topic can be neither stored nor set aside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +34,10 @@ pub enum MessageError {
 pub fn read_message(kind: UpKind, payload: &[u8], edge: &EdgeId) -> Result<Message, MessageError> {
     let reason = match Envelope::from_json(payload) {
         Ok(envelope) if envelope.edge != *edge => return Err(MessageError::ForeignEdge(envelope.edge)),
-        Ok(envelope) if envelope.body.kind() == kind && envelope.seq <= MAX_SEQ => {
-            return Ok(Message::Known(Box::new(envelope)));
-        }
+        Ok(envelope) if envelope.body.kind() == kind && envelope.seq <= MAX_SEQ => match check_values(&envelope.body) {
+            Ok(()) => return Ok(Message::Known(Box::new(envelope))),
+            Err(reason) => reason,
+        },
         Ok(envelope) => format!("kind: is {}, sent as {}", envelope.body.kind().as_str(), kind.as_str()),
         Err(error) => error.to_string(),
     };
@@ -42,6 +46,25 @@ pub fn read_message(kind: UpKind, payload: &[u8], edge: &EdgeId) -> Result<Messa
         return Err(MessageError::ForeignEdge(place.edge));
     }
     Ok(Message::Unreadable { outbox: place.outbox, seq: place.seq, kind, payload: payload.to_vec(), reason })
+}
+
+/// Checks what the types of the contract let through and the database can't give back or should not remember: a number
+/// beyond 32 bits is read as infinite, which JSON can't say, so that every list with it would fail; and names are kept
+/// in memory.
+fn check_values(body: &Body) -> Result<(), String> {
+    let seen = |class: &str, confidence: f32| match (class.len(), confidence.is_finite()) {
+        (..=MAX_CLASS_BYTES, true) => Ok(()),
+        (..=MAX_CLASS_BYTES, false) => Err("confidence: is out of range".to_owned()),
+        _ => Err(format!("object_class: is longer than {MAX_CLASS_BYTES} bytes")),
+    };
+    match body {
+        Body::Detections(body) => seen(&body.object_class, body.confidence),
+        Body::ZoneEvents(body) => seen(&body.object_class, body.confidence),
+        Body::Health(body) if !body.cameras.iter().all(|camera| camera.detect_fps.is_finite()) => {
+            Err("cameras: a detect_fps is out of range".to_owned())
+        }
+        Body::Health(_) | Body::Alerts(_) | Body::Clips(_) => Ok(()),
+    }
 }
 
 /// The least an envelope of any version must hold.
@@ -63,7 +86,6 @@ fn read_place(payload: &[u8]) -> Result<OutboxPlace, MessageError> {
 
 #[cfg(test)]
 mod tests {
-    use aivms_contract::envelope::Body;
     use aivms_contract::health::Health;
     use proptest::prelude::*;
     use serde_json::{Value, json};

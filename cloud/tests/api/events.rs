@@ -154,3 +154,17 @@ async fn a_message_of_a_newer_edge_is_acknowledged_and_kept_aside() {
     let kept: i64 = connection.query_row("select count(*) from quarantine", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1);
 }
+
+#[tokio::test]
+async fn a_number_beyond_its_type_is_set_aside_and_spoils_no_list() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let mut beyond = serde_json::to_value(device.detection(2)).unwrap();
+    // Read as a number of 32 bits this is infinite, and infinity has no JSON.
+    beyond["body"]["confidence"] = json!(1e39);
+    let batch = json!({ "events": [device.detection(1), beyond, device.detection(3)] });
+    let answer = device.deliver_raw(&cloud, batch).await;
+    assert_eq!(answer.body, json!({ "outbox": "outbox-1", "through": 3 }));
+    assert_eq!(items(&cloud, &owner, "/api/events/detections").await.len(), 2);
+}
