@@ -18,7 +18,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::edge_token::{EdgeCaller, SignedByEdge};
+use super::edge_token::{EdgeCaller, SignedByEdge, no_longer_counts};
 use super::failure::Failure;
 use super::operators::signing_failed;
 use super::values::{Body, Text, Time, time};
@@ -168,12 +168,16 @@ impl EdgeDevicesApi {
         caller: SignedByEdge,
         body: Body<Documented<RenewRequest, RenewForm>>,
     ) -> Result<Json<EnrollmentAnswer>, Failure> {
-        let SignedByEdge(EdgeCaller { edge, edge_id, certificate, .. }) = caller;
+        let SignedByEdge(EdgeCaller { edge, edge_id, fingerprint, certificate, .. }) = caller;
         let services = &self.0;
         let now = clock::now();
         let csr_pem = body.0.0.csr_pem;
         let issued = services.ca.issue_for_request(&csr_pem, &certificate.identity, now).map_err(signing_failed)?;
-        services.store.add_edge_certificate(edge, issued.record.clone(), now).await?;
+        let record = issued.record.clone();
+        match services.store.add_edge_certificate(edge, fingerprint, record, now).await {
+            Err(StoreError::NotFound) => return Err(no_longer_counts()),
+            other => other?,
+        }
         tracing::info!(tenant.id = %certificate.identity.tenant, edge.id = %edge_id, "edge certificate renewed");
         Ok(Json(self.answer(issued, &certificate.identity, edge_id)))
     }

@@ -37,6 +37,7 @@ pub(super) struct EdgeCaller {
     pub tenant: TenantKey,
     pub edge: EdgeKey,
     pub edge_id: EdgeId,
+    pub fingerprint: Fingerprint,
     pub certificate: ActiveCertificate,
 }
 
@@ -49,12 +50,12 @@ async fn caller(services: &Services, token: &str, now: UtcMillis) -> Result<Edge
     let fingerprint = named_certificate(token)
         .ok_or_else(|| refused("the token must be a JWT with the header x5t#S256, the SHA-256 of the certificate"))?;
     let certificate = services.store.active_certificate(&fingerprint, now).await?;
-    let certificate = certificate.ok_or_else(|| refused("the certificate is unknown, has ended or was withdrawn"))?;
+    let certificate = certificate.ok_or_else(no_longer_counts)?;
     let (Some(edge), Role::Edge(edge_id)) = (certificate.edge, certificate.identity.role.clone()) else {
         return Err(refused("the certificate is not one of an edge"));
     };
     check_claims(token, &certificate, now)?;
-    Ok(EdgeCaller { tenant: certificate.tenant, edge, edge_id, certificate })
+    Ok(EdgeCaller { tenant: certificate.tenant, edge, edge_id, fingerprint, certificate })
 }
 
 fn check_claims(token: &str, certificate: &ActiveCertificate, now: UtcMillis) -> Result<(), Failure> {
@@ -84,6 +85,11 @@ fn check_claims(token: &str, certificate: &ActiveCertificate, now: UtcMillis) ->
 fn named_certificate(token: &str) -> Option<Fingerprint> {
     let header = jsonwebtoken::decode_header(token).ok()?;
     URL_SAFE_NO_PAD.decode(header.x5t_s256?).ok()?.try_into().ok()
+}
+
+/// The certificate a token names is not an active one.
+pub(super) fn no_longer_counts() -> Failure {
+    refused("the certificate is unknown, has ended or was withdrawn")
 }
 
 fn refused(detail: &str) -> Failure {

@@ -378,10 +378,13 @@ pub trait Store: Send + Sync + 'static {
         certificate: NewCertificate,
         now: UtcMillis,
     ) -> Result<(), StoreError>;
-    /// Writes down a renewed certificate; the one it replaces stays active until its end.
+    /// Writes down a certificate that renews the one with fingerprint `renewed`, which stays active until its end.
+    /// Fails with [`StoreError::NotFound`] when that one is not an active one of the edge: a withdrawal that came
+    /// meanwhile must not be outlived.
     async fn add_edge_certificate(
         &self,
         edge: EdgeKey,
+        renewed: Fingerprint,
         certificate: NewCertificate,
         now: UtcMillis,
     ) -> Result<(), StoreError>;

@@ -130,8 +130,20 @@ pub(super) fn enroll_edge(
     add_certificate(transaction, EdgeKey(key), certificate, now)
 }
 
+/// Writes a certificate down that renews an active one.
+pub(super) fn renew_certificate(
+    transaction: &Transaction<'_>,
+    edge: EdgeKey,
+    renewed: &Fingerprint,
+    certificate: &NewCertificate,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let counts = certificates::active(transaction, renewed, now)?.is_some_and(|active| active.edge == Some(edge));
+    if counts { add_certificate(transaction, edge, certificate, now) } else { Err(StoreError::NotFound) }
+}
+
 /// Writes a certificate of an edge that counts down.
-pub(super) fn add_certificate(
+fn add_certificate(
     transaction: &Transaction<'_>,
     edge: EdgeKey,
     certificate: &NewCertificate,

@@ -125,10 +125,13 @@ impl Store for SqliteStore {
     async fn add_edge_certificate(
         &self,
         edge: EdgeKey,
+        renewed: Fingerprint,
         certificate: NewCertificate,
         now: UtcMillis,
     ) -> Result<(), StoreError> {
-        self.database.write(move |transaction, _| edges::add_certificate(transaction, edge, &certificate, now)).await
+        self.database
+            .write(move |transaction, _| edges::renew_certificate(transaction, edge, &renewed, &certificate, now))
+            .await
     }
 
     async fn create_operator(

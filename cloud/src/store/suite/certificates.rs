@@ -60,7 +60,8 @@ pub(crate) async fn a_withdrawn_edge_never_comes_back(open: Open<'_>) {
     assert!(store.edge(owner.tenant, &edge.edge_id).await.unwrap().unwrap().revoked);
     let state = store.enrollment_state(&edge.edge_id).await.unwrap().unwrap();
     assert_eq!((state.secret_hash, state.revoked), (None, true));
-    let renewed = store.add_edge_certificate(edge.key, edge_certificate(&owner, &edge.edge_id, SECOND), at(4)).await;
+    let renewed =
+        store.add_edge_certificate(edge.key, [FIRST; 32], edge_certificate(&owner, &edge.edge_id, SECOND), at(4)).await;
     assert!(matches!(renewed, Err(StoreError::NotFound)), "{renewed:?}");
     let rotated = store.rotate_edge_secret(owner.tenant, &edge.edge_id, [3; 32], at(4)).await;
     assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
@@ -71,12 +72,28 @@ pub(crate) async fn a_renewed_certificate_and_the_one_before_it_both_count(open:
     let owner = tenant(&store, "acme").await;
     let edge = edge(&store, &owner, "edge_a").await;
     store.enroll_edge(&edge.edge_id, [1; 32], edge_certificate(&owner, &edge.edge_id, FIRST), at(1)).await.unwrap();
-    store.add_edge_certificate(edge.key, edge_certificate(&owner, &edge.edge_id, SECOND), at(2)).await.unwrap();
+    store
+        .add_edge_certificate(edge.key, [FIRST; 32], edge_certificate(&owner, &edge.edge_id, SECOND), at(2))
+        .await
+        .unwrap();
     assert!(counts(&store, FIRST, 3).await);
     assert!(counts(&store, SECOND, 3).await);
     let mut withdrawn = store.revoke_edge(owner.tenant, &edge.edge_id, at(4)).await.unwrap();
     withdrawn.sort_unstable();
     assert_eq!(withdrawn, [[FIRST; 32], [SECOND; 32]]);
+}
+
+pub(crate) async fn a_certificate_that_was_withdrawn_meanwhile_renews_nothing(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let edge = edge(&store, &owner, "edge_a").await;
+    store.enroll_edge(&edge.edge_id, [1; 32], edge_certificate(&owner, &edge.edge_id, FIRST), at(1)).await.unwrap();
+    // A renewal has found the first certificate good; before it writes, the secret is rotated.
+    store.rotate_edge_secret(owner.tenant, &edge.edge_id, [2; 32], at(2)).await.unwrap();
+    let renewed =
+        store.add_edge_certificate(edge.key, [FIRST; 32], edge_certificate(&owner, &edge.edge_id, SECOND), at(3)).await;
+    assert!(matches!(renewed, Err(StoreError::NotFound)), "{renewed:?}");
+    assert!(!counts(&store, SECOND, 4).await);
 }
 
 pub(crate) async fn a_certificate_counts_until_its_end(open: Open<'_>) {

@@ -27,6 +27,7 @@ macro_rules! store_suite {
             certificates: a_rotated_secret_replaces_the_old_one_and_withdraws_certificates;
             certificates: a_withdrawn_edge_never_comes_back;
             certificates: a_renewed_certificate_and_the_one_before_it_both_count;
+            certificates: a_certificate_that_was_withdrawn_meanwhile_renews_nothing;
             certificates: a_certificate_counts_until_its_end;
             certificates: a_certificate_of_another_identity_is_never_written_down;
             certificates: an_operator_lives_until_withdrawn_and_only_in_its_tenant;
