@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aivms_cloud::ca::{CERTIFICATE_LIFE, CertificateAuthority};
+use aivms_cloud::mqtt::FrontLimits;
 use front::attacker::{RawClient, tcp};
 use front::clients::{EdgeClient, Heard, mosquitto, run};
 use front::innocent::Innocent;
@@ -210,4 +211,23 @@ async fn an_operator_who_never_reads_stops_nobody() {
         tokio::time::timeout(SOON, sent).await.unwrap().unwrap();
     }
     innocent.is_served(&cloud).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_clients_at_once_than_there_is_room_for_do_not_end_the_front() {
+    let cloud = Cloud::start_with(FrontLimits { sessions: 2, ..FrontLimits::default() }).await;
+    let tenant = cloud.tenant("acme").await;
+    let mut clients = Vec::new();
+    // Let in while there is room, as in a storm of reconnects; then all say CONNECT.
+    for _ in 0..8 {
+        clients.push(RawClient::dial(cloud.addr, &cloud.edge(&tenant).await).await.unwrap());
+    }
+    for client in &mut clients {
+        client.say(&Packet::Connect(Connect::new("raw"))).await;
+    }
+    for client in &mut clients {
+        let answer = client.hear().await;
+        assert!(matches!(&answer, Some(Packet::ConnAck(ack)) if ack.code as u8 == 0), "{answer:?}");
+    }
+    assert!(!cloud.served.is_finished());
 }

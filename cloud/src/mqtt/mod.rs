@@ -55,7 +55,8 @@ pub struct FrontLimits {
     /// The same from one address (IPv6: one /64), so that one host can't keep all others out. A site's edges may share
     /// an address, and reconnect together.
     pub unfinished_per_address: usize,
-    /// Sessions. A quiet one takes less than 100 KiB.
+    /// Sessions. A quiet one takes less than 100 KiB. From so many on nobody is let in; those that are on their way
+    /// in then may still make it more by [`Self::unfinished`].
     pub sessions: usize,
     /// How often a session looks whether its certificate still counts, besides being told: after a database was
     /// restored, or in another process of the cloud, nobody tells it.
@@ -180,7 +181,8 @@ impl Front {
         tls::server_tls(&ca, &settings.server_names, now())?;
         let listener = TcpListener::bind(bind).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let router = LiveRouter::start(limits.sessions);
+        // Those let in while there was room may all become sessions, and a router without room for one counts as dead.
+        let router = LiveRouter::start(limits.sessions + limits.unfinished);
         let (presence, recheck) = (PresenceBoard::default(), limits.recheck);
         let shared = Arc::new(Shared { store, sessions, ingest, router, presence, recheck });
         Ok(Self { listener, local_addr, settings, limits, ca, shared })
