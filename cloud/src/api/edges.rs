@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
-use super::{Services, Tags, secrets};
+use super::{Services, Tags, secrets, to_its_end};
 use crate::clock;
 use crate::store::{Edge, StoreError, UserRole};
 
@@ -149,19 +149,23 @@ impl EdgesApi {
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(edge_id)) = edge_id;
         let secret = secrets::EdgeSecret::draw()?;
-        let rotated = self.0.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await;
-        let withdrawn = match rotated {
-            Err(StoreError::NotFound) if self.0.store.edge(user.tenant, &edge_id).await?.is_some() => {
-                return Err(Failure::conflict(
-                    Some("edge_id"),
-                    "edge_id: this edge has been revoked; register another one",
-                ));
-            }
-            rotated => rotated?,
-        };
-        self.0.sessions.end(&withdrawn);
-        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge secret rotated");
-        Ok(Json(EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() }))
+        let services = Arc::clone(&self.0);
+        to_its_end(async move {
+            let rotated = services.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await;
+            let withdrawn = match rotated {
+                Err(StoreError::NotFound) if services.store.edge(user.tenant, &edge_id).await?.is_some() => {
+                    return Err(Failure::conflict(
+                        Some("edge_id"),
+                        "edge_id: this edge has been revoked; register another one",
+                    ));
+                }
+                rotated => rotated?,
+            };
+            services.sessions.end(&withdrawn);
+            tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge secret rotated");
+            Ok(Json(EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() }))
+        })
+        .await
     }
 
     /// Revoke an edge
@@ -172,10 +176,14 @@ impl EdgesApi {
     async fn revoke(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Revoked, Failure> {
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(edge_id)) = edge_id;
-        let withdrawn = self.0.store.revoke_edge(user.tenant, &edge_id, clock::now()).await?;
-        self.0.sessions.end(&withdrawn);
-        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge revoked");
-        Ok(Revoked::Done)
+        let services = Arc::clone(&self.0);
+        to_its_end(async move {
+            let withdrawn = services.store.revoke_edge(user.tenant, &edge_id, clock::now()).await?;
+            services.sessions.end(&withdrawn);
+            tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge revoked");
+            Ok(Revoked::Done)
+        })
+        .await
     }
 }
 

@@ -152,6 +152,17 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
 }
 
 /// The process answers.
+/// Runs `work` to its end, also when the caller goes away meanwhile: a withdrawal that is in the database must reach
+/// the live sessions too.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, failure::Failure>> + Send + 'static,
+) -> Result<T, failure::Failure> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request panicked; this is a defect");
+        Err(failure::Failure::internal())
+    })
+}
+
 #[handler]
 fn healthz() -> &'static str {
     "ok"

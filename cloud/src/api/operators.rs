@@ -15,7 +15,7 @@ use ulid::Ulid;
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
-use super::{Services, Tags, secrets};
+use super::{Services, Tags, secrets, to_its_end};
 use crate::ca::CaError;
 use crate::clock;
 use crate::store::{Operator, UserRole};
@@ -142,10 +142,14 @@ impl OperatorsApi {
     async fn revoke(&self, signed_in: SignedIn, operator_id: Path<Text<OperatorId>>) -> Result<Revoked, Failure> {
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(operator_id)) = operator_id;
-        let withdrawn = self.0.store.revoke_operator(user.tenant, &operator_id, clock::now()).await?;
-        self.0.sessions.end(&withdrawn);
-        tracing::info!(tenant.id = %user.tenant_id, operator.id = %operator_id, "operator revoked");
-        Ok(Revoked::Done)
+        let services = Arc::clone(&self.0);
+        to_its_end(async move {
+            let withdrawn = services.store.revoke_operator(user.tenant, &operator_id, clock::now()).await?;
+            services.sessions.end(&withdrawn);
+            tracing::info!(tenant.id = %user.tenant_id, operator.id = %operator_id, "operator revoked");
+            Ok(Revoked::Done)
+        })
+        .await
     }
 }
 

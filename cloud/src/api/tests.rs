@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use aivms_contract::id::EdgeId;
+use aivms_contract::identity::{Identity, Role};
 use tempfile::TempDir;
 
 use super::live::Watcher;
@@ -31,14 +33,7 @@ fn only_proxies_of_ours_are_believed_about_addresses() {
 #[tokio::test]
 async fn a_live_stream_ends_when_its_token_is_withdrawn() {
     let (directory, services) = services();
-    let tenant = NewTenant {
-        tenant_id: "acme".parse().unwrap(),
-        tenant_name: "Acme".into(),
-        email: "a@example.com".into(),
-        name: "A".into(),
-        password_hash: String::new(),
-    };
-    let user = services.store.register_tenant(tenant, clock::now()).await.unwrap();
+    let user = services.store.register_tenant(acme(), clock::now()).await.unwrap();
     let token = services.tokens.sign(&user, clock::now()).unwrap();
     let session = session_of(&services, &token).await.unwrap();
     let mut watcher = Watcher::start(Arc::clone(&services), &token, &session, None).await.unwrap();
@@ -59,7 +54,50 @@ fn services() -> (TempDir, Arc<Services>) {
     let directory = tempfile::tempdir().unwrap();
     let store: SharedStore = Arc::new(SqliteStore::open(&directory.path().join("cloud.db")).unwrap());
     let hints = LiveHints::default();
+#[tokio::test]
+async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
+    let (directory, parts, settings) = parts();
+    let services = Services::new(parts.clone(), settings.clone(), CancellationToken::new());
+    let user = services.store.register_tenant(acme(), clock::now()).await.unwrap();
+    let token = services.tokens.sign(&user, clock::now()).unwrap();
+    let edge_id = EdgeId::from_random(1);
+    services.store.create_edge(user.tenant, &edge_id, "Gate", [1; 32], clock::now()).await.unwrap();
+    let identity = Identity { tenant: user.tenant_id.clone(), role: Role::Edge(edge_id.clone()) };
+    let (issued, _) = services.ca.issue_with_key(&identity, clock::now()).unwrap();
+    services.store.enroll_edge(&edge_id, [1; 32], issued.record.clone(), clock::now()).await.unwrap();
+    let seat = services.sessions.enter(&identity, "", issued.record.fingerprint).unwrap();
+
+    let endpoint = endpoint(parts, settings, CancellationToken::new());
+    let slow_disk = rusqlite::Connection::open(directory.path().join("cloud.db")).unwrap();
+    slow_disk.execute_batch("begin immediate").unwrap();
+    let revoke = Request::builder()
+        .method(poem::http::Method::POST)
+        .uri(format!("/api/tenant/edges/{edge_id}/revoke").parse().unwrap())
+        .header("authorization", format!("Bearer {token}"))
+        .finish();
+    let given_up = tokio::time::timeout(Duration::from_millis(500), endpoint.call(revoke)).await;
+    assert!(given_up.is_err(), "the caller gave up before the commit");
+    slow_disk.execute_batch("rollback").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), seat.told_to_end()).await.expect("the session is ended");
+    assert!(services.store.edge(user.tenant, &edge_id).await.unwrap().unwrap().revoked);
+}
+
+fn acme() -> NewTenant {
+    NewTenant {
+        tenant_id: "acme".parse().unwrap(),
+        tenant_name: "Acme".into(),
+        email: "a@example.com".into(),
+        name: "A".into(),
+        password_hash: String::new(),
+    }
+}
+
     let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
+    let (directory, parts, settings) = parts();
+    (directory, Arc::new(Services::new(parts, settings, CancellationToken::new())))
+}
+
+fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
     let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints };
     let settings = ApiSettings {
@@ -70,5 +108,5 @@ fn services() -> (TempDir, Arc<Services>) {
         trusted_proxies: Vec::new(),
         https: false,
     };
-    (directory, Arc::new(Services::new(parts, settings, CancellationToken::new())))
+    (directory, parts, settings)
 }

@@ -67,7 +67,7 @@ struct Control {
 
 /// Why a session was ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EndReason {
+pub(crate) enum EndReason {
     /// A newer connection of the same identity.
     TakenOver,
     /// The certificate no longer counts.
@@ -78,7 +78,7 @@ pub(super) enum EndReason {
 
 /// A session's entry in the list; leaves it when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     sessions: Sessions,
     place: Place,
     router_slot: usize,
@@ -119,7 +119,7 @@ impl Sessions {
 
     /// Enters a session. An edge has one, and so has each client id of an operator: the newer one stays, the older is
     /// told to end. `None` when an operator has [`OPERATOR_SESSIONS`].
-    pub(super) fn enter(&self, identity: &Identity, client_id: &str, fingerprint: Fingerprint) -> Option<Seat> {
+    pub(crate) fn enter(&self, identity: &Identity, client_id: &str, fingerprint: Fingerprint) -> Option<Seat> {
         let client_id = match &identity.role {
             Role::Edge(_) => None,
             Role::Operator(_) => Some(client_id.to_owned()),
@@ -220,7 +220,7 @@ impl Seat {
     }
 
     /// Waits until the session is told to end.
-    pub(super) async fn told_to_end(&self) -> EndReason {
+    pub(crate) async fn told_to_end(&self) -> EndReason {
         self.control.end.cancelled().await;
         self.control.reason.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(EndReason::Shutdown)
     }
