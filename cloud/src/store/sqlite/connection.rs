@@ -1,15 +1,16 @@
 //! Connections: one writer thread that owns the only write connection, and readers on blocking threads.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::super::StoreError;
+use super::super::{StoreError, TenantKey};
 use super::claim::Claim;
 use super::migrate::migrate;
 use super::names::Names;
@@ -20,6 +21,8 @@ const WRITE_QUEUE: usize = 64;
 
 /// Readers for lists, which may take long.
 const LIST_READERS: usize = 4;
+/// Lists of one tenant that run at once; the rest of the readers is for others, however slow its lists are.
+const LISTS_PER_TENANT: usize = LIST_READERS / 2;
 /// Readers for single rows by key, so that slow lists never hold up signing in or connecting.
 const LOOKUP_READERS: usize = 2;
 /// Longest time a list may take before it is broken off.
@@ -41,6 +44,8 @@ pub(super) struct Database {
     writer: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     lists: Arc<Readers>,
+    /// Turns at `lists` of the tenants that use them now.
+    turns: Mutex<HashMap<TenantKey, Weak<Semaphore>>>,
     lookups: Arc<Readers>,
     /// Dropped after the file is closed.
     _claim: Claim,
@@ -73,6 +78,7 @@ impl Database {
             writer: Some(writer),
             thread: Some(thread),
             lists: Arc::new(Readers::open(path, LIST_READERS, LIST_TIME_LIMIT)?),
+            turns: Mutex::default(),
             lookups: Arc::new(Readers::open(path, LOOKUP_READERS, LIST_TIME_LIMIT)?),
             _claim: claim,
         })
@@ -98,12 +104,31 @@ impl Database {
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Runs a list on a reader.
+    /// Runs a list of `tenant` on a reader.
     pub(super) async fn list<T: Send + 'static>(
         &self,
+        tenant: TenantKey,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let turn = self.turns_of(tenant).acquire_owned().await.map_err(|_| stopped())?;
+        // The turn goes with the work: a caller who gives up does not make room for one more.
+        let work = move |connection: &Connection| {
+            let result = work(connection);
+            drop(turn);
+            result
+        };
         Readers::run(&self.lists, work).await
+    }
+
+    fn turns_of(&self, tenant: TenantKey) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = turns.get(&tenant).and_then(Weak::upgrade) {
+            return known;
+        }
+        turns.retain(|_, turns| turns.strong_count() > 0);
+        let made = Arc::new(Semaphore::new(LISTS_PER_TENANT));
+        turns.insert(tenant, Arc::downgrade(&made));
+        made
     }
 
     /// Runs a look-up by key on a reader.
@@ -312,6 +337,28 @@ mod tests {
             assert_eq!(Readers::run(&readers, count).await.unwrap(), 0);
         }
         drop(database);
+    }
+
+    #[tokio::test]
+    async fn one_tenant_with_slow_lists_leaves_readers_to_the_others() {
+        let (_directory, database) = open();
+        let database = Arc::new(database);
+        let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+        let slow: Vec<_> = (0..2 * LIST_READERS)
+            .map(|_| {
+                let database = Arc::clone(&database);
+                tokio::spawn(async move {
+                    let work = move |connection: &Connection| {
+                        connection.query_row(endless, [], |row| row.get::<_, i64>(0)).map_err(store_error)
+                    };
+                    database.list(TenantKey(1), work).await
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let other = tokio::time::timeout(LIST_TIME_LIMIT / 2, database.list(TenantKey(2), count)).await;
+        assert_eq!(other.expect("a reader is free").unwrap(), 0);
+        slow.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     #[tokio::test]

@@ -73,7 +73,7 @@ impl Store for SqliteStore {
     }
 
     async fn list_edges(&self, tenant: TenantKey) -> Result<Vec<Edge>, StoreError> {
-        self.database.list(move |connection| edges::list_edges(connection, tenant)).await
+        self.database.list(tenant, move |connection| edges::list_edges(connection, tenant)).await
     }
 
     async fn edge(&self, tenant: TenantKey, edge_id: &EdgeId) -> Result<Option<Edge>, StoreError> {
@@ -148,7 +148,7 @@ impl Store for SqliteStore {
     }
 
     async fn list_operators(&self, tenant: TenantKey) -> Result<Vec<Operator>, StoreError> {
-        self.database.list(move |connection| certificates::list_operators(connection, tenant)).await
+        self.database.list(tenant, move |connection| certificates::list_operators(connection, tenant)).await
     }
 
     async fn revoke_operator(
@@ -183,7 +183,9 @@ impl Store for SqliteStore {
         filter: EventFilter,
         page: PageRequest,
     ) -> Result<Page<StoredEvent>, StoreError> {
-        self.database.list(move |connection| lists::list(connection, UpKind::Detections, tenant, &filter, page)).await
+        self.database
+            .list(tenant, move |connection| lists::list(connection, UpKind::Detections, tenant, &filter, page))
+            .await
     }
 
     async fn list_zone_events(
@@ -192,7 +194,9 @@ impl Store for SqliteStore {
         filter: EventFilter,
         page: PageRequest,
     ) -> Result<Page<StoredEvent>, StoreError> {
-        self.database.list(move |connection| lists::list(connection, UpKind::ZoneEvents, tenant, &filter, page)).await
+        self.database
+            .list(tenant, move |connection| lists::list(connection, UpKind::ZoneEvents, tenant, &filter, page))
+            .await
     }
 
     async fn feed_after(
@@ -201,7 +205,7 @@ impl Store for SqliteStore {
         feed_number: i64,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.database.list(move |connection| lists::feed_after(connection, tenant, feed_number, limit)).await
+        self.database.list(tenant, move |connection| lists::feed_after(connection, tenant, feed_number, limit)).await
     }
 
     async fn feed_head(&self) -> Result<i64, StoreError> {
