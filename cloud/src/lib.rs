@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod live;
 pub mod logging;
 pub mod mqtt;
+mod network;
 pub mod run;
 pub mod secret_file;
 pub mod store;

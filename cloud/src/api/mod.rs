@@ -32,6 +32,7 @@ use crate::config::Secret;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::mqtt::sessions::Sessions;
+use crate::network::network;
 use crate::store::SharedStore;
 
 /// What the API is told at start.
@@ -151,7 +152,6 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
     OpenApiService::new(operations, "AIVMS cloud", env!("CARGO_PKG_VERSION")).description(docs::DESCRIPTION)
 }
 
-/// The process answers.
 /// Runs `work` to its end, also when the caller goes away meanwhile: a withdrawal that is in the database must reach
 /// the live sessions too.
 async fn to_its_end<T: Send + 'static>(
@@ -163,6 +163,7 @@ async fn to_its_end<T: Send + 'static>(
     })
 }
 
+/// The process answers.
 #[handler]
 fn healthz() -> &'static str {
     "ok"
@@ -185,13 +186,15 @@ fn address(request: &Request, services: &Services) -> String {
     }
 }
 
+/// An IPv6 address counts as its network: whoever has one has as many as it takes to get around every brake.
 fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> IpAddr {
+    let peer = peer.to_canonical();
     if !trusted.contains(&peer) {
-        return peer;
+        return network(peer);
     }
     let chain: Vec<IpAddr> =
         forwarded.flat_map(|value| value.split(',')).filter_map(|a| a.trim().parse().ok()).collect();
-    chain.into_iter().rev().find(|address| !trusted.contains(address)).unwrap_or(peer)
+    network(chain.into_iter().rev().find(|address| !trusted.contains(address)).unwrap_or(peer))
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ fn only_proxies_of_ours_are_believed_about_addresses() {
         ("10.0.0.1", &["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
         ("10.0.0.1", &["203.0.113.9", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
         ("10.0.0.1", &["nonsense"], "10.0.0.1"),
+        ("::ffff:192.0.2.7", &[], "192.0.2.7"),
+        ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+        // One customer has 2^64 of them.
+        ("2001:db8:1:2:3:4:5:6", &[], "2001:db8:1:2::"),
     ] {
         let found = client_address(peer.parse().unwrap(), forwarded.iter().copied(), &trusted);
         assert_eq!(found.to_string(), seen, "{forwarded:?}");
@@ -50,10 +54,6 @@ async fn a_live_stream_ends_when_its_token_is_withdrawn() {
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
-fn services() -> (TempDir, Arc<Services>) {
-    let directory = tempfile::tempdir().unwrap();
-    let store: SharedStore = Arc::new(SqliteStore::open(&directory.path().join("cloud.db")).unwrap());
-    let hints = LiveHints::default();
 #[tokio::test]
 async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
     let (directory, parts, settings) = parts();
@@ -92,12 +92,16 @@ fn acme() -> NewTenant {
     }
 }
 
-    let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
+fn services() -> (TempDir, Arc<Services>) {
     let (directory, parts, settings) = parts();
     (directory, Arc::new(Services::new(parts, settings, CancellationToken::new())))
 }
 
 fn parts() -> (TempDir, ApiParts, ApiSettings) {
+    let directory = tempfile::tempdir().unwrap();
+    let store: SharedStore = Arc::new(SqliteStore::open(&directory.path().join("cloud.db")).unwrap());
+    let hints = LiveHints::default();
+    let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
     let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints };
     let settings = ApiSettings {

@@ -1,7 +1,7 @@
 //! Accepts, and does nothing else: each connection has its own task, which may hang, fail or panic alone.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::identity::claim;
 use super::{Front, FrontError, FrontLimits, Shared, connect, now, tls};
 use crate::ca::CertificateAuthority;
+use crate::network::network;
 
 /// How long a client may take for the TLS handshake. The CONNECT packet has as long again.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -158,11 +159,11 @@ impl Gate {
         let address = network(address);
         let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = unfinished.values().sum();
-        let of_address = unfinished.entry(address).or_default();
-        if total >= self.limits.unfinished || *of_address >= self.limits.unfinished_per_address {
+        let of_address = unfinished.get(&address).copied().unwrap_or_default();
+        if total >= self.limits.unfinished || of_address >= self.limits.unfinished_per_address {
             return None;
         }
-        *of_address += 1;
+        unfinished.insert(address, of_address + 1);
         Some(Ticket { gate: Arc::clone(self), address })
     }
 
@@ -186,14 +187,6 @@ impl Drop for Ticket {
                 unfinished.remove(&self.address);
             }
         }
-    }
-}
-
-/// What one customer usually holds: an IPv4 address, or the /64 of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -228,9 +221,11 @@ mod tests {
         assert_eq!(held.len(), 2);
         let other = gate.ticket([127, 0, 0, 2].into());
         assert!(other.is_some() && gate.ticket([127, 0, 0, 3].into()).is_none());
+        assert!(gate.ticket([127, 0, 0, 4].into()).is_none());
         drop(held);
         assert!(gate.ticket([127, 0, 0, 3].into()).is_some());
         drop(other);
+        assert_eq!(gate.unfinished.lock().unwrap().len(), 0, "nothing is kept of addresses that were turned away");
     }
 
     #[test]
