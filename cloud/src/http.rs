@@ -3,9 +3,11 @@
 //! The web framework waits for ever for a request's head and spins when the system is out of file handles; both are
 //! settled here, below it.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,8 +19,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::network::network;
+
 /// Most connections at once; further ones wait in the system's queue. Each costs some 30 KiB and a file handle.
 const MAX_CONNECTIONS: usize = 4_096;
+/// Most of them from one address (IPv6: one /64), which may be the one of a whole office; more are closed at once.
+const MAX_CONNECTIONS_PER_ADDRESS: usize = MAX_CONNECTIONS / 4;
 /// How long a connection may take.
 const PATIENCE: Patience = Patience { answer: Duration::from_secs(60), idle: Duration::from_secs(120) };
 /// Pause after a failed accept, most often for want of file handles.
@@ -38,6 +44,24 @@ struct Patience {
 pub(crate) struct PatientAcceptor {
     tcp: TcpAcceptor,
     room: Arc<Semaphore>,
+    per_address: Arc<PerAddress>,
+}
+
+/// Counts connections by the network they come from, so that one host can't keep all others out.
+#[derive(Debug)]
+struct PerAddress {
+    most: usize,
+    /// Proxies of ours, which stand for many.
+    unlimited: Vec<IpAddr>,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// What a connection takes up until it is dropped.
+struct Place {
+    per_address: Arc<PerAddress>,
+    network: Option<IpAddr>,
+    /// Its place among [`MAX_CONNECTIONS`].
+    _room: OwnedSemaphorePermit,
 }
 
 /// A connection with a deadline.
@@ -47,13 +71,43 @@ pub(crate) struct TimedStream<S> {
     asked: bool,
     deadline: Pin<Box<Sleep>>,
     patience: Patience,
-    /// Its place among [`MAX_CONNECTIONS`].
-    _room: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl PatientAcceptor {
-    pub(crate) fn new(tcp: TcpAcceptor) -> Self {
-        Self { tcp, room: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    /// Takes over `tcp`; connections of `proxies` are limited in their total only.
+    pub(crate) fn new(tcp: TcpAcceptor, proxies: Vec<IpAddr>) -> Self {
+        let per_address = PerAddress { most: MAX_CONNECTIONS_PER_ADDRESS, unlimited: proxies, open: Mutex::default() };
+        Self { tcp, room: Arc::new(Semaphore::new(MAX_CONNECTIONS)), per_address: Arc::new(per_address) }
+    }
+}
+
+impl PerAddress {
+    /// Takes a place for a connection from `peer`, together with `room`; `None` when it has all it may have.
+    fn place(self: &Arc<Self>, peer: Option<IpAddr>, room: OwnedSemaphorePermit) -> Option<Place> {
+        let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !self.unlimited.contains(peer)).map(network);
+        if let Some(network) = peer {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = open.get(&network).copied().unwrap_or_default();
+            if count >= self.most {
+                return None;
+            }
+            open.insert(network, count + 1);
+        }
+        Some(Place { per_address: Arc::clone(self), network: peer, _room: room })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(network) = self.network else { return };
+        let mut open = self.per_address.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&network);
+            }
+        }
     }
 }
 
@@ -65,11 +119,14 @@ impl Acceptor for PatientAcceptor {
     }
 
     async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)?;
         loop {
+            let room = Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)?;
             match self.tcp.accept().await {
                 Ok((tcp, local, remote, scheme)) => {
-                    return Ok((TimedStream::new(tcp, PATIENCE, room), local, remote, scheme));
+                    let peer = remote.as_socket_addr().map(SocketAddr::ip);
+                    if let Some(place) = self.per_address.place(peer, room) {
+                        return Ok((TimedStream::new(tcp, PATIENCE, place), local, remote, scheme));
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection");
@@ -82,8 +139,8 @@ impl Acceptor for PatientAcceptor {
 
 impl<S> TimedStream<S> {
     /// A new connection counts as a request that has begun.
-    fn new(tcp: S, patience: Patience, room: OwnedSemaphorePermit) -> Self {
-        Self { tcp, asked: true, deadline: Box::pin(sleep(patience.answer)), patience, _room: room }
+    fn new(tcp: S, patience: Patience, place: Place) -> Self {
+        Self { tcp, asked: true, deadline: Box::pin(sleep(patience.answer)), patience, _place: place }
     }
 
     fn read_something(&mut self) {
@@ -151,10 +208,14 @@ mod tests {
 
     use super::*;
 
+    fn room() -> OwnedSemaphorePermit {
+        Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()
+    }
+
     fn connection(patience: Patience) -> (TimedStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1024);
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        (TimedStream::new(ours, patience, room), theirs)
+        let per_address = Arc::new(PerAddress { most: 1, unlimited: Vec::new(), open: Mutex::default() });
+        (TimedStream::new(ours, patience, per_address.place(None, room()).unwrap()), theirs)
     }
 
     async fn read(stream: &mut TimedStream<DuplexStream>) -> Result<u8, io::ErrorKind> {
@@ -205,5 +266,40 @@ mod tests {
             assert_eq!(read(&mut ours).await, Ok(b'x'));
             ours.write_u8(b'y').await.unwrap();
         }
+    }
+
+    #[test]
+    fn one_address_never_takes_all_places_unless_it_is_a_proxy_of_ours() {
+        let [proxy, office, other] = ["10.0.0.1", "192.0.2.7", "192.0.2.8"].map(|ip| ip.parse().ok());
+        let per_address = PerAddress { most: 2, unlimited: proxy.into_iter().collect(), open: Mutex::default() };
+        let per_address = Arc::new(per_address);
+        let take = |peer: Option<IpAddr>| (0..5).filter_map(|_| per_address.place(peer, room())).collect::<Vec<_>>();
+        let held = take(office);
+        assert_eq!((held.len(), take(other).len(), take(proxy).len()), (2, 2, 5));
+        drop(held);
+        assert_eq!(take(office).len(), 2);
+        assert!(per_address.open.lock().unwrap().is_empty(), "nothing is kept of those who have gone");
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_from_one_address_is_closed_and_the_next_from_another_is_served() {
+        use poem::listener::Listener;
+        let tcp = poem::listener::TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
+        let per_address = Arc::new(PerAddress { most: 2, unlimited: Vec::new(), open: Mutex::default() });
+        let mut acceptor = PatientAcceptor { tcp, room: Arc::new(Semaphore::new(9)), per_address };
+        let address = *acceptor.local_addr()[0].as_socket_addr().unwrap();
+        let dial = async |host: u8| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let mut crowd = Vec::new();
+        for _ in 0..2 {
+            crowd.push((dial(2).await, acceptor.accept().await.unwrap()));
+        }
+        let (mut too_many, _other) = (dial(2).await, dial(3).await);
+        let (_, _, remote, _) = acceptor.accept().await.unwrap();
+        assert_eq!(remote.as_socket_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 3]));
+        assert!(matches!(too_many.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 }

@@ -211,7 +211,10 @@ fn front_settings(config: &MqttConfig) -> FrontSettings {
 
 async fn bind_http(config: &HttpConfig) -> Result<(BoxAcceptor, SocketAddr)> {
     let tcp = TcpListener::bind(config.bind).into_acceptor().await;
-    let acceptor = PatientAcceptor::new(tcp.with_context(|| format!("http.bind: can't listen on {}", config.bind))?);
+    let acceptor = PatientAcceptor::new(
+        tcp.with_context(|| format!("http.bind: can't listen on {}", config.bind))?,
+        config.trusted_proxies.clone(),
+    );
     let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
     let address = address.context("http.bind: the system names no address")?;
     let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) else {
