@@ -30,7 +30,7 @@ impl Engine for Detector {
         let watcher = Watcher {
             decoder: Arc::clone(&decoder),
             eye: self.eye(),
-            tracker: Tracker::new(TrackerSettings::for_confidence(feed.watch.confidence)),
+            tracker: Tracker::new(TrackerSettings::for_confidence(feed.watch.confidence).at_rate(feed.watch.fps)),
             watch: feed.watch,
             output: feed.output.clone(),
             shared: Arc::clone(&shared),

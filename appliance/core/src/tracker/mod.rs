@@ -67,6 +67,15 @@ impl TrackerSettings {
     pub fn for_confidence(confidence: f32) -> Self {
         Self { high_confidence: confidence, low_confidence: confidence * LOW_SHARE, ..Self::default() }
     }
+
+    /// The same for a camera analysed at `fps` frames per second: a track outlives at least three intervals, as in
+    /// [`AnalysisSettings::for_rate`](crate::analysis::AnalysisSettings::for_rate). Otherwise, below 2 frames per
+    /// second, each frame would end what the last one began, and nothing would ever be seen.
+    #[must_use]
+    pub fn at_rate(self, fps: f64) -> Self {
+        let interval = Duration::try_from_secs_f64(1.0 / fps).unwrap_or_default();
+        Self { lost_after: self.lost_after.max(interval.saturating_mul(3)), ..self }
+    }
 }
 
 impl Default for TrackerSettings {

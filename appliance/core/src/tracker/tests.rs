@@ -222,3 +222,19 @@ fn frames() -> impl Strategy<Value = Vec<(u64, Vec<Detected>)>> {
     });
     prop::collection::vec((0u64..500, prop::collection::vec(one, 0..15)), 1..40)
 }
+
+#[test]
+fn what_stands_still_is_followed_at_every_rate_that_can_be_set() {
+    for fps in [0.1, 0.4, 0.5, 1.0, 5.0, 60.0] {
+        let mut tracker = Tracker::new(TrackerSettings::for_confidence(0.5).at_rate(fps));
+        let seen = [Detected { class: 0, confidence: 0.9, bbox: [100.0, 100.0, 150.0, 200.0].try_into().unwrap() }];
+        let frame = FrameSize { width: 1280, height: 720 };
+        let tracks: Vec<_> = (0..6u32)
+            .map(|number| {
+                let at = MediaTime::ZERO + Duration::from_secs_f64(f64::from(number) * 1.01 / fps);
+                tracker.update(at, frame, &seen).iter().map(|object| object.track).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(tracks[1..], vec![vec![1]; 5], "at {fps} frames per second");
+    }
+}
