@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Puts everything the cameras say into the outbox, in order; ends when all cameras have ended.
 ///
+/// It also ends when the outbox has: nothing is kept then, and only a new start of the program mends that.
+///
 /// What a full disk refuses is offered again for as long as it takes: cameras wait then, and nothing they said is
 /// dropped here. What is shed when the outbox itself is full is the outbox's own rule.
 pub(super) async fn keep(mut seen: mpsc::Receiver<Body>, outbox: Outbox) {
@@ -24,6 +26,10 @@ pub(super) async fn keep(mut seen: mpsc::Receiver<Body>, outbox: Outbox) {
         let mut refusals = 0u32;
         while !batch.is_empty() {
             let results = outbox.append_all(batch.clone()).await;
+            if results.iter().any(|result| matches!(result, Err(OutboxError::Closed))) {
+                tracing::error!("the outbox has ended; nothing is kept any more");
+                return;
+            }
             let fates: Vec<_> = results.iter().map(fate).collect();
             // That events wait in memory is logged by the outbox, once for all of them.
             if let Some(error) = results.into_iter().filter_map(Result::err).find(|error| !error.waits())
@@ -77,16 +83,7 @@ mod tests {
         let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
         let (bodies, seen) = mpsc::channel(2048);
         for number in 0..1000 {
-            let alert = Alert {
-                camera_id: "a".parse().unwrap(),
-                timestamp: crate::clock::now(),
-                alert_type: "test".to_owned(),
-                severity: Severity::Info,
-                title: number.to_string(),
-                clip_id: None,
-                event_id: None,
-            };
-            bodies.try_send(Body::Alerts(alert)).unwrap();
+            bodies.try_send(alert(&number.to_string())).unwrap();
         }
         drop(bodies);
         keep(seen, outbox.clone()).await;
@@ -96,5 +93,34 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert!(titles.eq((0..1000).map(|number| number.to_string())));
+    }
+
+    #[tokio::test]
+    async fn the_task_ends_when_the_outbox_has_ended_since_nothing_is_kept_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, _) = State::open(dir.path().join("state")).unwrap();
+        let settings = OutboxSettings {
+            dir: dir.path().join("outbox"),
+            max_bytes: 64 << 20,
+            group_time: Duration::from_millis(20),
+        };
+        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        let (bodies, seen) = mpsc::channel(8);
+        outbox.clone().close().await;
+        bodies.try_send(alert("unheard")).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), keep(seen, outbox)).await.expect("the task ends");
+        assert!(bodies.is_closed(), "cameras learn of it");
+    }
+
+    fn alert(title: &str) -> Body {
+        Body::Alerts(Alert {
+            camera_id: "a".parse().unwrap(),
+            timestamp: crate::clock::now(),
+            alert_type: "test".to_owned(),
+            severity: Severity::Info,
+            title: title.to_owned(),
+            clip_id: None,
+            event_id: None,
+        })
     }
 }
