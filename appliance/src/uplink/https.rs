@@ -42,11 +42,14 @@ impl Backup {
         let mut backoff = Backoff::for_uplink();
         loop {
             let identity = self.turn().await;
+            let mut kept = self.outbox.kept();
             match self.deliver(&identity).await {
-                Ok(()) => {
+                Ok(true) => {
                     backoff.reset();
                     self.line.backup_works();
                 }
+                // All that is owed is damaged. Only an entry behind it changes that.
+                Ok(false) => drop(kept.changed().await),
                 Err(error) => {
                     let cause = format!("{error:#}");
                     tracing::warn!(cause, "the HTTPS backup did not deliver");
@@ -84,9 +87,10 @@ impl Backup {
         }
     }
 
-    async fn deliver(&self, identity: &Identity) -> anyhow::Result<()> {
+    /// Sends one batch; false when there is nothing that can be read.
+    async fn deliver(&self, identity: &Identity) -> anyhow::Result<bool> {
         let entries = self.outbox.read_after(self.outbox.acknowledged(), MAX_BATCH_EVENTS, MAX_BATCH_BYTES).await?;
-        let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
+        let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(false) };
         let events = entries.into_iter().map(raw).collect::<Result<_, _>>()?;
         let token = identity.bearer_token(self.cloud.time())?;
         let ack = self.cloud.deliver(&token, &EventBatch { events }).await?;
@@ -96,11 +100,71 @@ impl Backup {
             bail!("the cloud acknowledged nothing new");
         }
         tracing::debug!(outbox.through = through, "delivered over HTTPS");
-        Ok(self.outbox.acknowledge(through).await?)
+        self.outbox.acknowledge(through).await?;
+        Ok(true)
     }
 }
 
 fn raw(entry: Entry) -> anyhow::Result<Box<RawValue>> {
     let text = String::from_utf8(entry.json.into()).with_context(|| format!("entry {} is not text", entry.seq))?;
     RawValue::from_string(text).with_context(|| format!("entry {} is not JSON", entry.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::DeviceKey;
+    use crate::outbox::OutboxSettings;
+    use crate::state::State;
+    use crate::testing::{Authority, cloud_at};
+    use crate::uplink::{LinkHealth, LinkState};
+    use aivms_contract::alert::{Alert, Severity};
+    use aivms_contract::envelope::Body;
+
+    fn processor_time() -> Duration {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    #[tokio::test]
+    async fn a_damaged_entry_with_nothing_behind_it_does_not_keep_the_processor_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, _) = State::open(dir.path().join("state")).unwrap();
+        let spool = dir.path().join("outbox");
+        let group_time = Duration::from_millis(20);
+        let settings = OutboxSettings { dir: spool.clone(), max_bytes: 64 << 20, group_time };
+        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        let alert = Alert {
+            camera_id: "a".parse().unwrap(),
+            timestamp: crate::clock::now(),
+            alert_type: "test".to_owned(),
+            severity: Severity::Info,
+            title: "damaged".to_owned(),
+            clip_id: None,
+            event_id: None,
+        };
+        outbox.append(Body::Alerts(alert)).await.unwrap();
+        for file in std::fs::read_dir(&spool).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "spool") {
+                let bytes = std::fs::metadata(&file).unwrap().len();
+                std::fs::write(&file, vec![0; usize::try_from(bytes).unwrap()]).unwrap();
+            }
+        }
+        let key = DeviceKey::generate().unwrap();
+        let enrollment = Authority::new().enroll(&key.certificate_request().unwrap(), "acme", "edge_1", 8883);
+        let identity = tokio::sync::watch::channel(Some(Arc::new(key.certified(enrollment).unwrap())));
+        let backup = Backup {
+            outbox,
+            identity: identity.1,
+            cloud: Arc::new(cloud_at("http://127.0.0.1:9")),
+            backup_after: Duration::ZERO,
+            line: Arc::new(Line::new(watch::channel(LinkHealth::now(LinkState::Connecting, None)).0)),
+        };
+        let before = processor_time();
+        let _ = tokio::time::timeout(Duration::from_secs(2), backup.run(CancellationToken::new())).await;
+        let used = processor_time() - before;
+        assert!(used < Duration::from_millis(300), "{used:?} of processor time in 2 s of having nothing to send");
+    }
 }
