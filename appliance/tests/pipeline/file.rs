@@ -74,3 +74,13 @@ fn a_file_that_is_missing_or_no_video_is_named() {
     let end = first_end(&Address::File(text));
     assert_eq!(end, Failure::NotVideo.into());
 }
+
+#[test]
+fn a_pipe_that_nobody_writes_is_no_file_and_hangs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.mp4");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (said, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || said.send(first_end(&Address::File(pipe))));
+    assert_eq!(end.recv_timeout(Duration::from_secs(15)).expect("it says so"), Failure::NotVideo.into());
+}

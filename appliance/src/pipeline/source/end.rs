@@ -1,5 +1,6 @@
 //! Why a source ended.
 
+use std::fs::Metadata;
 use std::path::Path;
 
 use aivms_appliance_core::supervise::Failure;
@@ -47,10 +48,19 @@ pub(super) fn missing_element(factory: &str) -> Failure {
     Failure::Other(format!("GStreamer's element {factory} is missing: {install}"))
 }
 
-/// Whether the file or device is there and may be read.
-pub(super) fn check_readable(path: &Path) -> Result<(), Failure> {
+/// Whether the file is there, may be read, and is one: a pipe would hang whoever opens it until someone writes.
+pub(super) fn check_file(path: &Path) -> Result<(), Failure> {
+    if look(path)?.is_file() { Ok(()) } else { Err(Failure::NotVideo) }
+}
+
+/// Whether the device is there and may be read.
+pub(super) fn check_device(path: &Path) -> Result<(), Failure> {
+    look(path).map(drop)
+}
+
+fn look(path: &Path) -> Result<Metadata, Failure> {
     match std::fs::metadata(path) {
-        Ok(_) => Ok(()),
+        Ok(found) => Ok(found),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::Missing),
         Err(error) => Err(Failure::Other(format!("{}: {error}", path.display()))),
     }

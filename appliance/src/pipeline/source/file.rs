@@ -10,7 +10,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::end::{check_readable, understand};
+use super::end::{check_file, understand};
 use super::publish::{Publisher, extend, normalise};
 use super::{SourceOutput, broken, make};
 
@@ -36,7 +36,7 @@ struct Playing {
 
 impl Playback {
     pub(super) fn start(path: &Path, output: SourceOutput) -> Result<Self, Failure> {
-        check_readable(path)?;
+        check_file(path)?;
         let (stop, stopped) = channel();
         let player = Player { path: path.to_owned(), publisher: Publisher::new(&output), stopped, clock: None };
         let thread = std::thread::Builder::new().name("file-source".to_owned()).spawn(move || player.run(&output));

@@ -6,7 +6,7 @@ use aivms_appliance_core::supervise::Failure;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::end::check_readable;
+use super::end::check_device;
 use super::publish::{live_sink, set_caps};
 use super::{SourceOutput, broken, make};
 
@@ -16,7 +16,7 @@ const FORMATS: &str = "image/jpeg, width=(int)[1,1920], height=(int)[1,1080]; \
 
 /// Builds `v4l2src ! appsink`.
 pub(super) fn build(device: &Path, output: &SourceOutput) -> Result<gst::Pipeline, Failure> {
-    check_readable(device)?;
+    check_device(device)?;
     let (source, filter, sink) = (make("v4l2src")?, make("capsfilter")?, live_sink(output));
     source.set_property("device", device.to_string_lossy().as_ref());
     set_caps(&filter, FORMATS)?;
