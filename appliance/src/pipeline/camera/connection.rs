@@ -7,7 +7,7 @@ use aivms_appliance_core::supervise::Failure;
 use aivms_contract::id::CameraId;
 use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
 use tokio::sync::{broadcast, mpsc};
-use tokio::task::spawn_blocking;
+use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::pipeline::access_unit::{AccessUnit, fan_out};
@@ -25,6 +25,24 @@ const PICTURE_WITHIN: Duration = Duration::from_secs(30);
 /// Most that media time may stray from real time before the connection is built anew: events would be told at wrong
 /// times. Jitter and late starts stay far below.
 const MAX_STRAY: Duration = Duration::from_secs(10);
+/// Most that the wall clock may be away from a connection's clock before that follows: far above what NTP does to a
+/// clock that is right, and far below what setting a wrong one does.
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
+/// Pipelines of one camera that may be left behind. Each holds threads for as long as it hangs, of the few hundred in
+/// which the whole program does what may block; with the most cameras half of those are still free.
+const MAX_LEFT_BEHIND: usize = 4;
+
+/// Pipelines that did not open or end in time and go on by themselves.
+#[derive(Default)]
+pub(super) struct LeftBehind(Vec<AbortHandle>);
+
+impl LeftBehind {
+    /// Whether another pipeline may be risked.
+    pub(super) fn has_room(&mut self) -> bool {
+        self.0.retain(|work| !work.is_finished());
+        self.0.len() < MAX_LEFT_BEHIND
+    }
+}
 
 /// One connection; made new for each attempt.
 pub(super) struct Connection {
@@ -55,12 +73,12 @@ type Parts<'c> =
 
 impl Connection {
     /// Starts a source for `address`.
-    pub(super) async fn open(address: &Address) -> Result<Self, Failure> {
+    pub(super) async fn open(address: &Address, left: &mut LeftBehind) -> Result<Self, Failure> {
         let (sender, units) = fan_out();
         let first_units = Some(sender.subscribe());
         let (output, ends) = SourceOutput::new(sender);
         let address = address.clone();
-        let source = in_time("source", move || Source::start(&address, output)).await??;
+        let source = in_time("source", left, move || Source::start(&address, output)).await??;
         Ok(Self { source, units, ends, first_units, analysis: None })
     }
 
@@ -72,13 +90,15 @@ impl Connection {
         watch: &Watch,
         unit: &AccessUnit,
         at: UtcMillis,
+        left: &mut LeftBehind,
     ) -> Result<(), Failure> {
         let Some(units) = self.first_units.take() else { return Ok(()) };
+        let seen_at = Instant::now();
         let (output, results) = EngineOutput::new();
         let format = Arc::clone(&unit.format);
         let feed = Feed { camera: camera.clone(), format, units, watch: watch.clone(), output };
         let engine = Arc::clone(engine);
-        let session = in_time("decoder", move || engine.connect(feed)).await?;
+        let session = in_time("decoder", left, move || engine.connect(feed)).await?;
         let session = session.map_err(|error| Failure::Other(error.to_string()))?;
         let clock = MediaClock::anchored(unit.at, at);
         let interval = Duration::try_from_secs_f64(2.0 / watch.fps).unwrap_or_default();
@@ -86,7 +106,7 @@ impl Connection {
             session,
             results,
             clock,
-            anchor: (unit.at, Instant::now()),
+            anchor: (unit.at, seen_at),
             counted: EngineCounters::default(),
             seen: Instant::now(),
             picture_within: PICTURE_WITHIN.saturating_add(interval),
@@ -102,6 +122,16 @@ impl Connection {
     /// The connection's clock, once units arrive.
     pub(super) fn clock(&self) -> Option<MediaClock> {
         self.analysis.as_ref().map(|analysis| analysis.clock)
+    }
+
+    /// Follows the wall clock, which reads `now`, when it was set: many devices start with a wrong one, and what is
+    /// seen must not be told at wrong times for as long as the connection holds.
+    pub(super) fn follow_wall_clock(&mut self, camera: &CameraId, now: UtcMillis) {
+        let Some(Analysis { clock, anchor: (media, real), .. }) = &mut self.analysis else { return };
+        if let Some(set) = set_anew(*clock, *media, real.elapsed(), now) {
+            tracing::info!(camera.id = %camera, "the wall clock was set; events are told by it from now on");
+            *clock = set;
+        }
     }
 
     /// Why the source ended, as far as it got.
@@ -137,13 +167,17 @@ impl Connection {
     }
 
     /// Takes source and analysis down; false when that does not end in time and goes on by itself.
-    pub(super) async fn close(self) -> bool {
+    pub(super) async fn close(self, left: &mut LeftBehind) -> bool {
         let Self { source, analysis, .. } = self;
-        let down = spawn_blocking(move || {
+        let mut down = spawn_blocking(move || {
             source.stop();
             drop(analysis);
         });
-        timeout(CLOSE_WITHIN, down).await.is_ok()
+        let is_down = timeout(CLOSE_WITHIN, &mut down).await.is_ok();
+        if !is_down {
+            left.0.push(down.abort_handle());
+        }
+        is_down
     }
 }
 
@@ -153,12 +187,28 @@ fn stray(first: MediaTime, now: MediaTime, passed: Duration) -> Duration {
     now.since(first).abs_diff(passed) + first.since(now)
 }
 
+/// The clock of `first` as the wall clock, which reads `now` when `passed` has gone by, has it; `None` for the same.
+fn set_anew(clock: MediaClock, first: MediaTime, passed: Duration, now: UtcMillis) -> Option<MediaClock> {
+    let set = MediaClock::anchored(first, now - passed);
+    // Of the two spans one is zero, as above.
+    let step = set.zero_at.since(clock.zero_at) + clock.zero_at.since(set.zero_at);
+    (step > MAX_CLOCK_STEP).then_some(set)
+}
+
 /// Runs what may block beside the runtime; gives it up, to end by itself, when it takes too long.
-async fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    match timeout(OPEN_WITHIN, spawn_blocking(work)).await {
+async fn in_time<T: Send + 'static>(
+    what: &str,
+    left: &mut LeftBehind,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let mut opening = spawn_blocking(work);
+    match timeout(OPEN_WITHIN, &mut opening).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) => Err(Failure::Other(format!("its {what} panicked"))),
-        Err(_) => Err(Failure::Other(format!("its {what} does not open"))),
+        Err(_) => {
+            left.0.push(opening.abort_handle());
+            Err(Failure::Other(format!("its {what} does not open")))
+        }
     }
 }
 
@@ -174,5 +224,33 @@ mod tests {
         assert_eq!(stray(at(500), at(3_660_500), seconds(60)), seconds(3600));
         assert_eq!(stray(at(500), at(500), seconds(60)), seconds(60));
         assert_eq!(stray(at(90_000), at(0), seconds(60)), seconds(150));
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_moves_what_is_told_and_a_right_one_does_not() {
+        let (first, start) = (MediaTime::from_millis(700), UtcMillis::from_millis(86_400_000));
+        let (clock, hour) = (MediaClock::anchored(first, start), Duration::from_secs(3600));
+        assert_eq!(set_anew(clock, first, hour, start + hour), None);
+        assert_eq!(set_anew(clock, first, hour, start + hour + Duration::from_millis(900)), None);
+        for now in [UtcMillis::from_millis(1_795_352_700_000), start + Duration::from_secs(5)] {
+            let set = set_anew(clock, first, hour, now).unwrap();
+            assert_eq!(set.utc(first + hour), now);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_further_pipeline_is_risked_while_too_many_hang() {
+        let (mut left, mut hung) = (LeftBehind::default(), Vec::new());
+        while left.has_room() {
+            assert!(hung.len() < 100, "never enough");
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let work = spawn_blocking(move || ended.recv().is_err());
+            left.0.push(work.abort_handle());
+            hung.push((end, work));
+        }
+        let (end, work) = hung.pop().unwrap();
+        drop(end);
+        work.await.unwrap();
+        assert!(left.has_room(), "one has ended");
     }
 }

@@ -12,7 +12,7 @@ use aivms_contract::health::CameraState;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::connection::Connection;
+use super::connection::{Connection, LeftBehind};
 use super::event::{Event, Orders, next_event};
 use super::health::{HealthBoard, utc_now};
 use super::outbound::{Closed, Outbound};
@@ -37,6 +37,7 @@ pub(super) struct CameraTask {
     analysis: CameraAnalysis,
     /// The failure last logged.
     logged: String,
+    left_behind: LeftBehind,
     /// Zero of the supervisor's clock.
     started: Instant,
 }
@@ -64,7 +65,8 @@ impl CameraTask {
             AnalysisSettings::for_rate(spec.fps()),
         );
         let outbound = Outbound::new(camera, bodies);
-        Self { spec, engine, outbound, board, counts, analysis, logged: String::new(), started: Instant::now() }
+        let (logged, left_behind) = (String::new(), LeftBehind::default());
+        Self { spec, engine, outbound, board, counts, analysis, logged, left_behind, started: Instant::now() }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -155,8 +157,13 @@ impl CameraTask {
     }
 
     async fn connect(&mut self, plan: &Plan, supervisor: &mut CameraSupervisor, connection: &mut Option<Connection>) {
+        if !self.left_behind.has_room() {
+            let hang = "earlier pipelines of it hang: restart the appliance, or the device if it does not help";
+            self.fail(supervisor, Failure::Other(hang.to_owned()));
+            return;
+        }
         self.counts.send_modify(|counts| counts.connections += 1);
-        match Connection::open(&plan.address).await {
+        match Connection::open(&plan.address, &mut self.left_behind).await {
             Ok(opened) => *connection = Some(opened),
             Err(failure) => {
                 // Without a source there is nothing to stop.
@@ -167,7 +174,7 @@ impl CameraTask {
 
     /// Begins the analysis at the first unit of a connection and watches the time of the others.
     async fn take_unit(
-        &self,
+        &mut self,
         plan: &Plan,
         connection: Option<&mut Connection>,
         unit: Option<AccessUnit>,
@@ -179,7 +186,7 @@ impl CameraTask {
         }
         let (camera, format) = (&self.spec.camera.id, &unit.format);
         tracing::info!(camera.id = %camera, codec = format.codec(), frame = ?format.frame, "the camera streams");
-        connection.begin(camera, &self.engine, &plan.watch, &unit, utc_now()).await
+        connection.begin(camera, &self.engine, &plan.watch, &unit, utc_now(), &mut self.left_behind).await
     }
 
     fn judge(&mut self, frame: &FrameDetections, connection: Option<&Connection>) {
@@ -194,6 +201,7 @@ impl CameraTask {
         self.board.measure();
         let blind = connection.is_some_and(|connection| {
             self.count(connection);
+            connection.follow_wall_clock(&self.spec.camera.id, utc_now());
             connection.is_blind()
         });
         if blind { self.fail(supervisor, Failure::NotVideo) } else { None }
@@ -254,7 +262,7 @@ impl CameraTask {
         self.count(&mut connection);
         let bodies = self.analysis.on_end();
         self.outbound.push(bodies);
-        if !connection.close().await {
+        if !connection.close(&mut self.left_behind).await {
             self.counts.send_modify(|counts| counts.left_behind += 1);
             tracing::error!(camera.id = %self.spec.camera.id, "the camera's pipeline does not end and is left behind");
         }
