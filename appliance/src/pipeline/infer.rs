@@ -64,8 +64,6 @@ pub struct Times {
 pub struct Eye {
     detector: Arc<Detector>,
     tensor: Vec<f32>,
-    answer: SyncSender<Answer>,
-    answers: Receiver<Answer>,
 }
 
 struct Job {
@@ -117,8 +115,7 @@ impl Detector {
     /// Makes one camera's access.
     #[must_use]
     pub fn eye(self: &Arc<Self>) -> Eye {
-        let (answer, answers) = sync_channel(1);
-        Eye { detector: Arc::clone(self), tensor: vec![0.0; self.normaliser.tensor_len()], answer, answers }
+        Eye { detector: Arc::clone(self), tensor: vec![0.0; self.normaliser.tensor_len()] }
     }
 
     fn count(&self, times: Times) {
@@ -160,11 +157,13 @@ impl Eye {
         let written = frame.with_image(|image| normaliser.write(image, content, tensor));
         written.ok_or(DetectError::Unreadable)??;
         let prepare = start.elapsed();
-        let (tensor, letterbox, answer) = (std::mem::take(&mut self.tensor), frame.letterbox, self.answer.clone());
+        // A channel for each question, whose only sender goes with the job: a detector that ends is heard.
+        let (answer, answers) = sync_channel(1);
+        let (tensor, letterbox) = (std::mem::take(&mut self.tensor), frame.letterbox);
         let job = Job { tensor, letterbox, threshold, asked: Instant::now(), answer };
         let jobs = self.detector.jobs.as_ref().ok_or(DetectError::Ended)?;
         jobs.send(job).map_err(|_| DetectError::Ended)?;
-        let answer = self.answers.recv().map_err(|_| DetectError::Ended)?;
+        let answer = answers.recv().map_err(|_| DetectError::Ended)?;
         self.tensor = answer.tensor;
         let times = Times { prepare, ..answer.times };
         self.detector.count(times);
@@ -233,4 +232,39 @@ fn read<T>(
     }
     let tensors: Vec<_> = parts.iter().map(|(name, shape, data)| OutputTensor { name, data, shape }).collect();
     Ok(decode(&tensors)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aivms_contract::geometry::FrameSize;
+    use aivms_contract::time::MediaTime;
+    use gstreamer as gst;
+
+    #[test]
+    fn a_camera_learns_that_the_detector_has_ended_while_it_waits() {
+        gst::init().unwrap();
+        let settings =
+            DetectorSettings { library: None, model: "nanodet-g-416.onnx".into(), description: None, threads: 1 };
+        let model = Arc::new(load::description(&settings).unwrap());
+        let (jobs, queue) = sync_channel::<Job>(1);
+        let worker = std::thread::spawn(move || drop(queue.recv()));
+        let normaliser = Normaliser::new(&model.input);
+        let detector = Detector { model, normaliser, jobs: Some(jobs), worker: Some(worker), totals: Arc::default() };
+        let mut eye = Arc::new(detector).eye();
+        let (said, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || said.send(eye.look(&black(&eye.detector.model), 0.5)));
+        let answer = answer.recv_timeout(Duration::from_secs(10)).expect("it does not wait for ever");
+        assert!(matches!(answer, Err(DetectError::Ended)));
+    }
+
+    fn black(model: &ModelDescription) -> Frame {
+        let size = FrameSize { width: model.input.width, height: model.input.height };
+        let letterbox = Letterbox::new(size, &model.input).unwrap();
+        let colour = format!("{:?}", model.input.colour).to_uppercase();
+        let caps = format!("video/x-raw, format={colour}, width={}, height={}, framerate=5/1", size.width, size.height);
+        let buffer = gst::Buffer::from_mut_slice(vec![0u8; (size.width * size.height * 3) as usize]);
+        let sample = gst::Sample::builder().caps(&caps.parse().unwrap()).buffer(&buffer).build();
+        Frame::new(&sample, MediaTime::ZERO, letterbox).unwrap()
+    }
 }
