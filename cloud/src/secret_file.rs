@@ -45,13 +45,26 @@ fn draw(path: &Path) -> Result<Secret> {
 /// Written beside and renamed, so that a crash leaves no half secret.
 fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    make_private_folder(directory)?;
     let part = path.with_extension("part");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&part, path)?;
     File::open(directory)?.sync_all()
+}
+
+/// Makes a folder with mode 0700 where there is none, and syncs the one above it: a power cut must not take the folder
+/// and leave a database that depends on what is in it.
+pub(crate) fn make_private_folder(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let above = directory.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(above) {
+        Ok(above) => above.sync_all(),
+        // Made by somebody else, who answers for it.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,16 @@
 //! Each file appears under its name complete and synced, or not at all; two processes that start at once end with
 //! the same key.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
 
 use super::{CaError, new_key};
+use crate::secret_file::make_private_folder;
 
 const KEY_FILE: &str = "ca-key.pem";
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -36,7 +37,7 @@ pub(super) fn open_or_create(
     dir: &Path,
     make_certificate: impl Fn(&KeyPair) -> Result<String, CaError>,
 ) -> Result<Stored, CaError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| file_error(dir, error.to_string()))?;
+    make_private_folder(dir).map_err(|error| file_error(dir, error.to_string()))?;
     let (key_path, path) = (dir.join(KEY_FILE), dir.join(CERTIFICATE_FILE));
     if !key_path.exists() {
         if path.exists() {
