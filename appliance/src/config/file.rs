@@ -88,8 +88,8 @@ pub(super) struct RecordingSection {
 pub(super) struct OutboxSection {
     /// Most MiB of events kept for a cloud that does not answer; default 1024, some two million events.
     pub(super) max_mib: NonZeroU64,
-    /// Longest milliseconds an event waits for others before it is written to disk; default 30.
-    pub(super) group_ms: u32,
+    /// Longest milliseconds an event waits for others before it is written to disk, at most 1000; default 30.
+    pub(super) group_ms: GroupMs,
 }
 
 /// `[reporting]`
@@ -152,7 +152,7 @@ impl Default for RecordingSection {
 
 impl Default for OutboxSection {
     fn default() -> Self {
-        Self { max_mib: const { NonZeroU64::new(1024).expect("not zero") }, group_ms: 30 }
+        Self { max_mib: const { NonZeroU64::new(1024).expect("not zero") }, group_ms: GroupMs(30) }
     }
 }
 
@@ -179,6 +179,27 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     Ok(file)
 }
 
+/// Milliseconds that a group of events may take to fill. An event that waits is lost by a crash, so it is kept short.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct GroupMs(u32);
+
+impl GroupMs {
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for GroupMs {
+    type Error = String;
+    fn try_from(milliseconds: u32) -> Result<Self, String> {
+        match milliseconds {
+            0..=1000 => Ok(Self(milliseconds)),
+            _ => Err(format!("must be at most 1000, is {milliseconds}: an event that waits is lost by a power cut")),
+        }
+    }
+}
+
 /// An HTTP address with a host.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
@@ -196,6 +217,11 @@ impl CloudUrl {
     /// Reads an address. Plain HTTP is for this machine itself, unless allowed.
     pub(super) fn check(text: &str, allow_plain_http: bool) -> Result<Self, String> {
         let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL ({error}); write https://HOST"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(
+                "holds a user or password; an edge proves itself by its certificate, so leave them out".to_owned()
+            );
+        }
         let host = url.host_str().ok_or("names no host; write https://HOST")?;
         match url.scheme() {
             "https" => Ok(Self(url)),

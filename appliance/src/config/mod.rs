@@ -207,7 +207,7 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
         recording_retention_days: file.recording.retention_days,
         outbox: Outbox {
             max_bytes: file.outbox.max_mib.get().saturating_mul(1024 * 1024),
-            group_time: Duration::from_millis(file.outbox.group_ms.into()),
+            group_time: Duration::from_millis(file.outbox.group_ms.get().into()),
         },
         reporting: Reporting {
             heartbeat: Duration::from_secs(file.reporting.heartbeat_s.get().into()),

@@ -89,6 +89,8 @@ fn a_wrong_value_is_refused_with_its_path() {
     refused("[detection]\nfps = 0\n", None, &[], &["detection.fps", "above 0"]);
     refused("[cloud]\nurl = 'ftp://x'\n", None, &[], &["cloud.url", "https"]);
     refused("[cloud]\nurl = 'http://cloud.example'\n", None, &[], &["cloud.url", "allow_plain_http"]);
+    refused("[cloud]\nurl = 'https://user:hush@cloud.example'\n", None, &[], &["cloud.url", "leave them out"]);
+    refused("[outbox]\ngroup_ms = 1001\n", None, &[], &["outbox.group_ms", "at most 1000"]);
     refused("[edge]\nid = 'box'\n", None, &[], &["edge.id", "edge_"]);
     refused("[detection\n", None, &[], &["appliance.toml"]);
     refused("", None, &[("DETECTION_FPS", "fast")], &["DETECTION_FPS"]);
