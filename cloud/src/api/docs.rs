@@ -19,7 +19,7 @@ Sign in with `POST /api/auth/login`, press *Authorize* and paste the token. Fail
 
 **Live events**: `GET /api/events/live` with `Authorization: Bearer <token>` answers `text/event-stream`. Each event \
 is named by its kind (`detections`, `zone-events`, `alerts`, `health`, `clips`), its data is the JSON of the list item, \
-its id a number that rises. Send the last id as `Last-Event-ID` to get what was missed, up to 1,000 events; beyond \
+its id its place in the feed. Send the last id as `Last-Event-ID` to get what was missed, up to 1,000 events; beyond \
 that, an event `reset` says that the lists must be read instead. The stream ends when the token does.";
 
 /// Request bodies whose unknown members are refused.

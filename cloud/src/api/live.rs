@@ -1,4 +1,4 @@
-//! The live feed: server-sent events, resumable by feed number.
+//! The live feed: server-sent events, resumable by the sealed place of each event in the feed.
 //!
 //! A stream holds no queue: each watcher reads the database at its own pace, from the number it has seen, when a hint
 //! says that there is more. A slow watcher is late, and costs nobody anything.
@@ -46,16 +46,16 @@ pub(super) async fn live(request: &Request, services: Data<&Arc<Services>>) -> p
     let bearer = request.headers().typed_get::<Authorization<Bearer>>();
     let bearer = bearer.ok_or_else(|| Failure::unauthorized("a bearer token is needed; sign in first", "Bearer"))?;
     let session = session_of(&services, bearer.token()).await?;
-    let seen = last_event_id(request)?;
+    let seen = last_event_id(request, &services, session.user.tenant)?;
     let watcher = Watcher::start(Arc::clone(&services), bearer.token(), &session, seen).await?;
     Ok(SSE::new(watcher.into_stream()).keep_alive(KEEP_ALIVE).into_response())
 }
 
-fn last_event_id(request: &Request) -> Result<Option<i64>, Failure> {
+fn last_event_id(request: &Request, services: &Services, tenant: TenantKey) -> Result<Option<i64>, Failure> {
     let wrong = || Failure::bad_request(Some("Last-Event-ID"), "Last-Event-ID: must be the id of an event seen before");
     match request.header("last-event-id") {
         None | Some("") => Ok(None),
-        Some(text) => text.parse().ok().filter(|id| *id >= 0).map(Some).ok_or_else(wrong),
+        Some(text) => services.feed_cursors.read(tenant, text).map(Some).ok_or_else(wrong),
     }
 }
 
@@ -100,7 +100,8 @@ impl Watcher {
             watcher.replay(seen, head).await?;
         }
         // An id without data: it makes no event, and a client cut off before the first one knows where to go on.
-        watcher.ready.push_back(Event::message("").id(watcher.seen.to_string()));
+        let place = watcher.id(watcher.seen);
+        watcher.ready.push_back(Event::message("").id(place));
         Ok(watcher)
     }
 
@@ -108,7 +109,7 @@ impl Watcher {
         let missed = self.services.store.feed_after(self.tenant, seen, REPLAY_LIMIT + 1).await?;
         if seen > head || missed.len() > REPLAY_LIMIT as usize {
             let reason = json!({ "reason": "too much was missed to send it again; read the lists" });
-            self.ready.push_back(Event::message(reason.to_string()).event_type("reset").id(head.to_string()));
+            self.ready.push_back(Event::message(reason.to_string()).event_type("reset").id(self.id(head)));
         } else {
             self.take(missed);
         }
@@ -176,8 +177,14 @@ impl Watcher {
     fn take(&mut self, events: Vec<StoredEvent>) {
         for event in events {
             self.seen = self.seen.max(event.feed_number);
-            self.ready.push_back(message(event));
+            let id = self.id(event.feed_number);
+            self.ready.push_back(message(event, id));
         }
+    }
+
+    /// What this watcher may know of a place in the feed.
+    fn id(&self, feed_number: i64) -> String {
+        self.services.feed_cursors.seal(self.tenant, feed_number)
     }
 
     /// Whether the token still counts.
@@ -201,8 +208,8 @@ fn next_look(session: &Session) -> Instant {
     Instant::now() + session.ends_at.since(clock::now()).min(RECHECK)
 }
 
-fn message(event: StoredEvent) -> Event {
-    let (id, kind) = (event.feed_number.to_string(), event.envelope.body.kind().as_str());
+fn message(event: StoredEvent, id: String) -> Event {
+    let kind = event.envelope.body.kind().as_str();
     Event::message(data(event).to_string()).id(id).event_type(kind)
 }
 

@@ -8,6 +8,7 @@ mod edge_token;
 mod edges;
 mod events;
 mod failure;
+mod feed_cursor;
 mod guard;
 mod live;
 mod operators;
@@ -92,6 +93,7 @@ struct Services {
     hints: LiveHints,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
+    feed_cursors: feed_cursor::FeedCursors,
     passwords: passwords::Passwords,
     brakes: brakes::Brakes,
     /// Ends live streams, which would otherwise hold up the stop.
@@ -125,6 +127,7 @@ impl Services {
     fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
         Self {
             tokens: user_token::UserTokens::new(&settings.jwt_secret),
+            feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),
             brakes: brakes::Brakes::new(),
             store: parts.store,
