@@ -11,6 +11,7 @@ use aivms_contract::id::OutboxId;
 use aivms_contract::topic::UpKind;
 use aivms_tests::api::Api;
 use aivms_tests::edge_client::EdgeIdentity;
+use aivms_tests::ledger;
 use aivms_tests::load::{self, Pace};
 use aivms_tests::report::Row;
 use aivms_tests::site::Cloud;
@@ -44,6 +45,7 @@ async fn main() -> Result<()> {
     }
     let burst = Pace { events: BURST_EVENTS, rate: None, window: 200 };
     let (events, elapsed) = run(&edges, burst).await?;
+    check_stored(&cloud, events)?;
     Row::new("ingest.rate", events as f64 / elapsed.as_secs_f64(), "events/s").print();
 
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
@@ -63,6 +65,13 @@ async fn main() -> Result<()> {
     for (name, place) in [("ingest.queryable.p50", 50), ("ingest.queryable.p99", 99)] {
         Row::new(name, waits[waits.len() * place / 100].as_secs_f64() * 1e3, "ms").print();
     }
+    Ok(())
+}
+
+/// What was acknowledged is in the database, each event once.
+fn check_stored(cloud: &Cloud, events: u64) -> Result<()> {
+    let rows = u64::try_from(ledger::stored(&cloud.database())?.len())?;
+    ensure!(rows == events, "{events} events were acknowledged, {rows} are stored");
     Ok(())
 }
 
