@@ -328,10 +328,13 @@ impl Writer {
         self.cursors_due.get_or_insert_with(|| Instant::now() + CURSOR_PAUSE);
     }
 
-    /// Saves the list of files and the cursors durably. A full disk leaves the list to the next group that is written.
+    /// Saves the cursors and the list of files durably. A full disk leaves the list to the next group that is written.
+    ///
+    /// The cursors come first: with the list alone a power cut would take for lost what shedding took from the end.
+    /// Cursors that are ahead of the list are harmless, since the files that it still names are still there.
     pub(super) fn save_files(&mut self) {
-        self.save_list();
         self.save_cursors(true);
+        self.save_list();
     }
 
     pub(super) fn save_list(&mut self) {
