@@ -128,10 +128,8 @@ async fn wrong_passwords_and_spent_secrets_are_told_as_such_and_stop_nobody_else
     let mut edge = Appliance::register(&directory.path().join("edge"), &api, &cloud.base).await?;
     let mut wrong = edge.twin(&directory.path().join("wrong"), &cloud.base)?;
     wrong.edge_secret = "hush-hush".into();
+    // Before the right secret is spent: afterwards the cloud says that, whatever is shown.
     wrong.up(&watch)?;
-    edge.up(&watch)?;
-    ledger::wait_for_stored(&cloud, 3).await?;
-
     let cause = wait::until("a cause in the status", SOON, async || {
         wrong.check_alive()?;
         Ok(wrong.status()?["link"]["cause"].as_str().map(str::to_owned))
@@ -143,6 +141,8 @@ async fn wrong_passwords_and_spent_secrets_are_told_as_such_and_stop_nobody_else
     let told = lines_with(&wrong.log(), "ERROR")?;
     ensure!(told.len() == 1 && told[0].contains(&refused), "{told:?}");
 
+    edge.up(&watch)?;
+    ledger::wait_for_stored(&cloud, 3).await?;
     let spent = edge.twin(&directory.path().join("spent"), &cloud.base)?;
     spent.configure(&watch)?;
     let (code, text) = spent.ask(&["enroll"])?;
