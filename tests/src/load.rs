@@ -57,6 +57,7 @@ pub fn event(edge: &EdgeId, outbox: &OutboxId, camera: &str, seq: u64, at: UtcMi
         track_id: format!("{camera}-load-{seq}").parse().expect("a slug"),
         phase: TrackPhase::Update,
         age_ms: 600,
+        stationary: false,
     });
     Envelope::new(edge.clone(), outbox.clone(), seq, body, fastrand::u128(..))
 }

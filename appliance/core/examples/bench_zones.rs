@@ -12,7 +12,7 @@ use std::time::Instant;
 use aivms_appliance_core::detection::Tracked;
 use aivms_appliance_core::tracks::Sight;
 use aivms_appliance_core::zone::{ZoneEngine, ZoneSettings};
-use aivms_contract::desired::{Anchor, DebounceMs, DwellMs, Zone};
+use aivms_contract::desired::{DwellMs, Zone};
 use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
 use aivms_contract::time::MediaTime;
 
@@ -60,14 +60,11 @@ fn zone(index: usize, middle: Point, corners: u32) -> Zone {
         let turn = TAU * f64::from(place) / f64::from(corners);
         Point { x: middle.x + 0.25 * turn.cos(), y: middle.y + 0.25 * turn.sin() }
     };
+    let polygon = Polygon::new((0..corners).map(corner).collect()).expect("a regular polygon");
     Zone {
-        id: format!("zone-{index}").parse().expect("a slug"),
-        name: String::new(),
-        polygon: Polygon::new((0..corners).map(corner).collect()).expect("a regular polygon"),
         classes: vec!["person".to_owned()],
-        dwell_ms: Some(DwellMs::try_from(10_000).expect("in range")),
-        debounce_ms: DebounceMs::default(),
-        anchor: Anchor::BottomCenter,
+        dwell_ms: DwellMs::try_from(10_000).expect("in range").into(),
+        ..Zone::new(format!("zone-{index}").parse().expect("a slug"), polygon)
     }
 }
 

@@ -149,6 +149,7 @@ impl CameraAnalysis {
             track_id: self.names.name(report.number),
             phase: report.phase,
             age_ms: millis(report.age),
+            stationary: false,
         })
     }
 
@@ -177,6 +178,9 @@ impl CameraAnalysis {
             dwell_ms: dwell.map(millis),
             exit_reason,
             direction: None,
+            count: None,
+            speed_kmh: None,
+            why: vec![],
         })
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::detection::{FrameDetections, Tracked};
-use aivms_contract::desired::{Anchor, DebounceMs, DwellMs, Zone};
+use aivms_contract::desired::{DebounceMs, DwellMs, Zone};
 use aivms_contract::envelope::Body;
 use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
 use aivms_contract::time::{MediaClock, MediaTime};
@@ -30,14 +30,11 @@ fn clock() -> MediaClock {
 }
 
 fn zone(id: &str, corners: &[[f64; 2]]) -> Zone {
+    let polygon = Polygon::new(corners.iter().map(|&corner| corner.into()).collect()).unwrap();
     Zone {
-        id: id.parse().unwrap(),
-        name: String::new(),
-        polygon: Polygon::new(corners.iter().map(|&corner| corner.into()).collect()).unwrap(),
-        classes: vec![],
-        dwell_ms: Some(DwellMs::try_from(DWELL_MS).unwrap()),
+        dwell_ms: DwellMs::try_from(DWELL_MS).unwrap().into(),
         debounce_ms: DebounceMs::try_from(DEBOUNCE_MS).unwrap(),
-        anchor: Anchor::BottomCenter,
+        ..Zone::new(id.parse().unwrap(), polygon)
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             track_id,
             phase: TrackPhase::Update,
             age_ms: number,
+            stationary: false,
         }),
         UpKind::ZoneEvents => Body::ZoneEvents(ZoneEvent {
             camera_id,
@@ -112,6 +113,9 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             dwell_ms: None,
             exit_reason: None,
             direction: None,
+            count: None,
+            speed_kmh: None,
+            why: vec![],
         }),
         UpKind::Alerts => Body::Alerts(Alert {
             camera_id,

@@ -27,6 +27,9 @@ pub struct Detection {
     pub phase: TrackPhase,
     /// Time since the track was first seen.
     pub age_ms: u64,
+    /// Whether it is at rest, as a parked car is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stationary: bool,
 }
 
 /// Why a track is reported.

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod status;
 pub mod time;
 pub mod topic;
+pub mod why;
 pub mod zone_event;
 
 /// Version of topics and envelopes described by this crate; also the `v1` of every topic.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::{FrameSize, PixelBox};
 use crate::id::{CameraId, TrackId, ZoneId};
 use crate::time::UtcMillis;
+use crate::why::Check;
 
 /// A track entered, left, crossed or dwelt in a zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,16 @@ pub struct ZoneEvent {
     /// For `cross`: the way it went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
+    /// For `enter`, `exit`, `occupied` and `cleared`: objects in the zone after it. For `cross`: crossings of the line
+    /// in this direction since the edge began to judge it, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// Speed over the ground in kilometres per hour, for a zone that knows where the ground is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_kmh: Option<f32>,
+    /// What let the event through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Check>,
 }
 
 /// What happened between a track and a zone.
@@ -50,6 +61,10 @@ pub enum ZoneEventType {
     Dwell,
     /// The object crossed a line.
     Cross,
+    /// As many objects as the zone's occupancy asks for are inside; told of the one that made it so.
+    Occupied,
+    /// Fewer objects than the zone's occupancy asks for are inside again; told of the one that made it so.
+    Cleared,
 }
 
 impl ZoneEventType {
@@ -61,6 +76,8 @@ impl ZoneEventType {
             Self::Exit => "exit",
             Self::Dwell => "dwell",
             Self::Cross => "cross",
+            Self::Occupied => "occupied",
+            Self::Cleared => "cleared",
         }
     }
 }
@@ -75,6 +92,8 @@ pub enum ExitReason {
     TrackLost,
     /// The zone was removed or redrawn during the stay; the time is that of the last sight.
     ZoneChanged,
+    /// The zone's schedule ended during the stay.
+    ScheduleEnded,
 }
 
 /// The way a line was crossed, seen from its first to its second point.

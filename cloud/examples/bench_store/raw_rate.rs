@@ -102,6 +102,7 @@ fn message(owner: &User, edges: &[Edge], n: usize) -> Result<Incoming> {
         track_id: format!("{:016x}-{}", fastrand::u64(..), place % 100).parse()?,
         phase: TrackPhase::Update,
         age_ms: 12_400,
+        stationary: false,
     };
     let outbox = format!("outbox-{}", edge.edge_id).parse()?;
     let seq = u64::try_from(place)? + 1;

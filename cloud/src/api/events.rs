@@ -144,6 +144,10 @@ enum EventType {
     Dwell,
     /// Crossed a line.
     Cross,
+    /// Made the zone hold as many objects as its occupancy asks for.
+    Occupied,
+    /// Left the zone with fewer objects than its occupancy asks for.
+    Cleared,
 }
 
 /// How a stay ended.
@@ -156,6 +160,8 @@ enum ExitCause {
     TrackLost,
     /// The zone was redrawn or removed.
     ZoneChanged,
+    /// The zone's schedule ended.
+    ScheduleEnded,
 }
 
 /// The way a line was crossed, seen from its first to its second point.
@@ -270,7 +276,7 @@ impl EventsApi {
 /// The answer's form of a stored detection; `None` for another kind.
 pub(super) fn detection_answer(event: StoredEvent) -> Option<DetectionAnswer> {
     let Body::Detections(body) = event.envelope.body else { return None };
-    let Detection { camera_id, timestamp, object_class, confidence, bbox, frame, track_id, phase, age_ms } = body;
+    let Detection { camera_id, timestamp, object_class, confidence, bbox, frame, track_id, phase, age_ms, .. } = body;
     Some(DetectionAnswer {
         id: Text(event.envelope.id),
         edge_id: Text(event.edge_id),
@@ -313,6 +319,7 @@ pub(super) fn zone_event_answer(event: StoredEvent) -> Option<ZoneEventAnswer> {
             ExitReason::Left => ExitCause::Left,
             ExitReason::TrackLost => ExitCause::TrackLost,
             ExitReason::ZoneChanged => ExitCause::ZoneChanged,
+            ExitReason::ScheduleEnded => ExitCause::ScheduleEnded,
         }),
         direction: body.direction.map(|direction| match direction {
             Direction::LeftToRight => CrossDirection::LeftToRight,
@@ -355,6 +362,8 @@ impl From<ZoneEventType> for EventType {
             ZoneEventType::Exit => Self::Exit,
             ZoneEventType::Dwell => Self::Dwell,
             ZoneEventType::Cross => Self::Cross,
+            ZoneEventType::Occupied => Self::Occupied,
+            ZoneEventType::Cleared => Self::Cleared,
         }
     }
 }
@@ -366,6 +375,8 @@ impl From<EventType> for ZoneEventType {
             EventType::Exit => Self::Exit,
             EventType::Dwell => Self::Dwell,
             EventType::Cross => Self::Cross,
+            EventType::Occupied => Self::Occupied,
+            EventType::Cleared => Self::Cleared,
         }
     }
 }

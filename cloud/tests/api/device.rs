@@ -111,6 +111,7 @@ pub(crate) fn detection(millis: i64) -> Detection {
         track_id: "track-1".parse().unwrap(),
         phase: TrackPhase::Start,
         age_ms: 400,
+        stationary: false,
     }
 }
 
@@ -129,6 +130,9 @@ pub(crate) fn zone_event(millis: i64, event_type: ZoneEventType) -> ZoneEvent {
         dwell_ms: (event_type == ZoneEventType::Dwell).then_some(10_000),
         exit_reason: None,
         direction: None,
+        count: None,
+        speed_kmh: None,
+        why: vec![],
     }
 }
 

@@ -231,7 +231,7 @@ impl JudgedZone {
         };
         let rules = Rules {
             debounce: Duration::from_millis(zone.debounce_ms.get()),
-            dwell: zone.dwell_ms.map(|dwell| Duration::from_millis(dwell.get())),
+            dwell: zone.dwell_ms.as_slice().first().map(|dwell| Duration::from_millis(dwell.get())),
         };
         Self { zone: zone.clone(), area: Area::new(&zone.polygon), rules, classes }
     }
@@ -301,7 +301,7 @@ impl Anchors {
     fn get(&self, anchor: Anchor) -> Point {
         match anchor {
             Anchor::BottomCenter => self.bottom_center,
-            Anchor::Center => self.center,
+            Anchor::Center | Anchor::Overlap => self.center,
         }
     }
 }

@@ -11,21 +11,14 @@ const IN: f32 = 500.0;
 /// A zone over the middle of a frame of 1000 x 1000 pixels, from 400 to 600 both ways.
 fn zone() -> Zone {
     let corners = [[0.4, 0.4], [0.6, 0.4], [0.6, 0.6], [0.4, 0.6]];
-    Zone {
-        id: "door".parse().unwrap(),
-        name: String::new(),
-        polygon: Polygon::new(corners.map(Point::from).to_vec()).unwrap(),
-        classes: vec![],
-        dwell_ms: None,
-        debounce_ms: DebounceMs::try_from(0).unwrap(),
-        anchor: Anchor::BottomCenter,
-    }
+    let polygon = Polygon::new(corners.map(Point::from).to_vec()).unwrap();
+    Zone { debounce_ms: DebounceMs::try_from(0).unwrap(), ..Zone::new("door".parse().unwrap(), polygon) }
 }
 
 fn with_times(debounce_ms: u64, dwell_ms: u64) -> Zone {
     Zone {
         debounce_ms: DebounceMs::try_from(debounce_ms).unwrap(),
-        dwell_ms: Some(DwellMs::try_from(dwell_ms).unwrap()),
+        dwell_ms: DwellMs::try_from(dwell_ms).unwrap().into(),
         ..zone()
     }
 }
@@ -61,6 +54,7 @@ fn print(mut transitions: Vec<ZoneTransition>) -> Vec<String> {
                 ExitReason::Left => "left",
                 ExitReason::TrackLost => "lost",
                 ExitReason::ZoneChanged => "changed",
+                ExitReason::ScheduleEnded => "closed",
             };
             format!("{name}@{}({})", ms(t.at), stay.as_millis())
         }

@@ -122,6 +122,9 @@ mod tests {
             dwell_ms: None,
             exit_reason: None,
             direction: None,
+            count: None,
+            speed_kmh: None,
+            why: vec![],
         })
     }
 
@@ -136,6 +139,7 @@ mod tests {
             track_id: "t1".parse().unwrap(),
             phase: TrackPhase::Update,
             age_ms: 0,
+            stationary: false,
         })
     }
 

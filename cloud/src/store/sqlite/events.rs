@@ -81,6 +81,8 @@ pub(super) fn event_type_number(event_type: ZoneEventType) -> i64 {
         ZoneEventType::Exit => 2,
         ZoneEventType::Dwell => 3,
         ZoneEventType::Cross => 4,
+        ZoneEventType::Occupied => 5,
+        ZoneEventType::Cleared => 6,
     }
 }
 

@@ -102,6 +102,7 @@ fn detection(millis: i64) -> Detection {
         track_id: "track-1".parse().unwrap(),
         phase: TrackPhase::Start,
         age_ms: 400,
+        stationary: false,
     }
 }
 
@@ -120,6 +121,9 @@ fn zone_event(millis: i64) -> ZoneEvent {
         dwell_ms: None,
         exit_reason: None,
         direction: None,
+        count: None,
+        speed_kmh: None,
+        why: vec![],
     }
 }
 

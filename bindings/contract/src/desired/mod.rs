@@ -2,18 +2,29 @@
 //!
 //! The same shapes are read from `cameras.json` on the edge. Unknown keys are errors everywhere.
 
+mod number;
+mod rule;
+mod schedule;
+
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::Polygon;
-use crate::id::{CameraId, ZoneId};
+pub use self::number::{
+    Aspect, Confidence, DebounceMs, DwellMs, DwellTimes, Fps, Fraction, Kmh, MAX_DWELL_TIMES, Metres, Objects,
+    ValueError,
+};
+pub use self::rule::{Anchor, Ground, Line, LineDirection, Mask, ObjectFilter, Occupancy, Zone};
+pub use self::schedule::{Schedule, ScheduleSpan, TimeOfDay, TimeZoneName, Weekday};
+use crate::id::CameraId;
 use crate::time::UtcMillis;
 
 /// Most cameras of one edge.
 pub const MAX_CAMERAS: usize = 64;
-/// Most zones of one camera.
+/// Most zones, and most lines, of one camera.
 pub const MAX_ZONES: usize = 32;
+/// Most masks of one camera.
+pub const MAX_MASKS: usize = 32;
 
 /// The document the cloud wants an edge to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +81,15 @@ pub struct Camera {
     /// The zones judged on this camera.
     #[serde(default)]
     pub zones: Zones,
+    /// The lines whose crossings are told and counted.
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub lines: Lines,
+    /// Where objects are ignored altogether.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few_masks")]
+    pub masks: Vec<Mask>,
+    /// What objects must be like to be followed at all on this camera.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<ObjectFilter>,
 }
 
 /// A list of zones with distinct ids.
@@ -77,41 +97,10 @@ pub struct Camera {
 #[serde(try_from = "Vec<Zone>", into = "Vec<Zone>")]
 pub struct Zones(Vec<Zone>);
 
-/// A polygon of a camera's frame in which tracks are judged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Zone {
-    /// Slug unique on this camera.
-    pub id: ZoneId,
-    /// What people call it.
-    #[serde(default)]
-    pub name: String,
-    /// Corners in fractions of the frame.
-    pub polygon: Polygon,
-    /// Classes judged; empty for all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub classes: Vec<String>,
-    /// Time inside after which a `dwell` event is made, in milliseconds; absent for none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dwell_ms: Option<DwellMs>,
-    /// Time for which a change of side must last before it counts, in milliseconds of media time.
-    #[serde(default)]
-    pub debounce_ms: DebounceMs,
-    /// The point of the box that must lie inside.
-    #[serde(default)]
-    pub anchor: Anchor,
-}
-
-/// The point of a box that decides whether it is in a zone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Anchor {
-    /// Middle of the bottom edge, where people stand and vehicles touch the road.
-    #[default]
-    BottomCenter,
-    /// Middle of the box, for cameras that look straight down.
-    Center,
-}
+/// A list of lines with distinct ids, which no zone of the camera has either.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Line>", into = "Vec<Line>")]
+pub struct Lines(Vec<Line>);
 
 /// Settings of the whole edge; an absent one keeps the edge's own value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -126,65 +115,15 @@ pub struct Settings {
     /// Days footage is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_retention_days: Option<u32>,
+    /// The site's time zone, in which schedules are meant; absent for UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<TimeZoneName>,
 }
 
 /// Reads a text that no error may repeat.
 fn unrepeated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::deserialize(deserializer);
     text.map_err(|_| serde::de::Error::custom("must be a text in quotation marks"))
-}
-
-/// Says why a value of the document is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ValueError(String);
-
-macro_rules! checked_numbers {
-    ($($(#[$doc:meta])* $name:ident($inner:ty, $inner_name:literal) { $ok:expr, $rule:literal, default $default:expr })*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-        #[serde(try_from = $inner_name, into = $inner_name)]
-        pub struct $name($inner);
-
-        impl $name {
-            /// The plain number.
-            #[must_use]
-            pub fn get(self) -> $inner {
-                self.0
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self($default)
-            }
-        }
-
-        impl TryFrom<$inner> for $name {
-            type Error = ValueError;
-            fn try_from(value: $inner) -> Result<Self, ValueError> {
-                let ok: fn($inner) -> bool = $ok;
-                if ok(value) { Ok(Self(value)) } else { Err(ValueError(format!("{}, is {value}", $rule))) }
-            }
-        }
-
-        impl From<$name> for $inner {
-            fn from(value: $name) -> Self {
-                value.0
-            }
-        }
-    )*};
-}
-
-checked_numbers! {
-    /// Frames per second, above 0 and at most 60.
-    Fps(f64, "f64") { |v| v > 0.0 && v <= 60.0, "must be above 0 and at most 60", default 5.0 }
-    /// A confidence, above 0 and at most 1.
-    Confidence(f64, "f64") { |v| v > 0.0 && v <= 1.0, "must be above 0 and at most 1", default 0.5 }
-    /// A dwell time in milliseconds, 100 to 86,400,000 (one day).
-    DwellMs(u64, "u64") { |v| (100..=86_400_000).contains(&v), "must be 100 to 86400000 milliseconds", default 10_000 }
-    /// A debounce time in milliseconds, at most 60,000.
-    DebounceMs(u64, "u64") { |v| v <= 60_000, "must be at most 60000 milliseconds", default 400 }
 }
 
 impl Cameras {
@@ -199,6 +138,7 @@ impl TryFrom<Vec<Camera>> for Cameras {
     type Error = ValueError;
     fn try_from(cameras: Vec<Camera>) -> Result<Self, ValueError> {
         check_list("cameras", MAX_CAMERAS, cameras.iter().map(|camera| camera.id.as_str()))?;
+        cameras.iter().try_for_each(check_shared_ids)?;
         Ok(Self(cameras))
     }
 }
@@ -231,15 +171,68 @@ impl From<Zones> for Vec<Zone> {
     }
 }
 
+impl Lines {
+    /// The lines in the order of the document.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Line] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Vec<Line>> for Lines {
+    type Error = ValueError;
+    fn try_from(lines: Vec<Line>) -> Result<Self, ValueError> {
+        check_list("lines", MAX_ZONES, lines.iter().map(|line| line.id.as_str()))?;
+        if let Some(line) = lines.iter().find(|line| line.anchor == Anchor::Overlap) {
+            return Err(ValueError::new(format!("line {}: the anchor overlap is for zones only", line.id)));
+        }
+        if let Some(line) = lines.iter().find(|line| line.from == line.to) {
+            return Err(ValueError::new(format!("line {}: from and to must differ", line.id)));
+        }
+        Ok(Self(lines))
+    }
+}
+
+impl From<Lines> for Vec<Line> {
+    fn from(lines: Lines) -> Self {
+        lines.0
+    }
+}
+
+/// Zones and lines share their ids: events name either as `zone_id`.
+fn check_shared_ids(camera: &Camera) -> Result<(), ValueError> {
+    let zones = camera.zones.as_slice();
+    match camera.lines.as_slice().iter().find(|line| zones.iter().any(|zone| zone.id == line.id)) {
+        Some(line) => {
+            Err(ValueError::new(format!("camera {}: a zone and a line have the id {:?}", camera.id, line.id.as_str())))
+        }
+        None => Ok(()),
+    }
+}
+
+fn few_masks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Mask>, D::Error> {
+    let masks = Vec::deserialize(deserializer)?;
+    if masks.len() > MAX_MASKS {
+        return Err(serde::de::Error::custom(format!("at most {MAX_MASKS} masks, found {}", masks.len())));
+    }
+    Ok(masks)
+}
+
 fn check_list<'a>(what: &str, most: usize, ids: impl Iterator<Item = &'a str>) -> Result<(), ValueError> {
     let mut seen = HashSet::new();
     for id in ids {
         if !seen.insert(id) {
-            return Err(ValueError(format!("two {what} have the id {id:?}")));
+            return Err(ValueError::new(format!("two {what} have the id {id:?}")));
         }
     }
     if seen.len() > most {
-        return Err(ValueError(format!("at most {most} {what}, found {}", seen.len())));
+        return Err(ValueError::new(format!("at most {most} {what}, found {}", seen.len())));
     }
     Ok(())
 }
