@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use aivms_appliance_core::detection::FrameDetections;
 use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
 use gstreamer as gst;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
-use super::access_unit::AccessUnit;
 use super::decode::Decoder;
 use super::engine::{Engine, EngineCounters, EngineError, EngineOutput, EngineSession, Feed, Watch};
 use super::frame::Frame;
 use super::infer::{Detector, Eye};
+use super::snapshot::Jpeg;
+use super::unit_feed;
 
 /// How often a thread without pictures looks whether it is to end.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
@@ -37,7 +37,7 @@ impl Engine for Detector {
         };
         let thread = std::thread::Builder::new().name(format!("watch-{}", feed.camera)).spawn(move || watcher.run());
         let thread = thread.map_err(|error| EngineError::Thread(error.to_string()))?;
-        let feeder = tokio::spawn(feed_decoder(feed.units, Arc::clone(&decoder), feed.output));
+        let feeder = tokio::spawn(unit_feed::feed(feed.units, Arc::clone(&decoder), feed.output));
         Ok(Box::new(Session { decoder, shared, feeder, thread: Some(thread) }))
     }
 }
@@ -67,6 +67,10 @@ impl EngineSession for Session {
             analysed,
         }
     }
+
+    fn snapshot(&self, wait: Duration) -> Result<Jpeg, EngineError> {
+        self.decoder.snapshot(wait).ok_or(EngineError::NoPicture)
+    }
 }
 
 impl Drop for Session {
@@ -75,21 +79,6 @@ impl Drop for Session {
         self.shared.stop.store(true, Ordering::Relaxed);
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("a camera's detection thread panicked");
-        }
-    }
-}
-
-/// Hands units to the decoder until the connection or the decoder ends.
-async fn feed_decoder(mut units: broadcast::Receiver<AccessUnit>, decoder: Arc<Decoder>, output: EngineOutput) {
-    loop {
-        match units.recv().await {
-            Ok(unit) => {
-                if let Err(error) = decoder.push(&unit) {
-                    return output.end(error.into());
-                }
-            }
-            Err(RecvError::Lagged(_)) => decoder.skip_to_key(),
-            Err(RecvError::Closed) => return,
         }
     }
 }

@@ -8,8 +8,9 @@ mod elements;
 mod probes;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aivms_appliance_core::letterbox::Letterbox;
 use aivms_appliance_core::model::ModelInput;
@@ -18,14 +19,14 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use self::elements::{choose_decoder, make, scalers};
+pub(super) use self::elements::choose_decoder;
+use self::elements::{jpeg_encoder, make, scalers};
 use self::probes::{choose_pictures, fit_pictures};
 use super::access_unit::{AccessUnit, StreamFormat};
 use super::frame::Frame;
+use super::snapshot::{Jpeg, SnapshotBranch};
+use super::unit_feed::{TakeUnits, UnitFeed};
 
-/// Access units that wait for the decoder: about a second of video. When the decoder is further behind, units are
-/// dropped up to the next key picture, because a decoder fed with gaps gives broken pictures.
-const WAITING_UNITS: u64 = 32;
 /// Picture sizes remembered for pictures still under way; sizes change only when a camera is reconfigured.
 const REMEMBERED_SIZES: usize = 4;
 
@@ -63,15 +64,13 @@ pub struct DecodeCounters {
 /// One camera's decoder.
 pub struct Decoder {
     pipeline: gst::Pipeline,
-    source: gst_app::AppSrc,
+    feed: UnitFeed,
     sink: gst_app::AppSink,
+    snapshots: SnapshotBranch,
     shared: Arc<Shared>,
-    format: Mutex<Arc<StreamFormat>>,
-    waits_for_key: AtomicBool,
 }
 
 struct Shared {
-    units_dropped: AtomicU64,
     decoded: AtomicU64,
     admitted: AtomicU64,
     fitting: Mutex<Fitting>,
@@ -92,28 +91,22 @@ impl Decoder {
     /// # Errors
     /// No decoder is installed for the format, or the pipeline can't be started.
     pub fn start(format: &Arc<StreamFormat>, input: &ModelInput, fps: f64) -> Result<Self, DecodeError> {
-        let source = gst_app::AppSrc::builder()
-            .caps(&format.caps)
-            .format(gst::Format::Time)
-            .stream_type(gst_app::AppStreamType::Stream)
-            .max_buffers(WAITING_UNITS)
-            .max_bytes(0)
-            .build();
-        let filter = make("capsfilter")?;
+        let feed = UnitFeed::new(format);
+        let (tee, filter) = (make("tee")?, make("capsfilter")?);
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).drop(true).build();
         let pictures = choose_decoder(format)?;
         let decoded = pictures.static_pad("src").ok_or(DecodeError::Pipeline("linked"))?;
         let shared = Arc::new(Shared::new());
         fit_pictures(&decoded, &filter, *input, &shared);
         choose_pictures(&decoded, fps, &shared);
-        let mut elements = vec![source.clone().upcast(), pictures];
+        let mut elements = vec![feed.source().clone().upcast(), pictures, tee.clone()];
         elements.extend(scalers()?);
         elements.extend([filter, sink.clone().upcast()]);
         let pipeline = gst::Pipeline::new();
         let built = pipeline.add_many(&elements).and_then(|()| gst::Element::link_many(&elements));
         built.map_err(|_| DecodeError::Pipeline("built"))?;
-        let waits_for_key = AtomicBool::new(true);
-        let decoder = Self { pipeline, source, sink, shared, format: Mutex::new(Arc::clone(format)), waits_for_key };
+        let snapshots = SnapshotBranch::add(pipeline.upcast_ref(), &tee, jpeg_encoder()?)?;
+        let decoder = Self { pipeline, feed, sink, snapshots, shared };
         decoder.pipeline.set_state(gst::State::Playing).map_err(|_| DecodeError::Pipeline("started"))?;
         Ok(decoder)
     }
@@ -124,20 +117,18 @@ impl Decoder {
     /// # Errors
     /// The decoder has failed or the format has changed; it takes nothing more.
     pub fn push(&self, unit: &AccessUnit) -> Result<(), DecodeError> {
-        self.follow_format(&unit.format)?;
-        let behind = self.source.current_level_buffers() >= WAITING_UNITS;
-        if behind || (self.waits_for_key.load(Ordering::Relaxed) && !unit.key) {
-            self.skip_to_key();
-            self.shared.units_dropped.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        self.waits_for_key.store(false, Ordering::Relaxed);
-        self.source.push_buffer(unit.buffer.clone()).map(drop).map_err(|flow| self.why_failed(flow))
+        self.feed.push(unit, |flow| self.why_failed(flow))
     }
 
     /// Says that units have been lost before they came here.
     pub fn skip_to_key(&self) {
-        self.waits_for_key.store(true, Ordering::Relaxed);
+        self.feed.skip_to_key();
+    }
+
+    /// Waits for the next picture that is chosen for analysis, as JPEG; `None` when there is none within `wait`.
+    #[must_use]
+    pub fn snapshot(&self, wait: Duration) -> Option<Jpeg> {
+        self.snapshots.take(wait)
     }
 
     /// Waits for the newest picture; `None` when there is none within `wait`.
@@ -157,24 +148,10 @@ impl Decoder {
     pub fn counters(&self) -> DecodeCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DecodeCounters {
-            units_dropped: read(&self.shared.units_dropped),
+            units_dropped: self.feed.dropped(),
             decoded: read(&self.shared.decoded),
             admitted: read(&self.shared.admitted),
         }
-    }
-
-    /// A change of size or rate is passed on to the decoder; another codec needs another decoder.
-    fn follow_format(&self, new: &Arc<StreamFormat>) -> Result<(), DecodeError> {
-        let mut format = lock(&self.format);
-        if Arc::ptr_eq(&format, new) {
-            return Ok(());
-        }
-        if format.media_type() != new.media_type() {
-            return Err(DecodeError::FormatChanged);
-        }
-        self.source.set_caps(Some(&new.caps));
-        *format = Arc::clone(new);
-        Ok(())
     }
 
     fn why_failed(&self, flow: gst::FlowError) -> DecodeError {
@@ -195,10 +172,20 @@ impl Drop for Decoder {
     }
 }
 
+impl TakeUnits for Decoder {
+    fn take(&self, unit: &AccessUnit) -> Result<(), DecodeError> {
+        self.push(unit)
+    }
+
+    fn skip_to_key(&self) {
+        Self::skip_to_key(self);
+    }
+}
+
 impl Shared {
     fn new() -> Self {
         let zero = AtomicU64::default;
-        Self { units_dropped: zero(), decoded: zero(), admitted: zero(), fitting: Mutex::default() }
+        Self { decoded: zero(), admitted: zero(), fitting: Mutex::default() }
     }
 
     fn fitted_at(&self, at: MediaTime) -> Option<Letterbox> {

@@ -4,6 +4,7 @@
 //! ends. An engine owns decoding, detecting and tracking; it knows nothing of zones, wall time or the network.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aivms_appliance_core::detection::{ClassId, FrameDetections};
 use aivms_contract::id::CameraId;
@@ -11,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::access_unit::{AccessUnit, StreamFormat};
 use super::decode::DecodeError;
+use super::snapshot::Jpeg;
 
 /// Frames that wait to be judged: less than a second at usual rates. When the camera's task is held up by a full
 /// outbox, newer frames are dropped and counted; media time keeps what comes after right.
@@ -32,6 +34,12 @@ pub trait Engine: Send + Sync + 'static {
 pub trait EngineSession: Send {
     /// What was analysed and dropped since the session began.
     fn counters(&self) -> EngineCounters;
+
+    /// Waits for the next picture that is analysed, and gives it as JPEG in the camera's own size. Blocks.
+    ///
+    /// # Errors
+    /// There is no such picture within `wait`, or nothing here encodes JPEG.
+    fn snapshot(&self, wait: Duration) -> Result<Jpeg, EngineError>;
 }
 
 /// What an engine is given for one connection.
@@ -96,6 +104,15 @@ pub enum EngineError {
     /// The model failed.
     #[error("detecting failed: {0}")]
     Detect(String),
+    /// The pipeline that all cameras share can't be built or has failed.
+    #[error("the DeepStream pipeline failed: {0}")]
+    Pipeline(String),
+    /// No picture came in time for a snapshot.
+    #[error("no picture came in time")]
+    NoPicture,
+    /// Nothing is installed that encodes a snapshot.
+    #[error("snapshots need GStreamer's element {0:?}")]
+    NoEncoder(&'static str),
     /// The system gives no thread.
     #[error("no thread for the detection: {0}")]
     Thread(String),

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`camera`] owns one camera and outlives whatever its [`source`] does. An [`engine`] turns access units into tracked
-//! objects; the one without special hardware is the [`Detector`] over [`decode`] and ONNX Runtime.
+//! objects; the one without special hardware is the [`Detector`] over [`decode`] and ONNX Runtime, the one for NVIDIA's
+//! SDK is in [`deepstream`].
 
 pub mod access_unit;
 pub mod camera;
@@ -16,7 +17,9 @@ pub mod engine;
 pub mod frame;
 pub mod infer;
 mod probe;
+pub mod snapshot;
 pub mod source;
+mod unit_feed;
 
 pub use self::camera::{CameraCounters, CameraHandle, CameraSpec, SpecError, check_camera, spawn_camera};
 pub use self::infer::{Detector, DetectorError, DetectorSettings};

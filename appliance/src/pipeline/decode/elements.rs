@@ -5,6 +5,7 @@ use gstreamer::prelude::*;
 
 use super::DecodeError;
 use crate::pipeline::access_unit::StreamFormat;
+use crate::pipeline::snapshot::QUALITY;
 
 pub(super) fn make(factory: &'static str) -> Result<gst::Element, DecodeError> {
     gst::ElementFactory::make(factory).build().map_err(|_| DecodeError::MissingElement(factory))
@@ -12,7 +13,7 @@ pub(super) fn make(factory: &'static str) -> Result<gst::Element, DecodeError> {
 
 /// The best decoder that takes the format, gives pictures in ordinary memory and opens: a hardware decoder is
 /// registered also where its device is missing or busy.
-pub(super) fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
+pub(in crate::pipeline) fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
     if format.media_type() == "video/x-raw" {
         return make("identity");
     }
@@ -44,4 +45,11 @@ pub(super) fn scalers() -> Result<[gst::Element; 2], DecodeError> {
     // The capsfilter behind asks for the exact size; borders are written with the tensor.
     scale.set_property("add-borders", false);
     Ok([scale, convert])
+}
+
+/// What encodes a decoder's picture as JPEG, in its own size.
+pub(super) fn jpeg_encoder() -> Result<Vec<gst::Element>, DecodeError> {
+    let encoder = make("jpegenc")?;
+    encoder.set_property_from_str("quality", QUALITY);
+    Ok(vec![make("videoconvert")?, encoder])
 }
