@@ -49,6 +49,7 @@ fn main() -> Result<()> {
         model: given(0, "models/nanodet-g-416.onnx"),
         description: None,
         threads: 1,
+        motion_gate: false,
     };
     let units = read_units(&given(1, "video/vtest.avi"), WARM_UP + PICTURES)?;
     let costs = measure(&settings, &units)?;

@@ -44,6 +44,9 @@ struct Arguments {
     /// Threads of the model; 0 for all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Run the model for pictures in which nothing changes, too.
+    #[arg(long)]
+    every_picture: bool,
 }
 
 #[tokio::main]
@@ -55,6 +58,7 @@ async fn main() -> Result<()> {
         model: arguments.model.clone(),
         description: None,
         threads: arguments.threads,
+        motion_gate: !arguments.every_picture,
     };
     let detector = tokio::task::spawn_blocking(move || Detector::load(&settings)).await??;
     let until = Instant::now() + Duration::from_secs(arguments.seconds);

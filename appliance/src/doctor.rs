@@ -246,6 +246,7 @@ pub fn detector_settings(config: &Config) -> DetectorSettings {
         model: PathBuf::clone(&detection.model),
         description: detection.description.clone(),
         threads: detection.threads,
+        motion_gate: detection.motion_gate,
     }
 }
 

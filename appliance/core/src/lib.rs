@@ -10,6 +10,7 @@ pub mod decode;
 pub mod detection;
 pub mod letterbox;
 pub mod model;
+pub mod motion;
 pub mod nms;
 pub mod schedule;
 pub mod supervise;

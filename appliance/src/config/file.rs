@@ -66,6 +66,9 @@ pub(super) struct DetectionSection {
     pub(super) library: Option<PathBuf>,
     /// Threads of one inference; default 0, which lets the runtime choose.
     pub(super) threads: usize,
+    /// Whether the model runs only for pictures in which something changes; default true. For the engine without
+    /// special hardware.
+    pub(super) motion_gate: bool,
     /// Least confidence of a detection, above 0 and at most 1; default 0.5. DETECTION_CONFIDENCE wins.
     pub(super) confidence: Confidence,
     /// Frames analysed per second and camera, above 0 and at most 60; default 5. DETECTION_FPS wins.
@@ -137,6 +140,7 @@ impl Default for DetectionSection {
             description: None,
             library: None,
             threads: 0,
+            motion_gate: true,
             confidence: Confidence::default(),
             fps: Fps::default(),
             classes: ["person", "bicycle", "car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec(),

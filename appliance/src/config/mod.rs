@@ -74,6 +74,8 @@ pub struct Detection {
     pub library: Option<PathBuf>,
     /// Threads of one inference; 0 lets the runtime choose.
     pub threads: usize,
+    /// Whether the model runs only for pictures in which something changes.
+    pub motion_gate: bool,
     /// Least confidence of a detection.
     pub confidence: Confidence,
     /// Frames analysed per second and camera.
@@ -200,6 +202,7 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
             description: rooted(file.detection.description),
             library: rooted(file.detection.library),
             threads: file.detection.threads,
+            motion_gate: file.detection.motion_gate,
             confidence: file.detection.confidence,
             fps: file.detection.fps,
             classes: file.detection.classes,

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aivms_appliance_core::detection::FrameDetections;
+use aivms_appliance_core::detection::{Detected, FrameDetections};
+use aivms_appliance_core::motion::{MotionGate, MotionSettings, Verdict};
 use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
 use gstreamer as gst;
 
@@ -30,6 +31,7 @@ impl Engine for Detector {
         let watcher = Watcher {
             decoder: Arc::clone(&decoder),
             eye: self.eye(),
+            gate: self.has_motion_gate().then(|| motion_gate(&feed)),
             tracker: Tracker::new(TrackerSettings::for_confidence(feed.watch.confidence).at_rate(feed.watch.fps)),
             watch: feed.watch,
             output: feed.output.clone(),
@@ -42,10 +44,18 @@ impl Engine for Detector {
     }
 }
 
+fn motion_gate(feed: &Feed) -> MotionGate {
+    let settings = MotionSettings { sure: feed.watch.confidence, ..MotionSettings::default() };
+    let phase = f64::from(crc32fast::hash(feed.camera.as_str().as_bytes())) / f64::from(u32::MAX);
+    #[expect(clippy::cast_possible_truncation, reason = "a number of 0 to 1")]
+    MotionGate::new(settings, phase as f32)
+}
+
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     analysed: AtomicU64,
+    still: AtomicU64,
 }
 
 struct Session {
@@ -65,6 +75,7 @@ impl EngineSession for Session {
             decoded: decode.decoded,
             frames_skipped: decode.admitted.saturating_sub(analysed),
             analysed,
+            still: self.shared.still.load(Ordering::Relaxed),
         }
     }
 
@@ -87,6 +98,8 @@ impl Drop for Session {
 struct Watcher {
     decoder: Arc<Decoder>,
     eye: Eye,
+    /// Absent when every picture is to be looked at.
+    gate: Option<MotionGate>,
     tracker: Tracker,
     watch: Watch,
     output: EngineOutput,
@@ -108,15 +121,30 @@ impl Watcher {
     }
 
     fn look(&mut self, frame: &Frame) -> Result<(), EngineError> {
-        let found = self.eye.look(frame, self.tracker.settings().low_confidence);
-        let (mut found, _) = found.map_err(|error| EngineError::Detect(error.to_string()))?;
-        let classes = &self.watch.classes;
-        found.retain(|detected| classes.is_empty() || classes.contains(&detected.class));
+        let gate = self.gate.as_mut();
+        let found = match gate.and_then(|gate| frame.with_image(|image| gate.judge(frame.at, image))) {
+            Some(Verdict::Still(held)) => {
+                self.shared.still.fetch_add(1, Ordering::Relaxed);
+                held
+            }
+            Some(Verdict::Look) | None => self.detect(frame)?,
+        };
         let objects = self.tracker.update(frame.at, frame.letterbox.frame(), &found);
         let detections = FrameDetections { pts: frame.at, frame: frame.letterbox.frame(), objects };
         if self.output.frame(detections) {
             self.shared.analysed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn detect(&mut self, frame: &Frame) -> Result<Vec<Detected>, EngineError> {
+        let found = self.eye.look(frame, self.tracker.settings().low_confidence);
+        let (mut found, _) = found.map_err(|error| EngineError::Detect(error.to_string()))?;
+        let classes = &self.watch.classes;
+        found.retain(|detected| classes.is_empty() || classes.contains(&detected.class));
+        if let Some(gate) = &mut self.gate {
+            gate.found(frame.at, &found);
+        }
+        Ok(found)
     }
 }

@@ -93,6 +93,8 @@ pub struct EngineCounters {
     pub frames_skipped: u64,
     /// Pictures analysed.
     pub analysed: u64,
+    /// Those of them in which nothing had changed, so that the model did not run.
+    pub still: u64,
 }
 
 /// Says why an engine can't analyse, or no longer analyses, a connection.

@@ -3,6 +3,7 @@
 mod error;
 mod load;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,12 +36,15 @@ pub struct DetectorSettings {
     pub description: Option<PathBuf>,
     /// Threads that compute one frame; 0 for as many as there are processor cores.
     pub threads: usize,
+    /// Whether the model runs only for pictures in which something changes.
+    pub motion_gate: bool,
 }
 
 /// A loaded model, shared by all cameras.
 pub struct Detector {
     model: Arc<ModelDescription>,
     normaliser: Normaliser,
+    motion_gate: bool,
     /// Absent once the detector is being dropped.
     jobs: Option<SyncSender<Job>>,
     worker: Option<JoinHandle<()>>,
@@ -97,7 +101,8 @@ impl Detector {
         let worker = std::thread::Builder::new().name("detector".to_owned()).spawn(work);
         let worker = worker.map_err(DetectorError::Thread)?;
         tracing::info!(model = %settings.model.display(), labels = model.labels.len(), "detector loaded");
-        Ok(Arc::new(Self { model, normaliser, jobs: Some(jobs), worker: Some(worker), totals: Arc::default() }))
+        let (motion_gate, totals) = (settings.motion_gate, Arc::default());
+        Ok(Arc::new(Self { model, normaliser, motion_gate, jobs: Some(jobs), worker: Some(worker), totals }))
     }
 
     /// Names of the classes; the position is the class number.
@@ -110,6 +115,12 @@ impl Detector {
     #[must_use]
     pub fn model(&self) -> &ModelDescription {
         &self.model
+    }
+
+    /// Whether the model runs only for pictures in which something changes.
+    #[must_use]
+    pub fn has_motion_gate(&self) -> bool {
+        self.motion_gate
     }
 
     /// Makes one camera's access.
@@ -182,7 +193,9 @@ impl Runner {
         while let Ok(job) = queue.recv() {
             let Job { tensor, letterbox, threshold, asked, answer } = job;
             let mut times = Times { queue: asked.elapsed(), ..Times::default() };
-            let found = self.detect(&tensor, &letterbox, threshold, &mut times);
+            // A fault in one frame, of a decoder or of the runtime, must not end the detection of all cameras.
+            let look = AssertUnwindSafe(|| self.detect(&tensor, &letterbox, threshold, &mut times));
+            let found = catch_unwind(look).unwrap_or(Err(DetectError::Panicked));
             // A camera that has been stopped meanwhile does not wait for its answer.
             let _ = answer.try_send(Answer { tensor, found, times });
         }
@@ -244,13 +257,19 @@ mod tests {
     #[test]
     fn a_camera_learns_that_the_detector_has_ended_while_it_waits() {
         gst::init().unwrap();
-        let settings =
-            DetectorSettings { library: None, model: "nanodet-g-416.onnx".into(), description: None, threads: 1 };
+        let settings = DetectorSettings {
+            library: None,
+            model: "nanodet-g-416.onnx".into(),
+            description: None,
+            threads: 1,
+            motion_gate: false,
+        };
         let model = Arc::new(load::description(&settings).unwrap());
         let (jobs, queue) = sync_channel::<Job>(1);
         let worker = std::thread::spawn(move || drop(queue.recv()));
         let normaliser = Normaliser::new(&model.input);
-        let detector = Detector { model, normaliser, jobs: Some(jobs), worker: Some(worker), totals: Arc::default() };
+        let (jobs, worker) = (Some(jobs), Some(worker));
+        let detector = Detector { model, normaliser, motion_gate: false, jobs, worker, totals: Arc::default() };
         let mut eye = Arc::new(detector).eye();
         let (said, answer) = std::sync::mpsc::channel();
         std::thread::spawn(move || said.send(eye.look(&black(&eye.detector.model), 0.5)));

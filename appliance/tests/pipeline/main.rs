@@ -4,6 +4,7 @@
 mod decoder;
 mod detect;
 mod file;
+mod motion;
 mod rtsp;
 mod rtsp_camera;
 mod video;
@@ -24,7 +25,7 @@ fn cache(name: &str) -> PathBuf {
 
 fn detector_settings(model: &Path) -> DetectorSettings {
     let library = Some(cache("onnxruntime/libonnxruntime.so"));
-    DetectorSettings { library, model: model.to_owned(), description: None, threads: 1 }
+    DetectorSettings { library, model: model.to_owned(), description: None, threads: 1, motion_gate: false }
 }
 
 fn detector(model: &Path) -> Arc<Detector> {

@@ -12,7 +12,7 @@ use aivms_tests::report::Row;
 use anyhow::{Context, Result, ensure};
 
 /// The measuring programs, in the order of the data path.
-const PROGRAMS: &[&str] = &["bench_vision", "bench_zones", "bench_engine", "bench_store", "bench_ingest"];
+const PROGRAMS: &[&str] = &["bench_vision", "bench_zones", "bench_engine", "bench_gate", "bench_store", "bench_ingest"];
 
 /// A line of the table.
 struct Goal {
@@ -72,6 +72,20 @@ const GOALS: &[Goal] = &[
         bench: "engine.overhead",
         over: Some("engine.model"),
         bound: Bound::AtMost(0.15),
+        beside: Beside::Row("engine.model"),
+    },
+    Goal {
+        what: "16 cameras, 640x360, 5 pictures per second, static scene: processor cores in all",
+        bench: "engine.static.16-cameras",
+        over: None,
+        bound: Bound::AtMost(0.6),
+        beside: Beside::Row("engine.static.looks"),
+    },
+    Goal {
+        what: "frame to event, over the model's own time",
+        bench: "engine.latency.over-model",
+        over: None,
+        bound: Bound::AtMost(40.0),
         beside: Beside::Row("engine.model"),
     },
     Goal {

@@ -152,6 +152,7 @@ impl Connection {
             decoded: now.decoded.saturating_sub(before.decoded),
             frames_skipped: now.frames_skipped.saturating_sub(before.frames_skipped),
             analysed: now.analysed.saturating_sub(before.analysed),
+            still: now.still.saturating_sub(before.still),
         }
     }
 

@@ -105,6 +105,9 @@ pub enum DetectError {
     /// The outputs are not those of the described model.
     #[error("{0}")]
     Outputs(#[from] decode::DecodeError),
+    /// A part of the detector failed in a way it should not; the text is in the log.
+    #[error("the detector failed on this picture; this is a fault of the program")]
+    Panicked,
     /// The detector is gone.
     #[error("the detector has ended")]
     Ended,
