@@ -10,7 +10,7 @@ use aivms_contract::time::MediaClock;
 use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
 
 use crate::detection::{ClassId, FrameDetections};
-use crate::tracks::{Report, Session, TrackBook, TrackNames, TrackSettings};
+use crate::tracks::{Kinds, Report, Session, TrackBook, TrackNames, TrackSettings};
 use crate::zone::{Move, ZoneEngine, ZoneSettings, ZoneTransition, sort_transitions};
 
 /// How one camera's frames are judged.
@@ -69,7 +69,7 @@ impl CameraAnalysis {
         Self {
             names: TrackNames::new(&camera, session),
             camera,
-            tracks: TrackBook::new(settings.tracks),
+            tracks: TrackBook::new(settings.tracks, Kinds::of_labels(&labels)),
             zones: ZoneEngine::new(zones, &labels, settings.zones),
             labels,
             clock: None,
@@ -149,7 +149,7 @@ impl CameraAnalysis {
             track_id: self.names.name(report.number),
             phase: report.phase,
             age_ms: millis(report.age),
-            stationary: false,
+            stationary: report.stationary,
         })
     }
 

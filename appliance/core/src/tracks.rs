@@ -2,9 +2,13 @@
 //!
 //! [`TrackBook`] is the one place that decides on media time which tracks live and which have ended, for every engine
 //! alike. It gives its own numbers, 1, 2, 3 and so on in order of first sight: trackers reuse theirs after a restart,
-//! and some bring an object back after it was lost, which makes a new track here.
+//! and some bring an object back after it was lost, which makes a new track here. An object at rest is the exception:
+//! it is known by its place and stays one track whatever the tracker calls it (see [`rest`] and [`reclaim`]).
 
+mod kind;
 mod name;
+mod reclaim;
+mod rest;
 
 use std::time::Duration;
 
@@ -12,11 +16,17 @@ use aivms_contract::detection::TrackPhase;
 use aivms_contract::geometry::FrameSize;
 use aivms_contract::time::MediaTime;
 
+pub use self::kind::Kinds;
 pub use self::name::{MAX_SESSION_LEN, Session, SessionError, TrackNames};
+pub use self::rest::RestSettings;
+use self::rest::{Motion, Place, Stillness};
 use crate::detection::{ClassId, FrameDetections, Tracked};
 
 /// Most evidence a track gathers for its class, in summed confidence: about ten contrary sights then rename it.
 const MOST_EVIDENCE: f32 = 5.0;
+
+/// Most tracks at rest that are remembered without being seen: more than a full car park, and few enough to search.
+const MAX_REMEMBERED: usize = 256;
 
 /// One object in one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +42,7 @@ pub struct Sight {
 /// When tracks end and when they are reported.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrackSettings {
-    /// A track not seen for longer than this has ended.
+    /// A track not seen for longer than this has ended, unless it is at rest.
     pub lost_after: Duration,
     /// A track is confirmed when it has been seen in this many frames, ...
     pub confirm_sights: u32,
@@ -44,6 +54,8 @@ pub struct TrackSettings {
     pub moved_every: Duration,
     /// Time after which a track is reported although it has not moved.
     pub report_every: Duration,
+    /// When a track is at rest, and what is different then.
+    pub rest: RestSettings,
 }
 
 impl Default for TrackSettings {
@@ -55,6 +67,7 @@ impl Default for TrackSettings {
             moved_iou: 0.5,
             moved_every: Duration::from_secs(1),
             report_every: Duration::from_secs(5),
+            rest: RestSettings::default(),
         }
     }
 }
@@ -64,7 +77,8 @@ impl Default for TrackSettings {
 pub struct Turn {
     /// Tracks that have ended, by number.
     pub ended: Vec<EndedTrack>,
-    /// The tracks seen, by number, each with the class it is settled on.
+    /// The tracks seen, by number, each with the class it is settled on. One at rest is seen exactly where it came to
+    /// rest. One that has woken is here twice: with its first sight off its place, which is earlier, and with this one.
     pub seen: Vec<(u64, Sight)>,
 }
 
@@ -88,12 +102,15 @@ pub struct Report {
     pub sight: Sight,
     /// Time since the first sight.
     pub age: Duration,
+    /// Whether it is at rest.
+    pub stationary: bool,
 }
 
 /// The live tracks of one camera.
 #[derive(Debug)]
 pub struct TrackBook {
     settings: TrackSettings,
+    kinds: Kinds,
     /// In order of the tracker's numbers.
     live: Vec<LiveTrack>,
     opened: u64,
@@ -102,12 +119,16 @@ pub struct TrackBook {
 
 #[derive(Debug)]
 struct LiveTrack {
-    tracker: u64,
+    /// The tracker's number; `None` for one at rest whose number went to another object.
+    tracker: Option<u64>,
     number: u64,
     first_at: MediaTime,
     last: Sight,
     sights: u32,
     class: ClassVote,
+    still: Stillness,
+    /// The sight that woke it, until that is reported.
+    woke: Option<Sight>,
     reporting: Reporting,
 }
 
@@ -117,8 +138,8 @@ enum Reporting {
     Unconfirmed,
     /// Real, and its `Start` is owed.
     Owed,
-    /// Last reported with this sight.
-    Reported(Sight),
+    /// Last reported with this sight, as at rest or not.
+    Reported(Sight, bool),
 }
 
 /// What a track is, by weight of evidence, so that one odd frame does not rename it.
@@ -131,8 +152,8 @@ struct ClassVote {
 impl TrackBook {
     /// An empty book.
     #[must_use]
-    pub fn new(settings: TrackSettings) -> Self {
-        Self { settings, live: vec![], opened: 0, newest: None }
+    pub fn new(settings: TrackSettings, kinds: Kinds) -> Self {
+        Self { settings, kinds, live: vec![], opened: 0, newest: None }
     }
 
     /// Takes a frame; `None` when it is not later than the newest one, which is then ignored.
@@ -143,14 +164,22 @@ impl TrackBook {
             return None;
         }
         self.newest = Some(frame.pts);
-        let lost_after = self.settings.lost_after;
-        let ended = self.end_where(|track| frame.pts.since(track.last.at) > lost_after);
+        let settings = self.settings;
+        let mut ended = self.end_where(|track| track.is_over(frame.pts, &settings));
+        ended.extend(self.end_forgotten());
+        self.part_from_numbers(frame.pts);
         let mut objects = frame.objects.clone();
         objects.sort_by(|a, b| a.track.cmp(&b.track).then(b.confidence.total_cmp(&a.confidence)));
         objects.dedup_by_key(|object| object.track);
-        let mut seen: Vec<_> =
-            objects.iter().map(|&object| self.see(Sight { at: frame.pts, frame: frame.frame, object })).collect();
-        seen.sort_by_key(|(number, _)| *number);
+        reclaim::reclaim(&mut self.live, &objects, (frame.pts, frame.frame), &self.kinds);
+        let mut seen = Vec::with_capacity(objects.len());
+        let mut rested = vec![];
+        for &object in &objects {
+            rested.extend(self.see(Sight { at: frame.pts, frame: frame.frame, object }, &mut seen));
+        }
+        seen.sort_by_key(|(number, sight)| (*number, sight.at));
+        ended.extend(self.end_replaced(&rested));
+        ended.sort_by_key(|track| track.number);
         Some(Turn { ended, seen })
     }
 
@@ -176,42 +205,104 @@ impl TrackBook {
         self.end_where(|_| true)
     }
 
-    fn end_where(&mut self, over: impl Fn(&LiveTrack) -> bool) -> Vec<EndedTrack> {
+    fn end_where(&mut self, over: impl Fn(&mut LiveTrack) -> bool) -> Vec<EndedTrack> {
         let mut ended: Vec<_> = self.live.extract_if(.., |track| over(track)).map(LiveTrack::end).collect();
         ended.sort_by_key(|track| track.number);
         ended
     }
 
-    fn see(&mut self, sight: Sight) -> (u64, Sight) {
-        let place = self.live.binary_search_by_key(&sight.object.track, |track| track.tracker);
+    /// Takes one object and adds what there is to tell of its track to `seen`; returns the number of a track that has
+    /// just come to rest.
+    fn see(&mut self, sight: Sight, seen: &mut Vec<(u64, Sight)>) -> Option<u64> {
+        let place = self.live.binary_search_by_key(&Some(sight.object.track), |track| track.tracker);
         let place = place.unwrap_or_else(|place| {
             self.opened += 1;
             self.live.insert(place, LiveTrack::new(self.opened, sight));
             place
         });
         let track = &mut self.live[place];
-        track.see(sight, &self.settings);
-        (track.number, track.last)
+        let rested_before = track.still.is_resting();
+        track.see(sight, &self.settings, seen);
+        (track.still.is_resting() && !rested_before).then_some(track.number)
+    }
+
+    /// Takes from tracks at rest that were not seen for too long the number by which the tracker knew them: under it
+    /// something else may come.
+    fn part_from_numbers(&mut self, now: MediaTime) {
+        let mut changed = false;
+        for track in self.live.iter_mut().filter(|track| track.tracker.is_some() && track.still.is_resting()) {
+            if now.since(track.still.seen_at()) > self.settings.lost_after {
+                track.still.doubt_no_more();
+                (track.tracker, changed) = (None, true);
+            }
+        }
+        if changed {
+            self.live.sort_by_key(|track| track.tracker);
+        }
+    }
+
+    /// Ends those of too many unseen tracks at rest whose last sight is longest ago.
+    fn end_forgotten(&mut self) -> Vec<EndedTrack> {
+        let mut unseen: Vec<_> = self
+            .live
+            .iter()
+            .filter(|track| track.tracker.is_none())
+            .map(|track| (track.last.at, track.number))
+            .collect();
+        let Some(too_many) = unseen.len().checked_sub(MAX_REMEMBERED + 1) else { return vec![] };
+        unseen.sort_unstable();
+        let newest = unseen[too_many];
+        self.end_where(|track| track.tracker.is_none() && (track.last.at, track.number) <= newest)
+    }
+
+    /// Ends the tracks at rest that are not seen and on whose place another one of their kind has `rested`: they left
+    /// while nobody saw it.
+    fn end_replaced(&mut self, rested: &[u64]) -> Vec<EndedTrack> {
+        let Some(newest) = self.newest.filter(|_| !rested.is_empty()) else { return vec![] };
+        let places: Vec<_> =
+            self.live.iter().filter(|track| rested.contains(&track.number)).map(LiveTrack::stand).collect();
+        let kinds = std::mem::take(&mut self.kinds);
+        let ended = self.end_where(|track| {
+            let unseen = track.still.is_resting() && track.still.seen_at() < newest && !rested.contains(&track.number);
+            unseen
+                && places.iter().any(|&(class, place)| {
+                    kinds.are_one(class, track.class.class) && track.still.place(place.frame).holds(place.bbox)
+                })
+        });
+        self.kinds = kinds;
+        ended
     }
 }
 
 impl LiveTrack {
     fn new(number: u64, sight: Sight) -> Self {
         Self {
-            tracker: sight.object.track,
+            tracker: Some(sight.object.track),
             number,
             first_at: sight.at,
             last: sight,
             sights: 0,
             class: ClassVote { class: sight.object.class, evidence: 0.0 },
+            still: Stillness::new(&sight),
+            woke: None,
             reporting: Reporting::Unconfirmed,
         }
     }
 
-    fn see(&mut self, mut sight: Sight, settings: &TrackSettings) {
+    fn see(&mut self, mut sight: Sight, settings: &TrackSettings, seen: &mut Vec<(u64, Sight)>) {
         self.class.hear(sight.object.class, sight.object.confidence);
         sight.object.class = self.class.class;
+        match self.still.see(&sight, &settings.rest) {
+            Motion::Free => {}
+            Motion::Resting(held) => sight.object.bbox = held.bbox,
+            Motion::Doubtful => return,
+            Motion::Woke(first) => {
+                self.woke = Some(first);
+                seen.push((self.number, first));
+            }
+        }
         self.last = sight;
+        seen.push((self.number, sight));
         self.sights = self.sights.saturating_add(1);
         let long_enough = self.sights >= 2 && self.age() >= settings.confirm_after;
         if self.sights >= settings.confirm_sights || long_enough {
@@ -225,29 +316,55 @@ impl LiveTrack {
         }
     }
 
+    /// Whether it was not seen for too long. One that was about to leave its place rests again instead.
+    fn is_over(&mut self, now: MediaTime, settings: &TrackSettings) -> bool {
+        let unseen = now.since(self.last.at);
+        if unseen > settings.lost_after && !self.still.is_resting() {
+            self.still.settle_back(&self.last);
+        }
+        unseen > if self.still.is_resting() { settings.rest.remember } else { settings.lost_after }
+    }
+
+    /// What stands where, for one at rest.
+    fn stand(&self) -> (ClassId, Place) {
+        (self.class.class, Place::of(&self.last))
+    }
+
     fn report(&mut self, settings: &TrackSettings) -> Option<Report> {
-        let phase = match self.reporting {
+        let resting = self.still.is_resting();
+        let (phase, sight) = match self.reporting {
             Reporting::Unconfirmed => return None,
-            Reporting::Owed => TrackPhase::Start,
-            Reporting::Reported(last) => {
-                let since = self.last.at.since(last.at);
-                let moved =
-                    self.last.frame != last.frame || self.last.object.bbox.iou(last.object.bbox) < settings.moved_iou;
-                let due = since >= settings.report_every || (moved && since >= settings.moved_every);
-                due.then_some(TrackPhase::Update)?
+            Reporting::Owed => (TrackPhase::Start, self.last),
+            Reporting::Reported(last, rested) => {
+                let is_due = if resting {
+                    !rested || self.is_due(last, settings.rest.report_every)
+                } else {
+                    self.has_news(last, settings)
+                };
+                let woke = self.woke.filter(|_| rested && !resting);
+                (is_due || woke.is_some()).then_some((TrackPhase::Update, woke.unwrap_or(self.last)))?
             }
         };
-        self.reporting = Reporting::Reported(self.last);
-        Some(self.say(phase))
+        self.woke = None;
+        self.reporting = Reporting::Reported(sight, resting);
+        Some(Report { number: self.number, phase, sight, age: sight.at.since(self.first_at), stationary: resting })
+    }
+
+    fn has_news(&self, last: Sight, settings: &TrackSettings) -> bool {
+        let moved = self.last.frame != last.frame || self.last.object.bbox.iou(last.object.bbox) < settings.moved_iou;
+        self.is_due(last, settings.report_every) || (moved && self.is_due(last, settings.moved_every))
+    }
+
+    fn is_due(&self, last: Sight, every: Duration) -> bool {
+        self.last.at.since(last.at) >= every
     }
 
     fn end(self) -> EndedTrack {
-        let heard_of = matches!(self.reporting, Reporting::Reported(_));
-        EndedTrack { number: self.number, report: heard_of.then(|| self.say(TrackPhase::End)) }
-    }
-
-    fn say(&self, phase: TrackPhase) -> Report {
-        Report { number: self.number, phase, sight: self.last, age: self.age() }
+        let heard_of = matches!(self.reporting, Reporting::Reported(..));
+        let stationary = self.still.is_resting();
+        let report =
+            Report { number: self.number, phase: TrackPhase::End, sight: self.last, age: self.age(), stationary };
+        EndedTrack { number: self.number, report: heard_of.then_some(report) }
     }
 
     fn age(&self) -> Duration {
@@ -269,97 +386,4 @@ impl ClassVote {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use aivms_contract::geometry::PixelBox;
-
-    const FRAME: FrameSize = FrameSize { width: 1000, height: 1000 };
-
-    fn object(track: u64, x: f32) -> Tracked {
-        let bbox = PixelBox::new(x, 100.0, x + 100.0, 300.0).unwrap();
-        Tracked { track, class: 0, confidence: 0.8, bbox }
-    }
-
-    fn frame(at_ms: u64, objects: Vec<Tracked>) -> FrameDetections {
-        FrameDetections { pts: MediaTime::from_millis(at_ms), frame: FRAME, objects }
-    }
-
-    /// Plays frames and gives each report as (milliseconds of the frame, track number, phase).
-    fn play(settings: TrackSettings, frames: Vec<FrameDetections>) -> Vec<(u64, u64, TrackPhase)> {
-        let mut book = TrackBook::new(settings);
-        let mut said = vec![];
-        for frame in frames {
-            let Some(turn) = book.on_frame(&frame) else { continue };
-            let ends = turn.ended.into_iter().filter_map(|track| track.report);
-            let at = frame.pts.as_nanos() / 1_000_000;
-            said.extend(book.reports().into_iter().chain(ends).map(|report| (at, report.number, report.phase)));
-        }
-        said
-    }
-
-    #[test]
-    fn a_parked_object_is_reported_at_each_interval_and_a_moving_one_as_it_moves() {
-        let settings = TrackSettings::default();
-        let parked = (0..=60).map(|i| frame(i * 200, vec![object(9, 0.0)])).collect();
-        let expected = [(400, TrackPhase::Start), (5400, TrackPhase::Update), (10_400, TrackPhase::Update)];
-        assert_eq!(play(settings, parked), expected.map(|(at, phase)| (at, 1, phase)));
-        let moving = (0..=12_u8).map(|i| frame(u64::from(i) * 200, vec![object(9, f32::from(i) * 20.0)])).collect();
-        let expected = [(400, TrackPhase::Start), (1400, TrackPhase::Update), (2400, TrackPhase::Update)];
-        assert_eq!(play(settings, moving), expected.map(|(at, phase)| (at, 1, phase)));
-    }
-
-    #[test]
-    fn a_flicker_is_never_reported() {
-        let mut frames = vec![frame(0, vec![object(1, 0.0)]), frame(200, vec![object(1, 0.0)])];
-        frames.extend((2..30).map(|i| frame(i * 200, vec![])));
-        assert_eq!(play(TrackSettings::default(), frames), []);
-    }
-
-    #[test]
-    fn at_one_frame_per_second_two_sights_confirm() {
-        let frames = (0..2).map(|i| frame(i * 1000, vec![object(1, 0.0)])).collect();
-        assert_eq!(play(TrackSettings::default(), frames), [(1000, 1, TrackPhase::Start)]);
-    }
-
-    #[test]
-    fn a_track_ends_when_it_was_not_seen_for_longer_than_the_limit_and_comes_back_as_a_new_one() {
-        let mut frames: Vec<_> = (0..3).map(|i| frame(i * 200, vec![object(7, 0.0)])).collect();
-        frames.push(frame(2400, vec![]));
-        frames.push(frame(2401, vec![object(7, 0.0)]));
-        frames.extend((0..3).map(|i| frame(2600 + i * 200, vec![object(7, 0.0)])));
-        let expected = [(400, 1, TrackPhase::Start), (2401, 1, TrackPhase::End), (2800, 2, TrackPhase::Start)];
-        assert_eq!(play(TrackSettings::default(), frames), expected);
-    }
-
-    #[test]
-    fn frames_that_go_back_or_stand_still_in_time_are_ignored() {
-        let mut book = TrackBook::new(TrackSettings::default());
-        assert!(book.on_frame(&frame(1000, vec![object(1, 0.0)])).is_some());
-        assert!(book.on_frame(&frame(1000, vec![object(2, 0.0)])).is_none());
-        assert!(book.on_frame(&frame(0, vec![])).is_none());
-        assert_eq!(book.end_all().len(), 1);
-        assert!(book.on_frame(&frame(0, vec![])).is_some(), "a new timeline may start after the end");
-    }
-
-    #[test]
-    fn numbers_do_not_depend_on_the_order_of_objects_in_a_frame() {
-        let mut objects = vec![object(30, 0.0), object(10, 200.0), object(20, 400.0), object(10, 600.0)];
-        objects[3].confidence = 0.1;
-        let one = TrackBook::new(TrackSettings::default()).on_frame(&frame(0, objects.clone()));
-        objects.reverse();
-        let two = TrackBook::new(TrackSettings::default()).on_frame(&frame(0, objects));
-        assert_eq!(one, two);
-        let seen: Vec<_> = one.unwrap().seen.iter().map(|(number, sight)| (*number, sight.object.track)).collect();
-        assert_eq!(seen, [(1, 10), (2, 20), (3, 30)]);
-    }
-
-    #[test]
-    fn one_odd_frame_does_not_rename_a_track_but_lasting_evidence_does() {
-        let mut vote = ClassVote { class: 2, evidence: 0.0 };
-        (0..50).for_each(|_| vote.hear(2, 0.8));
-        vote.hear(7, 0.99);
-        assert_eq!(vote.class, 2);
-        (0..10).for_each(|_| vote.hear(7, 0.8));
-        assert_eq!(vote.class, 7);
-    }
-}
+mod tests;
