@@ -2,7 +2,8 @@
 //!
 //! The path of a frame: a network's output tensors are turned into boxes ([`decode`], [`nms`], [`letterbox`]),
 //! boxes into tracks ([`tracker`]), tracks into reports ([`tracks`]) and zone events ([`zone`]); [`analysis`] joins
-//! the last two for one camera. [`schedule`] says when rules are judged. Nothing here reads a clock, so the same input gives the same bytes.
+//! the last two for one camera. [`schedule`] says when rules are judged. Nothing here reads a clock, so the same input
+//! gives the same bytes.
 
 pub mod analysis;
 pub mod backoff;

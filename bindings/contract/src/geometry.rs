@@ -137,6 +137,14 @@ impl From<[f64; 2]> for Point {
     }
 }
 
+impl Point {
+    /// Whether it lies in the frame, its edges included.
+    #[must_use]
+    pub fn is_in_frame(self) -> bool {
+        (0.0..=1.0).contains(&self.x) && (0.0..=1.0).contains(&self.y)
+    }
+}
+
 impl From<Point> for [f64; 2] {
     fn from(point: Point) -> Self {
         [point.x, point.y]
@@ -188,8 +196,7 @@ impl Polygon {
         if !(3..=MAX_CORNERS).contains(&corners.len()) {
             return Err(PolygonError::Corners(corners.len()));
         }
-        let outside = |p: &Point| !((0.0..=1.0).contains(&p.x) && (0.0..=1.0).contains(&p.y));
-        if let Some(index) = corners.iter().position(outside) {
+        if let Some(index) = corners.iter().position(|corner| !corner.is_in_frame()) {
             let Point { x, y } = corners[index];
             return Err(PolygonError::OutsideFrame { index, x, y });
         }
@@ -211,6 +218,14 @@ impl Polygon {
     /// The sides as (from, to), the closing side last.
     pub fn sides(&self) -> impl Iterator<Item = (Point, Point)> + '_ {
         sides(&self.0)
+    }
+
+    /// Whether it bends the same way at each corner, so that it has no bay.
+    #[must_use]
+    pub fn is_convex(&self) -> bool {
+        let bends = sides(&self.0).zip(sides(&self.0).skip(1).chain(sides(&self.0).take(1)));
+        let turns: Vec<_> = bends.map(|((a, b), (_, c))| turn(a, b, c)).collect();
+        turns.iter().all(|turn| *turn > 0.0) || turns.iter().all(|turn| *turn < 0.0)
     }
 
     /// Whether the point lies inside (even-odd rule; a point on a left or top side counts as inside).

@@ -42,6 +42,12 @@ fn every_durable_kind_of_v1_decodes() {
         ("v1-zone-events-exit-zone-changed.json", UpKind::ZoneEvents),
         ("v1-zone-events-dwell.json", UpKind::ZoneEvents),
         ("v1-zone-events-cross.json", UpKind::ZoneEvents),
+        ("v1-zone-events-occupied.json", UpKind::ZoneEvents),
+        ("v1-zone-events-cleared.json", UpKind::ZoneEvents),
+        ("v1-zone-events-cross-counted.json", UpKind::ZoneEvents),
+        ("v1-zone-events-exit-schedule-ended.json", UpKind::ZoneEvents),
+        ("v1-zone-events-enter-why.json", UpKind::ZoneEvents),
+        ("v1-detections-stationary.json", UpKind::Detections),
         ("v1-alerts.json", UpKind::Alerts),
         ("v1-health.json", UpKind::Health),
         ("v1-clips.json", UpKind::Clips),
@@ -62,7 +68,9 @@ fn every_other_message_of_v1_decodes() {
     check::<Reported>("v1-reported-applied.json");
     check::<Reported>("v1-reported-refused.json");
     check::<Desired>("v1-desired.json");
+    check::<Desired>("v1-desired-rules.json");
     check::<CamerasFile>("cameras.json");
+    check::<CamerasFile>("cameras-rules.json");
     let command: Command = check("v1-commands.json");
     assert!(matches!(command.action(), Ok(Action::RequestClip { .. })));
 }

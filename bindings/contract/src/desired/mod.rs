@@ -161,6 +161,9 @@ impl TryFrom<Vec<Zone>> for Zones {
     type Error = ValueError;
     fn try_from(zones: Vec<Zone>) -> Result<Self, ValueError> {
         check_list("zones", MAX_ZONES, zones.iter().map(|zone| zone.id.as_str()))?;
+        if let Some(zone) = zones.iter().find(|zone| zone.min_overlap.is_some() && zone.anchor != Anchor::Overlap) {
+            return Err(ValueError::new(format!("zone {}: min_overlap is for the anchor overlap", zone.id)));
+        }
         Ok(Self(zones))
     }
 }

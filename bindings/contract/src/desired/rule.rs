@@ -1,6 +1,6 @@
 //! What is judged on a camera: zones, lines, masks and what objects must be like.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::number::{Aspect, Confidence, DebounceMs, DwellTimes, Fraction, Kmh, Metres, Objects};
 use super::schedule::Schedule;
@@ -57,8 +57,10 @@ pub struct Line {
     #[serde(default)]
     pub name: String,
     /// First end, in fractions of the frame. Left and right are meant as seen from here towards `to`.
+    #[serde(deserialize_with = "in_frame")]
     pub from: Point,
     /// Second end, in fractions of the frame.
+    #[serde(deserialize_with = "in_frame")]
     pub to: Point,
     /// The crossings that are told.
     #[serde(default)]
@@ -148,6 +150,8 @@ pub struct Occupancy {
 #[serde(deny_unknown_fields)]
 pub struct Ground {
     /// Its corners in fractions of the frame, in order around it: the first two are the ends of a side of `width_m`.
+    /// As the picture of a rectangle they have no bay.
+    #[serde(deserialize_with = "picture_of_a_rectangle")]
     pub corners: [Point; 4],
     /// Length of the side from the first to the second corner.
     pub width_m: Metres,
@@ -217,4 +221,25 @@ impl ObjectFilter {
     pub fn is_for(&self, class: &str) -> bool {
         self.classes.is_empty() || self.classes.iter().any(|own| own == class)
     }
+}
+
+fn in_frame<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
+    let point = Point::deserialize(deserializer)?;
+    if !point.is_in_frame() {
+        let Point { x, y } = point;
+        let text = format!("must be fractions of the frame from 0 to 1, is [{x}, {y}]");
+        return Err(serde::de::Error::custom(text));
+    }
+    Ok(point)
+}
+
+fn picture_of_a_rectangle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[Point; 4], D::Error> {
+    let corners = <[Point; 4]>::deserialize(deserializer)?;
+    let polygon = Polygon::new(corners.to_vec()).map_err(serde::de::Error::custom)?;
+    if !polygon.is_convex() {
+        let text = "a corner lies on a line with its neighbours or behind it; mark the corners of a rectangle on the \
+                    ground";
+        return Err(serde::de::Error::custom(text));
+    }
+    Ok(corners)
 }
