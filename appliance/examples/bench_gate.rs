@@ -18,6 +18,7 @@ use aivms_appliance::pipeline::access_unit::{AccessUnit, StreamFormat, fan_out};
 use aivms_appliance::pipeline::engine::{Engine, EngineOutput, EngineSession, Feed, Watch};
 use aivms_appliance::pipeline::{Detector, DetectorSettings};
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
+use aivms_appliance_core::rules::CameraRules;
 use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
 use anyhow::{Context, Result, ensure};
 use gstreamer as gst;
@@ -104,7 +105,7 @@ impl Camera {
         let session = Arc::clone(detector).connect(Feed { camera, format, units: received, watch, output })?;
         let labels = detector.labels().to_vec();
         let (camera, settings) = (name.parse()?, AnalysisSettings::for_rate(5.0));
-        let mut analysis = CameraAnalysis::new(camera, &"bench".parse()?, labels, &[], settings);
+        let mut analysis = CameraAnalysis::new(camera, &"bench".parse()?, labels, &CameraRules::default(), settings);
         let clock = MediaClock { zero_at: UtcMillis::from_millis(0) };
         let judged = tokio::spawn(async move {
             let mut judged = vec![];

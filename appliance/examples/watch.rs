@@ -16,6 +16,7 @@ use aivms_appliance::pipeline::engine::{Engine, EngineOutput, Feed, Watch};
 use aivms_appliance::pipeline::source::address::Address;
 use aivms_appliance::pipeline::source::{Source, SourceOutput};
 use aivms_appliance::pipeline::{CameraSpec, Detector, DetectorSettings, spawn_camera};
+use aivms_appliance_core::schedule::SiteZone;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use serde_json::json;
@@ -77,6 +78,7 @@ async fn print_messages(arguments: &Arguments, detector: Arc<Detector>, until: I
         detection_fps: arguments.fps,
         confidence: arguments.confidence.into(),
         classes: vec![],
+        time_zone: SiteZone::default(),
     };
     let camera = spawn_camera(spec, detector, bodies);
     while let Ok(Some(body)) = timeout_at(until, messages.recv()).await {

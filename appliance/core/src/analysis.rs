@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use aivms_contract::desired::Zone;
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::Body;
 use aivms_contract::id::CameraId;
 use aivms_contract::time::MediaClock;
+use aivms_contract::why::Decision;
 use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
 
 use crate::detection::{ClassId, FrameDetections};
+use crate::rules::CameraRules;
 use crate::tracks::{Kinds, Report, Session, TrackBook, TrackNames, TrackSettings};
 use crate::zone::{Move, ZoneEngine, ZoneSettings, ZoneTransition, sort_transitions};
 
@@ -37,6 +38,15 @@ impl AnalysisSettings {
     }
 }
 
+/// What one call of a [`CameraAnalysis`] has to say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Findings {
+    /// Messages for the outbox, in their order.
+    pub bodies: Vec<Body>,
+    /// Events that something stopped, each told once; what is made says why in its own message.
+    pub decisions: Vec<Decision>,
+}
+
 /// Turns the frames of one camera into messages for the outbox.
 ///
 /// The messages of one call come in this order, which only the input decides: `start` reports, zone events by media
@@ -62,7 +72,7 @@ impl CameraAnalysis {
         camera: CameraId,
         session: &Session,
         labels: impl Into<Arc<[String]>>,
-        zones: &[Zone],
+        rules: &CameraRules,
         settings: AnalysisSettings,
     ) -> Self {
         let labels = labels.into();
@@ -70,7 +80,7 @@ impl CameraAnalysis {
             names: TrackNames::new(&camera, session),
             camera,
             tracks: TrackBook::new(settings.tracks, Kinds::of_labels(&labels)),
-            zones: ZoneEngine::new(zones, &labels, settings.zones),
+            zones: ZoneEngine::new(&rules.zones, &labels, settings.zones),
             labels,
             clock: None,
             frames_ignored: 0,
@@ -81,10 +91,10 @@ impl CameraAnalysis {
     ///
     /// A frame that is not later than the one before is ignored and counted. Before the first frame of another
     /// timeline, call [`CameraAnalysis::on_end`].
-    pub fn on_frame(&mut self, frame: &FrameDetections, clock: &MediaClock) -> Vec<Body> {
+    pub fn on_frame(&mut self, frame: &FrameDetections, clock: &MediaClock) -> Findings {
         let Some(turn) = self.tracks.on_frame(frame) else {
             self.frames_ignored += 1;
-            return vec![];
+            return Findings::default();
         };
         let clock = *self.clock.insert(*clock);
         let mut transitions = vec![];
@@ -103,13 +113,13 @@ impl CameraAnalysis {
         let mut bodies: Vec<_> = starts.iter().map(|report| self.detection(report, clock)).collect();
         bodies.extend(self.zone_events(transitions, clock));
         bodies.extend(updates.into_iter().chain(ends).map(|report| self.detection(&report, clock)));
-        bodies
+        Findings { bodies, decisions: vec![] }
     }
 
     /// Takes the end of the stream: every track ends where it was last seen. The next frame may come from another
     /// timeline; track numbers go on.
-    pub fn on_end(&mut self) -> Vec<Body> {
-        let Some(clock) = self.clock.take() else { return vec![] };
+    pub fn on_end(&mut self) -> Findings {
+        let Some(clock) = self.clock.take() else { return Findings::default() };
         let ended = self.tracks.end_all();
         let mut transitions = vec![];
         for track in &ended {
@@ -117,18 +127,19 @@ impl CameraAnalysis {
         }
         let mut bodies: Vec<_> = self.zone_events(transitions, clock).collect();
         bodies.extend(ended.iter().filter_map(|track| track.report).map(|report| self.detection(&report, clock)));
-        bodies
+        Findings { bodies, decisions: vec![] }
     }
 
-    /// Judges by other zones from the next frame on, without losing tracks.
+    /// Judges by other rules from the next frame on, without losing tracks.
     ///
     /// Stays in zones with the same id, outline, anchor and classes go on. Those in removed or redrawn zones are
     /// closed here with an exit for `zone_changed` at the last sight; who is inside a new outline enters at the next.
-    pub fn replace_zones(&mut self, zones: &[Zone]) -> Vec<Body> {
+    pub fn replace_rules(&mut self, rules: &CameraRules) -> Findings {
         let mut transitions = vec![];
-        self.zones.replace_zones(zones, &self.labels, &mut transitions);
+        self.zones.replace_zones(&rules.zones, &self.labels, &mut transitions);
         // Without a frame since the last end there are no tracks, so no stays.
-        self.clock.map(|clock| self.zone_events(transitions, clock).collect()).unwrap_or_default()
+        let bodies = self.clock.map(|clock| self.zone_events(transitions, clock).collect()).unwrap_or_default();
+        Findings { bodies, decisions: vec![] }
     }
 
     /// Frames ignored so far because media time did not go forward.
@@ -204,7 +215,8 @@ mod tests {
     fn at_a_rate_slower_than_the_loss_limit_an_object_stays_one_track() {
         let settings = AnalysisSettings::for_rate(0.25);
         let session = "s".parse().unwrap();
-        let mut analysis = CameraAnalysis::new("yard".parse().unwrap(), &session, vec![], &[], settings);
+        let mut analysis =
+            CameraAnalysis::new("yard".parse().unwrap(), &session, vec![], &CameraRules::default(), settings);
         let clock = MediaClock { zero_at: "2026-11-22T12:00:00Z".parse().unwrap() };
         let bbox = PixelBox::new(10.0, 10.0, 50.0, 90.0).unwrap();
         let object = Tracked { track: 4, class: 3, confidence: 0.5, bbox };
@@ -213,7 +225,7 @@ mod tests {
             frame: FrameSize { width: 100, height: 100 },
             objects: vec![object],
         };
-        let bodies: Vec<_> = (0..4).flat_map(|i| analysis.on_frame(&frame(i), &clock)).collect();
+        let bodies: Vec<_> = (0..4).flat_map(|i| analysis.on_frame(&frame(i), &clock).bodies).collect();
         let said = |body: &Body| match body {
             Body::Detections(detection) => (detection.phase, detection.age_ms, detection.object_class.clone()),
             other => panic!("{other:?}"),
@@ -221,7 +233,7 @@ mod tests {
         let class = || "class_3".to_owned();
         let expected = [(TrackPhase::Start, 4_000, class()), (TrackPhase::Update, 12_000, class())];
         assert_eq!(bodies.iter().map(said).collect::<Vec<_>>(), expected);
-        assert!(analysis.on_frame(&frame(1), &clock).is_empty());
+        assert!(analysis.on_frame(&frame(1), &clock).bodies.is_empty());
         assert_eq!(analysis.frames_ignored(), 1);
         assert_eq!(AnalysisSettings::for_rate(5.0), AnalysisSettings::default());
     }

@@ -13,6 +13,7 @@ pub mod letterbox;
 pub mod model;
 pub mod motion;
 pub mod nms;
+pub mod rules;
 pub mod schedule;
 pub mod supervise;
 pub mod tracker;

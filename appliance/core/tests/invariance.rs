@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::detection::{FrameDetections, Tracked};
+use aivms_appliance_core::rules::CameraRules;
 use aivms_contract::desired::{DebounceMs, DwellMs, Zone};
 use aivms_contract::envelope::Body;
 use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
@@ -52,7 +53,13 @@ fn zones() -> Vec<Zone> {
 fn analysis(zones: &[Zone]) -> CameraAnalysis {
     let labels = vec!["person".to_owned(), "car".to_owned()];
     let settings = AnalysisSettings::default();
-    CameraAnalysis::new("entrance".parse().unwrap(), &"k3v9".parse().unwrap(), labels, zones, settings)
+    CameraAnalysis::new(
+        "entrance".parse().unwrap(),
+        &"k3v9".parse().unwrap(),
+        labels,
+        &CameraRules::of_zones(zones),
+        settings,
+    )
 }
 
 /// An object that stands at points, and walks straight and evenly between them.
@@ -133,8 +140,8 @@ fn sample(walks: &[Walk], times_ms: impl IntoIterator<Item = u64>) -> Vec<FrameD
 
 fn bodies(frames: &[FrameDetections]) -> Vec<Body> {
     let mut analysis = analysis(&zones());
-    let mut bodies: Vec<_> = frames.iter().flat_map(|frame| analysis.on_frame(frame, &clock())).collect();
-    bodies.extend(analysis.on_end());
+    let mut bodies: Vec<_> = frames.iter().flat_map(|frame| analysis.on_frame(frame, &clock()).bodies).collect();
+    bodies.extend(analysis.on_end().bodies);
     bodies
 }
 
@@ -273,18 +280,18 @@ proptest! {
         let mut bodies = vec![];
         let changes = changes.map(|change| change.index(frames.len()));
         for (index, frame) in frames.iter().enumerate() {
-            bodies.extend(analysis.on_frame(frame, &clock()));
+            bodies.extend(analysis.on_frame(frame, &clock()).bodies);
             if index == changes[0] {
-                bodies.extend(analysis.replace_zones(&zones[1..3]));
+                bodies.extend(analysis.replace_rules(&CameraRules::of_zones(&zones[1..3])).bodies);
             }
             if index == changes[1] {
                 let mut zones = zones.clone();
                 zones.reverse();
                 zones[1].polygon = zones[0].polygon.clone();
-                bodies.extend(analysis.replace_zones(&zones));
+                bodies.extend(analysis.replace_rules(&CameraRules::of_zones(&zones)).bodies);
             }
         }
-        bodies.extend(analysis.on_end());
+        bodies.extend(analysis.on_end().bodies);
         for story in stories(&bodies).values() {
             assert_well_told(story)?;
         }

@@ -7,6 +7,7 @@
 
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::detection::{ClassId, FrameDetections, Tracked};
+use aivms_appliance_core::rules::CameraRules;
 use aivms_contract::desired::{DwellMs, Zone};
 use aivms_contract::detection::TrackPhase;
 use aivms_contract::envelope::Body;
@@ -35,7 +36,13 @@ fn analysis(labels: &[&str]) -> CameraAnalysis {
     };
     let labels: Vec<_> = labels.iter().map(|&label| label.to_owned()).collect();
     let settings = AnalysisSettings::default();
-    CameraAnalysis::new("gate".parse().unwrap(), &"k3v9".parse().unwrap(), labels, &[zone], settings)
+    CameraAnalysis::new(
+        "gate".parse().unwrap(),
+        &"k3v9".parse().unwrap(),
+        labels,
+        &CameraRules::of_zones(&[zone]),
+        settings,
+    )
 }
 
 /// Plays frames of (milliseconds, objects) and gives all messages, those of the end too.
@@ -51,9 +58,9 @@ fn play(frames: impl IntoIterator<Item = (u64, Vec<Seen>)>) -> Vec<Body> {
             bbox: PixelBox::new(x, y, x + width, y + height).unwrap(),
         });
         let frame = FrameDetections { pts: MediaTime::from_millis(at_ms), frame: FRAME, objects: objects.collect() };
-        bodies.extend(analysis.on_frame(&frame, &clock));
+        bodies.extend(analysis.on_frame(&frame, &clock).bodies);
     }
-    bodies.extend(analysis.on_end());
+    bodies.extend(analysis.on_end().bodies);
     bodies
 }
 

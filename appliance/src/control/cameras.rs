@@ -90,9 +90,9 @@ impl CameraSet {
                 let handle = spawn_camera(spec(&wanted), Arc::clone(&self.engine), self.bodies.clone());
                 self.running.insert(wanted.camera.id.clone(), Running { wanted: *wanted, handle });
             }
-            Step::ReplaceZones(id, zones) => {
-                tracing::info!(camera.id = id.as_str(), "the camera's zones are replaced");
-                self.running[&id].handle.replace_zones(zones);
+            Step::ReplaceRules(id, rules) => {
+                tracing::info!(camera.id = id.as_str(), "the camera's rules are replaced");
+                self.running[&id].handle.replace_rules(rules);
             }
             Step::Stop(_) => {}
         }
@@ -115,5 +115,6 @@ fn spec(wanted: &Wanted) -> CameraSpec {
         detection_fps: wanted.detection_fps,
         confidence: wanted.confidence,
         classes: wanted.classes.clone(),
+        time_zone: wanted.time_zone.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! What should run: the desired document when there is one, the local files otherwise.
 
+use aivms_appliance_core::schedule::SiteZone;
 use aivms_contract::desired::{Camera, Desired, Settings};
 use serde::Deserialize;
 
@@ -27,6 +28,8 @@ pub struct Wanted {
     pub confidence: f64,
     /// Classes looked for.
     pub classes: Vec<String>,
+    /// The site's time zone.
+    pub time_zone: SiteZone,
 }
 
 /// Reads a desired document.
@@ -59,6 +62,7 @@ pub fn wanted(config: &Config, desired: Option<&Desired>) -> Vec<Wanted> {
         detection_fps: camera.detection_fps.unwrap_or(fps).get(),
         confidence: confidence.get(),
         classes: if camera.classes.is_empty() { config.detection.classes.clone() } else { camera.classes.clone() },
+        time_zone: SiteZone::default(),
         camera: camera.clone(),
     };
     cameras.as_slice().iter().map(with_defaults).collect()

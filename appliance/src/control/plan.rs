@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aivms_contract::desired::Zones;
+use aivms_appliance_core::rules::CameraRules;
 use aivms_contract::id::CameraId;
 
 use super::desired::Wanted;
@@ -14,8 +14,8 @@ pub enum Step {
     Stop(CameraId),
     /// Start a camera.
     Start(Box<Wanted>),
-    /// Judge other zones from the next frame on; the stream goes on.
-    ReplaceZones(CameraId, Zones),
+    /// Judge by other rules from the next frame on; the stream goes on.
+    ReplaceRules(CameraId, CameraRules),
 }
 
 /// Plans the way from `running` to `wanted`: all stops first, so that devices and addresses are free again.
@@ -23,30 +23,38 @@ pub enum Step {
 pub fn plan(running: &BTreeMap<CameraId, Wanted>, wanted: &[Wanted]) -> Vec<Step> {
     let enabled = || wanted.iter().filter(|wanted| wanted.camera.enabled);
     let stays: BTreeSet<_> = enabled()
-        .filter(|wanted| running.get(&wanted.camera.id).is_some_and(|now| differs_in_zones_only(now, wanted)))
+        .filter(|wanted| running.get(&wanted.camera.id).is_some_and(|now| differs_in_rules_only(now, wanted)))
         .map(|wanted| &wanted.camera.id)
         .collect();
     let stops = running.keys().filter(|id| !stays.contains(id)).cloned().map(Step::Stop);
     let others = enabled().filter_map(|wanted| match running.get(&wanted.camera.id) {
         Some(_) if !stays.contains(&wanted.camera.id) => Some(Step::Start(Box::new(wanted.clone()))),
-        Some(now) if now.camera.zones == wanted.camera.zones => None,
-        Some(_) => Some(Step::ReplaceZones(wanted.camera.id.clone(), wanted.camera.zones.clone())),
+        Some(now) if rules(now) == rules(wanted) => None,
+        Some(_) => Some(Step::ReplaceRules(wanted.camera.id.clone(), rules(wanted))),
         None => Some(Step::Start(Box::new(wanted.clone()))),
     });
     stops.chain(others).collect()
 }
 
-/// Whether only zones and name differ, if anything.
-fn differs_in_zones_only(running: &Wanted, wanted: &Wanted) -> bool {
+fn rules(wanted: &Wanted) -> CameraRules {
+    CameraRules::of(&wanted.camera, &wanted.time_zone)
+}
+
+/// Whether only rules and name differ, if anything.
+fn differs_in_rules_only(running: &Wanted, wanted: &Wanted) -> bool {
     let mut same = running.clone();
-    same.camera.zones = wanted.camera.zones.clone();
-    same.camera.name = wanted.camera.name.clone();
+    let (camera, like) = (&mut same.camera, &wanted.camera);
+    (camera.zones, camera.lines) = (like.zones.clone(), like.lines.clone());
+    (camera.masks, camera.filters) = (like.masks.clone(), like.filters.clone());
+    camera.name.clone_from(&like.name);
+    same.time_zone = wanted.time_zone.clone();
     same == *wanted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aivms_appliance_core::schedule::SiteZone;
     use proptest::prelude::*;
 
     fn wanted(id: &str, url: &str, zone: Option<&str>, enabled: bool) -> Wanted {
@@ -54,7 +62,7 @@ mod tests {
         let zones: Vec<_> = zones.into_iter().collect();
         let camera = serde_json::json!({"id": id, "url": url, "enabled": enabled, "zones": zones});
         let camera = serde_json::from_value(camera).unwrap();
-        Wanted { camera, detection_fps: 5.0, confidence: 0.5, classes: Vec::new() }
+        Wanted { camera, detection_fps: 5.0, confidence: 0.5, classes: Vec::new(), time_zone: SiteZone::default() }
     }
 
     fn running(wanted: &[Wanted]) -> BTreeMap<CameraId, Wanted> {
@@ -71,12 +79,29 @@ mod tests {
     fn new_zones_do_not_interrupt_the_stream_and_a_new_address_restarts_only_that_camera() {
         let now = running(&[wanted("a", "rtsp://h/1", None, true), wanted("b", "rtsp://h/2", None, true)]);
         let next = [wanted("a", "rtsp://h/1", Some("z"), true), wanted("b", "rtsp://h/3", None, true)];
-        let [Step::Stop(stopped), Step::ReplaceZones(zoned, zones), Step::Start(started)] = &plan(&now, &next)[..]
+        let [Step::Stop(stopped), Step::ReplaceRules(zoned, rules), Step::Start(started)] = &plan(&now, &next)[..]
         else {
             panic!("{:?}", plan(&now, &next));
         };
-        assert_eq!((stopped.as_str(), zoned.as_str(), zones.as_slice().len()), ("b", "a", 1));
+        assert_eq!((stopped.as_str(), zoned.as_str(), rules.zones.len()), ("b", "a", 1));
         assert_eq!(started.camera.url, "rtsp://h/3");
+    }
+
+    #[test]
+    fn lines_masks_filters_and_the_time_zone_change_without_a_new_connection() {
+        let before = wanted("a", "rtsp://h/1", Some("z"), true);
+        let corners = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]];
+        let (mut line, mut mask, mut filter, mut zone) =
+            (before.clone(), before.clone(), before.clone(), before.clone());
+        let lines = serde_json::json!([{"id": "door", "from": [0.5, 1.0], "to": [0.5, 0.0]}]);
+        line.camera.lines = serde_json::from_value(lines).unwrap();
+        mask.camera.masks = serde_json::from_value(serde_json::json!([{"polygon": corners}])).unwrap();
+        filter.camera.filters = serde_json::from_value(serde_json::json!([{"min_confidence": 0.7}])).unwrap();
+        zone.time_zone = SiteZone::of(Some(&"Europe/Berlin".to_owned().try_into().unwrap())).unwrap();
+        for after in [line, mask, filter, zone] {
+            let steps = plan(&running(std::slice::from_ref(&before)), std::slice::from_ref(&after));
+            assert_eq!(steps, [Step::ReplaceRules(after.camera.id.clone(), rules(&after))]);
+        }
     }
 
     #[test]
@@ -107,7 +132,13 @@ mod tests {
                 match step {
                     Step::Stop(id) => prop_assert!(now.remove(&id).is_some()),
                     Step::Start(wanted) => prop_assert!(now.insert(wanted.camera.id.clone(), *wanted).is_none()),
-                    Step::ReplaceZones(id, zones) => now.get_mut(&id).unwrap().camera.zones = zones,
+                    Step::ReplaceRules(id, rules) => {
+                        let running = now.get_mut(&id).unwrap();
+                        running.camera.zones = rules.zones.try_into().unwrap();
+                        running.camera.lines = rules.lines.try_into().unwrap();
+                        (running.camera.masks, running.camera.filters) = (rules.masks, rules.filters);
+                        running.time_zone = rules.time_zone;
+                    }
                 }
             }
             let enabled: Vec<_> = second.iter().filter(|w| w.camera.enabled).cloned().collect();

@@ -9,8 +9,10 @@ mod task;
 use std::sync::Arc;
 
 use aivms_appliance_core::detection::ClassId;
+use aivms_appliance_core::rules::CameraRules;
+use aivms_appliance_core::schedule::SiteZone;
 use aivms_appliance_core::tracks::Session;
-use aivms_contract::desired::{Camera, Fps, Zones};
+use aivms_contract::desired::{Camera, Fps};
 use aivms_contract::envelope::Body;
 use aivms_contract::health::CameraHealth;
 use aivms_contract::id::CameraId;
@@ -27,7 +29,7 @@ use super::source::address::{Address, CameraAddressError};
 /// What one camera's task is to do.
 #[derive(Debug, Clone)]
 pub struct CameraSpec {
-    /// The camera, with its zones; its own classes and rate win over the edge's below.
+    /// The camera, with its rules; its own classes and rate win over the edge's below.
     pub camera: Camera,
     /// Marks this run of the program in track ids.
     pub session: Session,
@@ -37,6 +39,8 @@ pub struct CameraSpec {
     pub confidence: f64,
     /// Labels looked for; empty for all of the model's.
     pub classes: Vec<String>,
+    /// The site's time zone, in which schedules are meant.
+    pub time_zone: SiteZone,
 }
 
 /// A running camera; dropping it stops the camera without waiting.
@@ -44,7 +48,7 @@ pub struct CameraHandle {
     camera: CameraId,
     health: watch::Receiver<CameraHealth>,
     counters: watch::Receiver<CameraCounters>,
-    zones: watch::Sender<Zones>,
+    rules: watch::Sender<CameraRules>,
     restart: Arc<Notify>,
     stop: DropGuard,
     task: JoinHandle<()>,
@@ -111,12 +115,12 @@ pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError>
 pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, bodies: mpsc::Sender<Body>) -> CameraHandle {
     let (board, health) = HealthBoard::new(spec.camera.id.clone());
     let (counts, counters) = watch::channel(CameraCounters::default());
-    let (zones, new_zones) = watch::channel(spec.camera.zones.clone());
+    let (rules, new_rules) = watch::channel(spec.rules());
     let (restart, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let camera = spec.camera.id.clone();
-    let orders = Orders { stop: stop.clone(), restart: Arc::clone(&restart), zones: new_zones };
+    let orders = Orders { stop: stop.clone(), restart: Arc::clone(&restart), rules: new_rules };
     let task = tokio::spawn(CameraTask::new(spec, engine, bodies, board, counts).run(orders));
-    CameraHandle { camera, health, counters, zones, restart, stop: stop.drop_guard(), task }
+    CameraHandle { camera, health, counters, rules, restart, stop: stop.drop_guard(), task }
 }
 
 impl CameraHandle {
@@ -138,9 +142,9 @@ impl CameraHandle {
         *self.counters.borrow()
     }
 
-    /// Judges by other zones from the next frame on; tracks and stays in unchanged zones go on.
-    pub fn replace_zones(&self, zones: Zones) {
-        self.zones.send_replace(zones);
+    /// Judges by other rules from the next frame on; tracks and what unchanged rules have begun go on.
+    pub fn replace_rules(&self, rules: CameraRules) {
+        self.rules.send_replace(rules);
     }
 
     /// Drops the connection and the decoder and builds them anew, at once.
@@ -166,6 +170,10 @@ impl CameraSpec {
         #[expect(clippy::cast_possible_truncation, reason = "a confidence of 0 to 1")]
         let confidence = self.confidence as f32;
         Ok(Watch { fps: self.fps(), confidence, classes: find_classes(&camera.id, classes, labels)? })
+    }
+
+    fn rules(&self) -> CameraRules {
+        CameraRules::of(&self.camera, &self.time_zone)
     }
 
     fn fps(&self) -> f64 {

@@ -9,6 +9,7 @@ use aivms_appliance::pipeline::decode::Decoder;
 use aivms_appliance::pipeline::{CameraSpec, Detector, DetectorSettings, spawn_camera};
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::detection::FrameDetections;
+use aivms_appliance_core::rules::CameraRules;
 use aivms_appliance_core::tracker::{Tracker, TrackerSettings};
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::Body;
@@ -34,13 +35,14 @@ fn junction() -> CameraSpec {
 /// What the parts of the path say of the demo video's first pictures, each waited for, so that a slow machine sees
 /// the same as a fast one.
 fn watch_each_picture(detector: &Arc<Detector>, pictures: usize) -> Vec<Body> {
-    let CameraSpec { camera, session, detection_fps, confidence, .. } = junction();
+    let CameraSpec { camera, session, detection_fps, confidence, time_zone, .. } = junction();
     let units = first_units(cache("video/vtest.avi"), pictures);
     let decoder = Decoder::start(&units[0].format, &detector.model().input, detection_fps).unwrap();
     let person = detector.model().class("person").unwrap();
     let mut tracker = Tracker::new(TrackerSettings::for_confidence(confidence as f32));
     let settings = AnalysisSettings::for_rate(detection_fps);
-    let mut analysis = CameraAnalysis::new(camera.id, &session, detector.labels(), camera.zones.as_slice(), settings);
+    let rules = CameraRules::of(&camera, &time_zone);
+    let mut analysis = CameraAnalysis::new(camera.id, &session, detector.labels(), &rules, settings);
     let clock = MediaClock { zero_at: UtcMillis::from_millis(0) };
     let (mut eye, mut bodies) = (detector.eye(), vec![]);
     for frame in units.iter().filter_map(|unit| decode(&decoder, unit)) {
@@ -48,9 +50,9 @@ fn watch_each_picture(detector: &Arc<Detector>, pictures: usize) -> Vec<Body> {
         objects.retain(|object| object.class == person);
         let (pts, frame) = (frame.at, frame.letterbox.frame());
         let objects = tracker.update(pts, frame, &objects);
-        bodies.extend(analysis.on_frame(&FrameDetections { pts, frame, objects }, &clock));
+        bodies.extend(analysis.on_frame(&FrameDetections { pts, frame, objects }, &clock).bodies);
     }
-    bodies.extend(analysis.on_end());
+    bodies.extend(analysis.on_end().bodies);
     bodies
 }
 

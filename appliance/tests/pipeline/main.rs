@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use aivms_appliance::pipeline::camera::CameraSpec;
 use aivms_appliance::pipeline::infer::{Detector, DetectorSettings};
+use aivms_appliance_core::schedule::SiteZone;
 
 /// A file that `make setup` has fetched into the repository's cache.
 fn cache(name: &str) -> PathBuf {
@@ -40,5 +41,6 @@ fn spec(camera: serde_json::Value) -> CameraSpec {
         detection_fps: 2.0,
         confidence: 0.5,
         classes: vec![],
+        time_zone: SiteZone::default(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aivms_appliance_core::detection::FrameDetections;
-use aivms_contract::desired::Zones;
+use aivms_appliance_core::rules::CameraRules;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,14 +19,14 @@ use crate::pipeline::source::SourceEnd;
 pub(super) struct Orders {
     pub(super) stop: CancellationToken,
     pub(super) restart: Arc<Notify>,
-    pub(super) zones: watch::Receiver<Zones>,
+    pub(super) rules: watch::Receiver<CameraRules>,
 }
 
 /// What the task wakes up for.
 pub(super) enum Event {
     Stop,
     Restart,
-    Zones(Zones),
+    Rules(CameraRules),
     Sent(Result<(), Closed>),
     SourceEnd(SourceEnd),
     EngineEnd(EngineError),
@@ -53,7 +53,7 @@ pub(super) async fn next_event(
         () = orders.stop.cancelled() => Event::Stop,
         () = orders.restart.notified() => Event::Restart,
         sent = outbound.send_next() => Event::Sent(sent),
-        Ok(()) = orders.zones.changed() => Event::Zones(orders.zones.borrow_and_update().clone()),
+        Ok(()) = orders.rules.changed() => Event::Rules(orders.rules.borrow_and_update().clone()),
         Some(end) = next(ends) => Event::SourceEnd(end),
         Some(fault) = next(faults) => Event::EngineEnd(fault),
         Some(frame) = next(frames), if has_room => Event::Frame(frame),

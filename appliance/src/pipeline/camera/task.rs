@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
+use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis, Findings};
 use aivms_appliance_core::backoff::Backoff;
 use aivms_appliance_core::detection::FrameDetections;
 use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
@@ -61,7 +61,7 @@ impl CameraTask {
             camera.clone(),
             &spec.session,
             engine.labels(),
-            spec.camera.zones.as_slice(),
+            &spec.rules(),
             AnalysisSettings::for_rate(spec.fps()),
         );
         let outbound = Outbound::new(camera, bodies);
@@ -110,9 +110,9 @@ impl CameraTask {
                     supervisor = self.new_supervisor();
                     None
                 }
-                Event::Zones(zones) => {
-                    let bodies = self.analysis.replace_zones(zones.as_slice());
-                    self.outbound.push(bodies);
+                Event::Rules(rules) => {
+                    let findings = self.analysis.replace_rules(&rules);
+                    self.tell(findings);
                     None
                 }
                 Event::Sent(Ok(())) => None,
@@ -192,9 +192,18 @@ impl CameraTask {
     fn judge(&mut self, frame: &FrameDetections, connection: Option<&Connection>) {
         if let Some(clock) = connection.and_then(Connection::clock) {
             self.board.count_frame();
-            let bodies = self.analysis.on_frame(frame, &clock);
-            self.outbound.push(bodies);
+            let findings = self.analysis.on_frame(frame, &clock);
+            self.tell(findings);
         }
+    }
+
+    /// Hands on what the analysis has to say.
+    fn tell(&mut self, findings: Findings) {
+        let Findings { bodies, decisions } = findings;
+        for decision in decisions {
+            tracing::trace!(camera.id = %self.spec.camera.id, ?decision, "no event");
+        }
+        self.outbound.push(bodies);
     }
 
     fn on_tick(&mut self, supervisor: &mut CameraSupervisor, connection: Option<&mut Connection>) -> Option<Action> {
@@ -260,8 +269,8 @@ impl CameraTask {
     async fn disconnect(&mut self, connection: &mut Option<Connection>) {
         let Some(mut connection) = connection.take() else { return };
         self.count(&mut connection);
-        let bodies = self.analysis.on_end();
-        self.outbound.push(bodies);
+        let findings = self.analysis.on_end();
+        self.tell(findings);
         if !connection.close(&mut self.left_behind).await {
             self.counts.send_modify(|counts| counts.left_behind += 1);
             tracing::error!(camera.id = %self.spec.camera.id, "the camera's pipeline does not end and is left behind");
