@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod backoff;
 pub mod decode;
 pub mod detection;
+pub mod ground;
 pub mod letterbox;
 pub mod model;
 pub mod motion;

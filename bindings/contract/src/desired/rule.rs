@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::number::{Aspect, Confidence, DebounceMs, DwellTimes, Fraction, Kmh, Metres, Objects};
+use super::number::{Aspect, Confidence, DebounceMs, DwellTimes, Fraction, Kmh, Metres, Objects, ValueError};
 use super::schedule::Schedule;
 use crate::geometry::{Point, Polygon};
 use crate::id::ZoneId;
@@ -149,8 +149,8 @@ pub struct Occupancy {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ground {
-    /// Its corners in fractions of the frame, in order around it: the first two are the ends of a side of `width_m`.
-    /// As the picture of a rectangle they have no bay.
+    /// Its corners in fractions of the frame, in order around it: the first two are the ends of a side of `width_m`. A
+    /// camera sees a rectangle as a quadrilateral without dents, so any other is refused.
     #[serde(deserialize_with = "picture_of_a_rectangle")]
     pub corners: [Point; 4],
     /// Length of the side from the first to the second corner.
@@ -173,6 +173,41 @@ pub enum Anchor {
     Center,
     /// A part of the box's area, see [`Zone::min_overlap`].
     Overlap,
+}
+
+impl Ground {
+    /// Checks that corners are what a camera may see of a rectangle on the ground: a quadrilateral inside the frame,
+    /// without crossings or dents, no corner of which lies nearly on the line between its neighbours.
+    ///
+    /// # Errors
+    /// Says which corner or side is wrong.
+    pub fn check_corners(corners: &[Point; 4]) -> Result<(), ValueError> {
+        Polygon::new(corners.to_vec()).map_err(|error| ValueError::new(error.to_string()))?;
+        // Twice the area of the triangle that each corner makes with its neighbours, negative for a turn to the left.
+        let turns: [f64; 4] = std::array::from_fn(|i| {
+            let (before, at, after) = (corners[(i + 3) % 4], corners[i], corners[(i + 1) % 4]);
+            (at.x - before.x) * (after.y - at.y) - (at.y - before.y) * (after.x - at.x)
+        });
+        let whole = (turns[0] + turns[2]).abs();
+        let way = (turns[0] + turns[2]).signum();
+        match turns.iter().position(|turn| turn * way < LEAST_TURN * whole) {
+            Some(index) => Err(ValueError::new(format!(
+                "corner {index} is dented or nearly on the line between its neighbours; mark the corners of a rectangle \
+                 on the ground, in order around it"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Least area of the triangle of a corner and its neighbours, as a part of the quadrilateral's. Below it a pixel at the
+/// far side decides over tens of metres.
+const LEAST_TURN: f64 = 0.01;
+
+fn picture_of_a_rectangle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[Point; 4], D::Error> {
+    let corners = <[Point; 4]>::deserialize(deserializer)?;
+    Ground::check_corners(&corners).map_err(serde::de::Error::custom)?;
+    Ok(corners)
 }
 
 impl Zone {
@@ -233,13 +268,36 @@ fn in_frame<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Erro
     Ok(point)
 }
 
-fn picture_of_a_rectangle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[Point; 4], D::Error> {
-    let corners = <[Point; 4]>::deserialize(deserializer)?;
-    let polygon = Polygon::new(corners.to_vec()).map_err(serde::de::Error::custom)?;
-    if !polygon.is_convex() {
-        let text = "a corner lies on a line with its neighbours or behind it; mark the corners of a rectangle on the \
-                    ground";
-        return Err(serde::de::Error::custom(text));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(corners: &serde_json::Value) -> Result<Ground, String> {
+        let ground = serde_json::json!({ "corners": corners, "width_m": 4, "length_m": 12.5 });
+        let camera = serde_json::json!({
+            "id": "gate", "url": "rtsp://h/1",
+            "zones": [{ "id": "lane", "polygon": [[0, 0], [1, 0], [0, 1]], "ground": ground }],
+        });
+        serde_path_to_error::deserialize::<_, super::super::Camera>(camera)
+            .map(|camera| camera.zones.as_slice()[0].ground.unwrap())
+            .map_err(|error| error.to_string())
     }
-    Ok(corners)
+
+    #[test]
+    fn a_ground_that_no_camera_sees_as_a_rectangle_is_refused_by_the_name_of_its_field() {
+        let seen = serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.6, 0.4], [0.4, 0.4]]);
+        assert_eq!(read(&seen).unwrap().length_m.get(), 12.5);
+        let refused = [
+            (serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.4, 0.4], [0.6, 0.4]]), "crosses"),
+            (serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.5, 0.8], [0.4, 0.4]]), "corner 2"),
+            (serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.8, 0.4], [0.5, 0.6501]]), "corner 3"),
+            (serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.6, 1.4], [0.4, 0.4]]), "corner 2"),
+            (serde_json::json!([[0.2, 0.9], [0.8, 0.9], [0.6, 0.4]]), "length 4"),
+            (serde_json::json!([[0.2, 0.9], [0.2, 0.9], [0.6, 0.4], [0.4, 0.4]]), "corner"),
+        ];
+        for (corners, names) in refused {
+            let error = read(&corners).unwrap_err();
+            assert!(error.contains("corners") && error.contains(names), "{corners}: {error}");
+        }
+    }
 }
