@@ -4,7 +4,7 @@ mod error;
 mod load;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,6 +15,7 @@ use aivms_appliance_core::detection::Detected;
 use aivms_appliance_core::letterbox::{Letterbox, Normaliser};
 use aivms_appliance_core::model::ModelDescription;
 use aivms_contract::desired::MAX_CAMERAS;
+use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::TensorRef;
 
@@ -142,6 +143,14 @@ impl Detector {
     pub fn totals(&self) -> Times {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// ONNX Runtime as all of this process must use it; `library` is as in [`DetectorSettings`].
+///
+/// # Errors
+/// The library is missing or too old, or another one has been loaded.
+pub fn runtime(library: Option<&Path>) -> Result<Environment, DetectorError> {
+    load::environment(library)
 }
 
 impl Drop for Detector {

@@ -53,7 +53,7 @@ pub(super) fn session(settings: &DetectorSettings, model: &ModelDescription) -> 
     if path.extension().is_none_or(|extension| extension != "onnx") {
         return Err(DetectorError::NotOnnx { path: path.clone() });
     }
-    let environment = environment(settings)?;
+    let environment = environment(settings.library.as_deref())?;
     let session =
         build(&environment, settings).map_err(|source| DetectorError::Session { path: path.clone(), source })?;
     check_input(session.inputs(), &model.input).map_err(|(found, expected)| DetectorError::Input {
@@ -82,8 +82,9 @@ fn build(environment: &Environment, settings: &DetectorSettings) -> Result<Sessi
         .commit_from_file(&settings.model)
 }
 
-fn environment(settings: &DetectorSettings) -> Result<Environment, DetectorError> {
-    let wanted = library(settings);
+/// ONNX Runtime as this process uses it; see [`super::runtime`].
+pub(super) fn environment(library: Option<&Path>) -> Result<Environment, DetectorError> {
+    let wanted = path_of(library);
     let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((loaded, environment)) = &*shared {
         return if *loaded == wanted {
@@ -99,9 +100,9 @@ fn environment(settings: &DetectorSettings) -> Result<Environment, DetectorError
     Ok(environment.clone())
 }
 
-fn library(settings: &DetectorSettings) -> PathBuf {
+fn path_of(library: Option<&Path>) -> PathBuf {
     let from_environment = || std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
-    settings.library.clone().or_else(from_environment).unwrap_or_else(|| PathBuf::from("libonnxruntime.so"))
+    library.map(Path::to_owned).or_else(from_environment).unwrap_or_else(|| PathBuf::from("libonnxruntime.so"))
 }
 
 /// Both sides as text when they differ. A dimension of -1 is left open by the model.
