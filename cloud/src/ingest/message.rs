@@ -59,6 +59,9 @@ fn check_values(body: &Body) -> Result<(), String> {
     };
     match body {
         Body::Detections(body) => seen(&body.object_class, body.confidence),
+        Body::ZoneEvents(body) if !body.speed_kmh.is_none_or(f32::is_finite) => {
+            Err("speed_kmh: is out of range".to_owned())
+        }
         Body::ZoneEvents(body) => seen(&body.object_class, body.confidence),
         Body::Health(body) if !body.cameras.iter().all(|camera| camera.detect_fps.is_finite()) => {
             Err("cameras: a detect_fps is out of range".to_owned())

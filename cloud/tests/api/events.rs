@@ -1,7 +1,8 @@
 //! Delivery of events over HTTPS, and the lists that show them.
 
 use aivms_contract::envelope::{Body, Envelope};
-use aivms_contract::zone_event::ZoneEventType;
+use aivms_contract::why::{Check, Gate};
+use aivms_contract::zone_event::{ExitReason, ZoneEventType};
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Owner};
@@ -30,7 +31,7 @@ async fn a_delivered_event_is_listed_once_as_it_was_seen() {
         "id": batch[0].id.to_string(), "edge_id": device.edge_id, "camera_id": "door",
         "timestamp": "2026-11-22T13:05:00.001Z", "received_at": received, "object_class": "person", "confidence": 0.9,
         "bbox": [1.0, 2.5, 30.0, 40.1], "frame": { "width": 640, "height": 480 }, "track_id": "track-1",
-        "phase": "start", "age_ms": 400,
+        "phase": "start", "age_ms": 400, "stationary": false,
     });
     assert_eq!(detections, [seen]);
     let zone_events = items(&cloud, &owner, "/api/events/zones").await;
@@ -38,6 +39,66 @@ async fn a_delivered_event_is_listed_once_as_it_was_seen() {
     assert_eq!(zone_events[0]["event_type"], "dwell");
     assert_eq!(zone_events[0]["dwell_ms"], 10_000);
     assert!(zone_events[0]["exit_reason"].is_null());
+    assert_eq!((&zone_events[0]["count"], &zone_events[0]["speed_kmh"]), (&Value::Null, &Value::Null));
+    assert_eq!(zone_events[0]["why"], json!([]));
+}
+
+#[tokio::test]
+async fn counts_speeds_rest_and_reasons_are_shown_as_the_edge_said_them() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let mut parked = detection(1);
+    parked.stationary = true;
+    let mut occupied = zone_event(2, ZoneEventType::Occupied);
+    let check = |gate, value| Check { gate, passed: true, value, limit: value };
+    (occupied.count, occupied.why) = (Some(3), vec![check(Gate::Occupancy, Some(3.0)), check(Gate::Schedule, None)]);
+    let mut cleared = zone_event(3, ZoneEventType::Cleared);
+    (cleared.count, cleared.speed_kmh) = (Some(2), Some(4.7));
+    let mut ended = zone_event(4, ZoneEventType::Exit);
+    ended.exit_reason = Some(ExitReason::ScheduleEnded);
+    let bodies =
+        [Body::Detections(parked), Body::ZoneEvents(occupied), Body::ZoneEvents(cleared), Body::ZoneEvents(ended)];
+    let batch: Vec<_> = (1..).zip(bodies).map(|(seq, body)| device.envelope(seq, body)).collect();
+    device.deliver(&cloud, &batch).await.assert_ok();
+    assert_eq!(items(&cloud, &owner, "/api/events/detections").await[0]["stationary"], true);
+
+    let of_type = async |name: &str| {
+        let found = items(&cloud, &owner, &format!("/api/events/zones?event_type={name}")).await;
+        assert_eq!((found.len(), found[0]["event_type"].as_str()), (1, Some(name)));
+        found[0].clone()
+    };
+    let occupied = of_type("occupied").await;
+    assert_eq!(occupied["count"], 3);
+    let why = json!([{ "gate": "occupancy", "passed": true, "value": 3.0, "limit": 3.0 },
+        { "gate": "schedule", "passed": true, "value": null, "limit": null }]);
+    assert_eq!(occupied["why"], why);
+    let cleared = of_type("cleared").await;
+    assert_eq!((&cleared["count"], &cleared["speed_kmh"]), (&json!(2), &json!(4.7)));
+    assert_eq!(of_type("exit").await["exit_reason"], "schedule_ended");
+    assert_eq!(items(&cloud, &owner, "/api/events/zones").await.len(), 3);
+}
+
+/// Bodies in the words of the first edges, which said nothing of counts, speeds, rest and reasons.
+#[tokio::test]
+async fn events_of_an_older_edge_and_rows_stored_before_are_still_shown() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let enter = device.envelope(2, Body::ZoneEvents(zone_event(2, ZoneEventType::Enter)));
+    device.deliver(&cloud, &[device.detection(1), enter]).await.assert_ok();
+    // A body is stored without what was not said: byte for byte what the first version stored.
+    let connection = rusqlite::Connection::open(cloud.database()).unwrap();
+    let bodies: Vec<String> = connection
+        .prepare("select body from events order by seq")
+        .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
+        .unwrap();
+    let seen = r#"{"camera_id":"door","timestamp":"2026-11-22T13:05:00.001Z","object_class":"person","confidence":0.9,"bbox":[1.0,2.5,30.0,40.1],"frame":{"width":640,"height":480},"track_id":"track-1","phase":"start","age_ms":400}"#;
+    let entered = r#"{"camera_id":"door","zone_id":"lobby","timestamp":"2026-11-22T13:05:00.002Z","event_type":"enter","object_class":"person","confidence":0.9,"track_id":"track-1","bbox":[1.0,2.5,30.0,40.1],"frame":{"width":640,"height":480}}"#;
+    assert_eq!(bodies, [seen, entered]);
+    assert_eq!(items(&cloud, &owner, "/api/events/detections").await[0]["stationary"], false);
+    let shown = &items(&cloud, &owner, "/api/events/zones").await[0];
+    assert_eq!((&shown["count"], &shown["speed_kmh"], &shown["why"]), (&Value::Null, &Value::Null, &json!([])));
 }
 
 #[tokio::test]
@@ -163,8 +224,12 @@ async fn a_number_beyond_its_type_is_set_aside_and_spoils_no_list() {
     let mut beyond = serde_json::to_value(device.detection(2)).unwrap();
     // Read as a number of 32 bits this is infinite, and infinity has no JSON.
     beyond["body"]["confidence"] = json!(1e39);
-    let batch = json!({ "events": [device.detection(1), beyond, device.detection(3)] });
+    let enter = device.envelope(4, Body::ZoneEvents(zone_event(4, ZoneEventType::Enter)));
+    let mut fast = serde_json::to_value(enter).unwrap();
+    fast["body"]["speed_kmh"] = json!(1e39);
+    let batch = json!({ "events": [device.detection(1), beyond, device.detection(3), fast] });
     let answer = device.deliver_raw(&cloud, batch).await;
-    assert_eq!(answer.body, json!({ "outbox": "outbox-1", "through": 3 }));
+    assert_eq!(answer.body, json!({ "outbox": "outbox-1", "through": 4 }));
     assert_eq!(items(&cloud, &owner, "/api/events/detections").await.len(), 2);
+    assert!(items(&cloud, &owner, "/api/events/zones").await.is_empty());
 }

@@ -133,7 +133,7 @@ create table events (
     track text,
     confidence real,
     zone integer,
-    -- 1 enter, 2 exit, 3 dwell, 4 cross.
+    -- See `event_type_number`: 1 enter, 2 exit, 3 dwell, 4 cross, 5 occupied, 6 cleared.
     event_type integer,
     -- The body in JSON; the envelope's other fields are the columns above.
     body text not null,

@@ -46,6 +46,29 @@ pub(crate) async fn each_filter_shows_exactly_the_matching_events(open: Open<'_>
     }
 }
 
+pub(crate) async fn each_type_of_zone_event_is_found_by_its_own_number(open: Open<'_>) {
+    use ZoneEventType::{Cleared, Cross, Dwell, Enter, Exit, Occupied};
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let edge = edge(&store, &owner, "edge_a").await;
+    let types = [Enter, Exit, Dwell, Cross, Occupied, Cleared];
+    let message = |(seq, event_type): (u64, ZoneEventType)| {
+        let event = aivms_contract::zone_event::ZoneEvent { event_type, ..zone_event(1) };
+        incoming(&owner, &edge, seq, Body::ZoneEvents(event))
+    };
+    store.record_events((1..).zip(types).map(message).collect()).await.unwrap();
+    for event_type in types {
+        let filter = EventFilter { event_type: Some(event_type), ..none() };
+        let request = PageRequest { before: None, limit: 10 };
+        let found = store.list_zone_events(owner.tenant, filter, request).await.unwrap().items;
+        let types = found.iter().map(|event| match &event.envelope.body {
+            Body::ZoneEvents(body) => body.event_type,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(types.collect::<Vec<_>>(), [event_type]);
+    }
+}
+
 pub(crate) async fn filters_together_show_what_each_of_them_would(open: Open<'_>) {
     let store = open();
     let (owner, all) = stocked(&store).await;

@@ -39,6 +39,7 @@ macro_rules! store_suite {
             events: the_feed_has_the_order_of_storing_and_only_the_tenants_events;
             events: feed_numbers_rise_over_a_restart;
             lists: each_filter_shows_exactly_the_matching_events;
+            lists: each_type_of_zone_event_is_found_by_its_own_number;
             lists: filters_together_show_what_each_of_them_would;
             lists: pages_joined_are_the_whole_list_without_gap_or_double;
             lists: nothing_of_one_tenant_is_listed_to_another;
