@@ -4,6 +4,7 @@
 mod decoder;
 mod detect;
 mod file;
+mod hot_change;
 mod motion;
 mod rtsp;
 mod rtsp_camera;
