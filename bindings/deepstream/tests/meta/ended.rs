@@ -9,7 +9,7 @@ fn track(pad_index: u32, object_id: u64, frames: u32) -> EndedTrack {
     let frame = |age: u32| EndedTrackFrame {
         frame_num: 1000 + age,
         rect: Rect { left: age as f32, top: 2.0, width: 3.0, height: 4.0 },
-        confidence: (age % 2 == 0).then_some(0.25),
+        confidence: age.is_multiple_of(2).then_some(0.25),
         age,
     };
     EndedTrack { pad_index, object_id, class_id: 2, label: "car".to_owned(), frames: (0..frames).map(frame).collect() }

@@ -2,6 +2,12 @@
 //!
 //! Our own implementation is always there, in both layouts; NVIDIA's libraries where `scripts/fetch-deepstream` could get
 //! them. They share one process, as they may in the product's tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and say what they left out"
+)]
 
 mod ended;
 mod guard;

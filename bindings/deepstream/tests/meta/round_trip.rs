@@ -1,6 +1,6 @@
 //! What goes in comes out, through copies and after the original is gone.
 
-use aivms_deepstream::{DataType, MetaError, Rect, TensorError, tensors_alive};
+use aivms_deepstream::{DataType, Frame, MetaError, Object, Rect, TensorError, tensors_alive};
 use gstreamer as gst;
 
 use super::{frame_info, libraries, person, tensors};
@@ -38,7 +38,7 @@ fn frames_say_what_the_muxer_said() {
 
         let batch = library.read_batch(&buffer).unwrap().unwrap();
         let mut frames: Vec<_> = batch.frames().collect();
-        frames.sort_by_key(|frame| frame.pad_index());
+        frames.sort_by_key(Frame::pad_index);
         assert_eq!(frames.len(), 5);
         for (source, frame) in frames[..4].iter().enumerate() {
             let info = frame_info(source as u32);
@@ -93,7 +93,7 @@ fn a_tracker_moves_numbers_and_removes_objects() {
             }
         });
         let mut objects: Vec<_> = frame.objects().collect();
-        objects.sort_by_key(|object| object.object_id());
+        objects.sort_by_key(Object::object_id);
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0].object_id(), Some(u64::MAX - 5), "all 64 bits count");
         assert_eq!((objects[0].rect(), objects[0].tracker_confidence()), (moved, Some(0.5)));
