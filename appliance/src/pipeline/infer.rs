@@ -145,12 +145,16 @@ impl Detector {
     }
 }
 
-/// ONNX Runtime as all of this process must use it; `library` is as in [`DetectorSettings`].
+/// ONNX Runtime as all of this process must use it. Without `library` it is the one that is loaded already, or that
+/// which [`DetectorSettings`] without one would load.
 ///
 /// # Errors
 /// The library is missing or too old, or another one has been loaded.
 pub fn runtime(library: Option<&Path>) -> Result<Environment, DetectorError> {
-    load::environment(library)
+    match (library, load::loaded()) {
+        (None, Some(loaded)) => Ok(loaded),
+        _ => load::environment(library),
+    }
 }
 
 impl Drop for Detector {

@@ -82,6 +82,12 @@ fn build(environment: &Environment, settings: &DetectorSettings) -> Result<Sessi
         .commit_from_file(&settings.model)
 }
 
+/// ONNX Runtime, when this process has loaded it.
+pub(super) fn loaded() -> Option<Environment> {
+    let shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.as_ref().map(|(_, environment)| environment.clone())
+}
+
 /// ONNX Runtime as this process uses it; see [`super::runtime`].
 pub(super) fn environment(library: Option<&Path>) -> Result<Environment, DetectorError> {
     let wanted = path_of(library);

@@ -33,7 +33,7 @@ impl ObjectImpl for Convert {
         let element = self.obj();
         add_pads(element.upcast_ref(), Self::pad_templates());
         if let Err(error) = self.build() {
-            gst::element_error!(element, gst::CoreError::MissingPlugin, ["{error}"]);
+            gst::element_error!(element, gst::CoreError::MissingPlugin, ("{error}"));
         }
     }
 }

@@ -40,7 +40,8 @@ impl Decoder {
         }
         let first = decoder_for(caps)?;
         let convert = make("videoconvert")?;
-        let elements = [first.clone(), convert, filter("video/x-raw, format=NV12")?, relabel()];
+        let (ordinary, on_gpu) = (filter("video/x-raw, format=NV12")?, filter("video/x-raw(memory:NVMM)")?);
+        let elements = [first.clone(), convert, ordinary, relabel(), on_gpu];
         chain(self.obj().upcast_ref(), &elements)?;
         for element in elements.iter().rev() {
             element.sync_state_with_parent()?;
@@ -62,7 +63,7 @@ impl ObjectImpl for Decoder {
                     && let Some(decoder) = parent.downcast_ref::<super::Decoder>()
                     && let Err(error) = decoder.imp().begin(caps.caps())
                 {
-                    gst::element_error!(decoder, gst::StreamError::CodecNotFound, ["{error}"]);
+                    gst::element_error!(decoder, gst::StreamError::CodecNotFound, ("{error}"));
                     return false;
                 }
                 gst::Pad::event_default(pad, parent, event)

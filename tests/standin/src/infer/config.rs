@@ -151,7 +151,7 @@ mod tests {
 
     const GOOD: &str = "[property]\ngie-unique-id=7\nnetwork-type=100\nprocess-mode=1\noutput-tensor-meta=1\n\
         onnx-file=/a/model.onnx\nbatch-size=4\nnetwork-mode=2\ninfer-dims=3;320;416\n\
-        net-scale-factor=0.00392156979069113\noffsets=1;2.5;3\nmodel-color-format=1\nmaintain-aspect-ratio=1\n\
+        net-scale-factor=0.0125\noffsets=1;2.5;3\nmodel-color-format=1\nmaintain-aspect-ratio=1\n\
         symmetric-padding=0\ninterval=2\n";
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!((config.unique_id, config.batch_size, config.interval), (7, 4, 2));
         assert_eq!((config.network, config.offsets), ((416, 320), [1.0, 2.5, 3.0]));
         assert_eq!((config.colour, config.keep_shape, config.symmetric), (ColourOrder::Bgr, true, false));
-        assert_eq!((config.scale, config.onnx), (0.003_921_569_8, PathBuf::from("/a/model.onnx")));
+        assert_eq!((config.scale, config.onnx), (0.0125, PathBuf::from("/a/model.onnx")));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl BaseTransformImpl for Infer {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let refuse = |why: String| gst::error_msg!(gst::LibraryError::Settings, ["{why}"]);
+        let refuse = |why: String| gst::error_msg!(gst::LibraryError::Settings, ("{why}"));
         let path = self.values.text("config-file-path").ok_or_else(|| refuse("config-file-path must be set".into()))?;
         let text = std::fs::read_to_string(&path).map_err(|error| refuse(format!("{path}: {error}")))?;
         let config = config::parse(&text).map_err(|error| refuse(format!("{path}: {error}")))?;
@@ -85,7 +85,7 @@ impl BaseTransformImpl for Infer {
     fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         let looked = self.look(buffer);
         looked.map_err(|why| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ["{why}"]);
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{why}"));
             gst::FlowError::Error
         })
     }

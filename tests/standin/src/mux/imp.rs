@@ -240,7 +240,7 @@ impl Mux {
             self.changed.notify_all();
             let _ = self.src.pause_task();
             if !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
-                gst::element_imp_error!(self, gst::StreamError::Failed, ["the elements behind refuse: {error}"]);
+                gst::element_imp_error!(self, gst::StreamError::Failed, ("the elements behind refuse: {error}"));
             }
         }
     }
@@ -341,7 +341,7 @@ impl Mux {
     }
 
     fn fail(&self, why: &str) -> gst::FlowError {
-        gst::element_imp_error!(self, gst::StreamError::Failed, ["{why}"]);
+        gst::element_imp_error!(self, gst::StreamError::Failed, ("{why}"));
         gst::FlowError::Error
     }
 }

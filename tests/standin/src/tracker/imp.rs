@@ -66,7 +66,7 @@ impl BaseTransformImpl for Tracker {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let refuse = |why: String| gst::error_msg!(gst::LibraryError::Settings, ["{why}"]);
+        let refuse = |why: String| gst::error_msg!(gst::LibraryError::Settings, ("{why}"));
         let library = self.values.text("ll-lib-file").ok_or_else(|| refuse("ll-lib-file must be set".into()))?;
         if !Path::new(&library).is_file() {
             return Err(refuse(format!("ll-lib-file: there is no {library}")));
@@ -91,7 +91,7 @@ impl BaseTransformImpl for Tracker {
 
     fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
         self.follow(buffer).map_err(|why| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ["{why}"]);
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{why}"));
             gst::FlowError::Error
         })
     }
