@@ -25,6 +25,7 @@ fn main() {
     let yolox: ModelDescription =
         toml::from_str(include_str!("../../models/yolox-nano-416.toml")).expect("the shipped description is right");
     bench_decoders(&nanodet, &yolox);
+    bench_newer_decoders();
     for boxes in [50, 300, 1000] {
         let candidates = crowd(boxes, 0);
         bench(&format!("nms.{boxes}"), || nms::suppress(candidates.clone(), 0.5).len());
@@ -44,6 +45,35 @@ fn bench_decoders(nanodet: &ModelDescription, yolox: &ModelDescription) {
     bench_decode("nanodet", nanodet, &outputs);
     let data = noise(3549 * 85, 85);
     bench_decode("yolox", yolox, &[OutputTensor { name: "output", data: &data, shape: &[1, 3549, 85] }]);
+}
+
+/// The families whose exports have done their grids, at 640x640 with 80 classes.
+fn bench_newer_decoders() {
+    let read = |text| toml::from_str::<ModelDescription>(text).expect("the shipped description is right");
+    let yolov8 = read(include_str!("../../models/yolov8n-640.toml"));
+    let data = planes(84, 8400);
+    bench_decode("yolov8", &yolov8, &[OutputTensor { name: "output0", data: &data, shape: &[1, 84, 8400] }]);
+    let end_to_end = read(include_str!("../../models/yolo26n-640.toml"));
+    let data: Vec<f32> = (0..300).flat_map(|i| [9.0, 9.0, 99.0, 199.0, 0.9 / (i + 1) as f32, 0.0]).collect();
+    bench_decode("yolo-end-to-end", &end_to_end, &[OutputTensor { name: "output0", data: &data, shape: &[1, 300, 6] }]);
+    let logits: Vec<f32> = (0..300 * 80).map(|i| if i % 800 == 7 { 1.5 } else { -4.0 - (i % 7) as f32 }).collect();
+    let boxes: Vec<f32> = (0..300).flat_map(|i| [i as f32 / 300.0, 0.5, 0.1, 0.2]).collect();
+    let outputs = [
+        OutputTensor { name: "logits", data: &logits, shape: &[1, 300, 80] },
+        OutputTensor { name: "pred_boxes", data: &boxes, shape: &[1, 300, 4] },
+    ];
+    bench_decode("rtdetr", &read(include_str!("../../models/rtdetr-r18-640.toml")), &outputs);
+    bench_decode("dfine", &read(include_str!("../../models/dfine-n-640.toml")), &outputs);
+}
+
+/// Planes like YOLOv8's: four of boxes, then low scores with a hit in every hundredth column of one plane.
+fn planes(planes: usize, columns: usize) -> Vec<f32> {
+    let score = |plane: usize, column: usize| match plane {
+        0..4 => 100.0 + (column % 400) as f32,
+        7 if column.is_multiple_of(100) => 0.8,
+        _ => ((plane * columns + column) * 7919 % 1000) as f32 * 5e-5,
+    };
+    (0..planes).flat_map(|plane| (0..columns).map(move |column| score(plane, column))).collect()
 }
 
 fn bench_decode(name: &str, model: &ModelDescription, outputs: &[OutputTensor<'_>]) {

@@ -4,6 +4,7 @@
 //! checks every field, so the code that uses it never meets a stride of zero or a label list that is too long.
 
 mod coco;
+mod fields;
 
 use serde::Deserialize;
 
@@ -16,7 +17,7 @@ pub const MAX_LABELS: usize = 4096;
 
 /// Everything the edge must know about a detector to feed it and to read its outputs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "Fields")]
+#[serde(try_from = "fields::Fields")]
 #[non_exhaustive]
 pub struct ModelDescription {
     /// Name of the ONNX file, which lies in the same folder as the description.
@@ -27,23 +28,60 @@ pub struct ModelDescription {
     pub input: ModelInput,
     /// Class names; the position is the [`ClassId`].
     pub labels: Vec<String>,
-    /// Input pixels per cell of each output grid, in the order in which the model lists the grids.
+    /// Input pixels per cell of each output grid, in the order in which the model lists the grids; empty for a family
+    /// whose export has done its grids.
     pub strides: Vec<u32>,
     /// Confidence from which a box counts when the settings name none, 0 to 1.
     pub confidence: f32,
-    /// Overlap above which two boxes of one class are the same object, 0 to 1.
-    pub nms_iou: f32,
+    /// Overlap above which two boxes of one class are the same object, 0 to 1; `None` for a family that finds each
+    /// object once.
+    pub nms_iou: Option<f32>,
 }
 
 /// Layout of a detector's outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Family {
     /// NanoDet before "Plus": per stride class scores and box side distributions.
     Nanodet,
     /// YOLOX exported without its decoder: one tensor of grid offsets, objectness and class scores.
     Yolox,
+    /// YOLOv8 and YOLO11: one tensor, four planes of box and one per class.
+    Yolov8,
+    /// YOLO26, YOLOv10: rows of corners, score and class, one per object.
+    YoloEndToEnd,
+    /// RT-DETR: boxes in fractions of the input with scores or a chosen class, one per object.
+    Rtdetr,
+    /// D-FINE: boxes in fractions with scores before their sigmoid, or labels, boxes and scores, one per object.
+    Dfine,
+}
+
+impl Family {
+    /// The name in a description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nanodet => "nanodet",
+            Self::Yolox => "yolox",
+            Self::Yolov8 => "yolov8",
+            Self::YoloEndToEnd => "yolo_end_to_end",
+            Self::Rtdetr => "rtdetr",
+            Self::Dfine => "dfine",
+        }
+    }
+
+    /// Whether the outputs are grids whose strides must be known.
+    #[must_use]
+    pub fn has_grids(self) -> bool {
+        matches!(self, Self::Nanodet | Self::Yolox)
+    }
+
+    /// Whether one object comes as many boxes, of which the best must be chosen.
+    #[must_use]
+    pub fn repeats_objects(self) -> bool {
+        matches!(self, Self::Nanodet | Self::Yolox | Self::Yolov8)
+    }
 }
 
 /// Size, colour and scale of the input tensor.
@@ -122,173 +160,5 @@ impl ModelDescription {
     }
 }
 
-/// The file as written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    file: String,
-    family: Family,
-    input: ModelInput,
-    labels: LabelSource,
-    strides: Vec<u32>,
-    confidence: f32,
-    nms_iou: f32,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "labels: must be a list of names or the name of a built-in list, \"coco80\"")]
-enum LabelSource {
-    Named(String),
-    Listed(Vec<String>),
-}
-
-impl TryFrom<Fields> for ModelDescription {
-    type Error = ModelError;
-
-    fn try_from(fields: Fields) -> Result<Self, ModelError> {
-        check_file(&fields.file)?;
-        check_input(&fields.input)?;
-        check_strides(&fields.strides, &fields.input)?;
-        check_fraction("confidence", fields.confidence)?;
-        check_fraction("nms_iou", fields.nms_iou)?;
-        Ok(Self {
-            labels: read_labels(fields.labels)?,
-            file: fields.file,
-            family: fields.family,
-            input: fields.input,
-            strides: fields.strides,
-            confidence: fields.confidence,
-            nms_iou: fields.nms_iou,
-        })
-    }
-}
-
-fn refuse(field: &'static str, reason: String) -> Result<(), ModelError> {
-    Err(ModelError { field, reason })
-}
-
-fn check_file(file: &str) -> Result<(), ModelError> {
-    let plain = !file.contains(['/', '\\', '\0']) && file.strip_suffix(".onnx").is_some_and(|stem| !stem.is_empty());
-    if plain {
-        return Ok(());
-    }
-    refuse("file", format!("must be the name of an .onnx file in the description's folder, is {file:?}"))
-}
-
-fn check_input(input: &ModelInput) -> Result<(), ModelError> {
-    for (field, side) in [("input.width", input.width), ("input.height", input.height)] {
-        if !(1..=MAX_INPUT_SIDE).contains(&side) {
-            return refuse(field, format!("must be 1 to {MAX_INPUT_SIDE} pixels, is {side}"));
-        }
-    }
-    if input.mean.iter().any(|mean| !mean.is_finite()) {
-        return refuse("input.mean", format!("must be three finite numbers, is {:?}", input.mean));
-    }
-    if input.std.iter().any(|std| !std.is_normal() || *std < 0.0) {
-        return refuse("input.std", format!("must be three numbers above 0, is {:?}", input.std));
-    }
-    Ok(())
-}
-
-fn check_strides(strides: &[u32], input: &ModelInput) -> Result<(), ModelError> {
-    if strides.is_empty() {
-        return refuse("strides", "must list at least one stride, such as [8, 16, 32]".to_owned());
-    }
-    if !strides.is_sorted_by(|a, b| a < b) {
-        return refuse("strides", format!("must rise without repeats, is {strides:?}"));
-    }
-    let divides = |stride: u32| stride > 0 && input.width.is_multiple_of(stride) && input.height.is_multiple_of(stride);
-    match strides.iter().find(|&&stride| !divides(stride)) {
-        Some(stride) => {
-            let (width, height) = (input.width, input.height);
-            refuse("strides", format!("must each divide the input of {width}x{height} pixels, {stride} does not"))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_fraction(field: &'static str, value: f32) -> Result<(), ModelError> {
-    if value > 0.0 && value <= 1.0 {
-        return Ok(());
-    }
-    refuse(field, format!("must be above 0 and at most 1, is {value}"))
-}
-
-fn read_labels(source: LabelSource) -> Result<Vec<String>, ModelError> {
-    let labels = match source {
-        LabelSource::Listed(labels) => labels,
-        LabelSource::Named(name) if name == "coco80" => coco::LABELS.map(str::to_owned).to_vec(),
-        LabelSource::Named(name) => {
-            let reason = format!("the only built-in list is \"coco80\", is {name:?}");
-            return Err(ModelError { field: "labels", reason });
-        }
-    };
-    check_labels(&labels).map(|()| labels)
-}
-
-fn check_labels(labels: &[String]) -> Result<(), ModelError> {
-    if !(1..=MAX_LABELS).contains(&labels.len()) {
-        return refuse("labels", format!("must be 1 to {MAX_LABELS} names, are {}", labels.len()));
-    }
-    if let Some(label) = labels.iter().find(|label| label.trim().is_empty() || label.contains(char::is_control)) {
-        return refuse("labels", format!("must be readable names, one is {label:?}"));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    match labels.iter().find(|label| !seen.insert(label.as_str())) {
-        Some(label) => refuse("labels", format!("must differ, {label:?} occurs twice")),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NANODET: &str = include_str!("../../models/nanodet-g-416.toml");
-    const YOLOX: &str = include_str!("../../models/yolox-nano-416.toml");
-
-    fn parse(text: &str) -> Result<ModelDescription, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| error.to_string())
-    }
-
-    #[test]
-    fn the_shipped_descriptions_are_read() {
-        let nanodet = parse(NANODET).unwrap();
-        assert_eq!((nanodet.family, nanodet.input.colour), (Family::Nanodet, ColourOrder::Bgr));
-        let yolox = parse(YOLOX).unwrap();
-        assert_eq!((yolox.family, yolox.input.letterbox), (Family::Yolox, LetterboxMode::TopLeft));
-        for model in [nanodet, yolox] {
-            assert_eq!((model.label(0), model.label(79), model.label(80)), (Some("person"), Some("toothbrush"), None));
-            assert_eq!((model.class("truck"), model.class("unicorn")), (Some(7), None));
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_is_refused_by_the_name_of_its_field() {
-        let check = |from: &str, to: &str, said: &str| {
-            assert!(NANODET.contains(from), "{from} is in the shipped file");
-            let error = parse(&NANODET.replace(from, to)).expect_err(to);
-            assert!(error.contains(said), "{to}: {error}");
-        };
-        check("file = \"nanodet_g_416.onnx\"", "file = \"../secret.onnx\"", "file: must be the name");
-        check("file = \"nanodet_g_416.onnx\"", "file = \"model.pt\"", "file: must be the name");
-        check("family = \"nanodet\"", "family = \"yolov1\"", "family");
-        check("width = 416", "width = 0", "input.width: must be 1 to 4096 pixels, is 0");
-        check("height = 416", "height = 420", "strides: must each divide the input of 416x420 pixels, 8 does not");
-        check("mean = [103.53, 116.28, 123.675]", "mean = [nan, 0.0, 0.0]", "input.mean");
-        check("std = [57.375, 57.12, 58.395]", "std = [1.0, 0.0, 1.0]", "input.std");
-        check("std = [57.375, 57.12, 58.395]", "std = [1.0, 1.0]", "std");
-        check("strides = [8, 16, 32]", "strides = [8, 8, 16]", "strides: must rise");
-        check("strides = [8, 16, 32]", "strides = []", "strides: must list");
-        check("strides = [8, 16, 32]", "strides = [0, 8]", "0 does not");
-        check("labels = \"coco80\"", "labels = \"coco81\"", "labels: the only built-in list is \"coco80\"");
-        check("labels = \"coco80\"", "labels = 80", "labels: must be a list of names");
-        check("labels = \"coco80\"", "labels = [\"person\", \"person\"]", "labels: must differ, \"person\"");
-        check("labels = \"coco80\"", "labels = [\"person\", \" \"]", "labels: must be readable");
-        check("labels = \"coco80\"", "labels = []", "labels: must be 1 to 4096");
-        check("confidence = 0.5", "confidence = 50", "confidence: must be above 0 and at most 1, is 50");
-        check("nms_iou = 0.5", "nms_iou = nan", "nms_iou");
-        check("pad = 0", "pad = 0\npadding = 3", "padding");
-        check("pad = 0", "pad = 300", "pad");
-    }
-}
+mod tests;

@@ -35,6 +35,23 @@ pub fn suppress(mut candidates: Vec<Detected>, iou: f32) -> Vec<Detected> {
     kept
 }
 
+/// Keeps the boxes of a detector that finds each object once, ordered by falling confidence.
+///
+/// Of one box under several classes, which such detectors list when a second class is nearly as likely, the most
+/// confident stays: a tracker takes one box per object.
+#[must_use]
+pub fn single(mut found: Vec<Detected>) -> Vec<Detected> {
+    found.sort_unstable_by(best_first);
+    found.truncate(MAX_CANDIDATES);
+    let mut kept: Vec<Detected> = Vec::new();
+    for candidate in found {
+        if kept.len() < MAX_KEPT && !kept.iter().any(|other| other.bbox == candidate.bbox) {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
 /// Intersection over union, where two empty boxes at one place count as the same.
 fn overlap(a: PixelBox, b: PixelBox) -> f32 {
     if a == b { 1.0 } else { a.iou(b) }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{ConfigError, Secret};
+use crate::pipeline::infer::refuse_other_form;
 
 /// The whole file. Relative paths are relative to the file's own folder.
 #[derive(Debug, Clone, Deserialize)]
@@ -260,11 +261,8 @@ impl TryFrom<String> for ModelName {
         if text.is_empty() {
             return Err("names no model; write the path of an ONNX file".to_owned());
         }
-        if Path::new(&text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pt")) {
-            return Err(format!(
-                "{text:?} is a PyTorch file, which can't be run directly; convert it with \
-                 `yolo export format=onnx model={text}` and name the .onnx file it makes"
-            ));
+        if let Some(problem) = refuse_other_form(Path::new(&text)) {
+            return Err(format!("{text:?} {problem}"));
         }
         Ok(Self(text))
     }

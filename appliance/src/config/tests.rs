@@ -129,9 +129,10 @@ fn a_wrong_camera_address_is_not_repeated_because_it_may_hold_a_password() {
 
 #[test]
 fn a_pytorch_model_is_refused_with_the_command_that_converts_it() {
-    let command = "yolo export format=onnx model=yolov8n.pt";
+    let command = "`yolo export model=yolov8n.pt format=onnx imgsz=640`";
     refused("", None, &[("DETECTION_MODEL", "yolov8n.pt")], &["DETECTION_MODEL", command]);
     refused("[detection]\nmodel = 'yolov8n.pt'\n", None, &[], &["detection.model", command]);
+    refused("[detection]\nmodel = 'yard.engine'\n", None, &[], &["detection.model", "TensorRT", ".onnx file"]);
 }
 
 #[test]

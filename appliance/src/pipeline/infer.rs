@@ -1,7 +1,9 @@
 //! The model on ONNX Runtime: loaded once, run on its own thread for all cameras in turn.
 
+mod built_in;
 mod error;
 mod load;
+mod outputs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aivms_appliance_core::decode::{self, OutputTensor};
+use aivms_appliance_core::decode;
 use aivms_appliance_core::detection::Detected;
 use aivms_appliance_core::letterbox::{Letterbox, Normaliser};
 use aivms_appliance_core::model::ModelDescription;
@@ -19,6 +21,7 @@ use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::TensorRef;
 
+pub use self::built_in::refuse_other_form;
 pub use self::error::{DetectError, DetectorError};
 use super::frame::Frame;
 
@@ -225,7 +228,7 @@ impl Runner {
         let start = Instant::now();
         let outputs = self.outputs(tensor)?;
         times.model = start.elapsed();
-        let found = read(&outputs, |tensors| decode::detections(&model, letterbox, tensors, threshold));
+        let found = outputs::read(&outputs, |tensors| decode::detections(&model, letterbox, tensors, threshold));
         times.read = start.elapsed() - times.model;
         found
     }
@@ -241,23 +244,10 @@ impl Runner {
         let model = Arc::clone(&self.model);
         let tensor = vec![0.0; numbers];
         let outputs = self.outputs(&tensor);
-        let checked = outputs.and_then(|outputs| read(&outputs, |tensors| decode::decode(&model, tensors, 1.0)));
+        let checked =
+            outputs.and_then(|outputs| outputs::read(&outputs, |tensors| decode::decode(&model, tensors, 1.0)));
         checked.map(drop).map_err(|source| DetectorError::Outputs { model: settings.model.clone(), source })
     }
-}
-
-fn read<T>(
-    outputs: &ort::session::SessionOutputs<'_>,
-    decode: impl FnOnce(&[OutputTensor<'_>]) -> Result<T, decode::DecodeError>,
-) -> Result<T, DetectError> {
-    let mut parts = Vec::with_capacity(outputs.len());
-    for (index, name) in outputs.keys().enumerate() {
-        let (shape, data) = outputs[index].try_extract_tensor::<f32>()?;
-        let shape: Vec<usize> = shape.iter().map(|&side| usize::try_from(side).unwrap_or(0)).collect();
-        parts.push((name, shape, data));
-    }
-    let tensors: Vec<_> = parts.iter().map(|(name, shape, data)| OutputTensor { name, data, shape }).collect();
-    Ok(decode(&tensors)?)
 }
 
 #[cfg(test)]

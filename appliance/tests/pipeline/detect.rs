@@ -153,7 +153,11 @@ fn what_is_wrong_with_a_detector_is_said_with_the_file_and_the_remedy() {
     refuses(DetectorSettings { model, ..good.clone() }, &["nanodet-g-416.onnx", "make setup"]);
     let model = in_folder("yolo11n.pt", None);
     let description = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/nanodet-g-416.toml"));
-    refuses(DetectorSettings { model, description, ..good.clone() }, &["yolo11n.pt", "yolo export format=onnx"]);
+    refuses(DetectorSettings { model, description, ..good.clone() }, &["yolo11n.pt", "yolo export model="]);
+    let model = folder.path().join("yolo11n-640.onnx");
+    refuses(DetectorSettings { model, ..good.clone() }, &["No such file", "`yolo export model=yolo11n.pt format=onnx"]);
+    let model = folder.path().join("yard.engine");
+    refuses(DetectorSettings { model, ..good.clone() }, &["yard.engine", "TensorRT"]);
     let model = in_folder("mine.onnx", Some(&good.model));
     refuses(DetectorSettings { model: model.clone(), ..good.clone() }, &["mine.onnx", "no description", "mine.toml"]);
     std::fs::write(folder.path().join("mine.toml"), "family = \"nanodet\"\ncolor = 3").unwrap();

@@ -1,7 +1,12 @@
 //! From a detector's output tensors to boxes, per model family.
 
+mod dfine;
+mod find;
 mod nanodet;
 mod row;
+mod rtdetr;
+mod yolo_end_to_end;
+mod yolov8;
 mod yolox;
 
 use crate::detection::Detected;
@@ -35,25 +40,23 @@ pub enum DecodeError {
     },
     /// An output that the family needs is missing or has another shape.
     #[error(
-        "no output of shape [1, {rows}, {columns}] ({what}) among {found}; check family, input size, strides and labels of the model description"
+        "no output of shape {shape} ({what}) among {found}; check family, input size, strides and labels of the model description"
     )]
     Missing {
         /// What the output would hold.
         what: &'static str,
-        /// Rows it must have.
-        rows: usize,
-        /// Columns it must have, a number or a rule.
-        columns: String,
+        /// The shape it must have, with words for lengths that are free.
+        shape: String,
         /// Name and shape of each output there is.
         found: String,
     },
     /// Two outputs have the shape of one that the family needs.
-    #[error("outputs {first} and {second} could both be the {what} of {rows} rows")]
+    #[error("outputs {first} and {second} could both be the {what} of shape {shape}")]
     Ambiguous {
         /// What the output would hold.
         what: &'static str,
-        /// Rows of both.
-        rows: usize,
+        /// The shape of both, with words for lengths that are free.
+        shape: String,
         /// One of them.
         first: String,
         /// The other.
@@ -66,6 +69,34 @@ pub enum DecodeError {
         name: String,
         /// The score, as text.
         score: String,
+    },
+    /// What must be scores before their sigmoid holds no negative number, so the sigmoid is done already.
+    #[error(
+        "output {name} holds no negative number, but must hold scores before their sigmoid; export the model without it"
+    )]
+    Logits {
+        /// The layer.
+        name: String,
+    },
+    /// A coordinate that must be a fraction of the input is far above 1.
+    #[error(
+        "output {name} holds the coordinate {coordinate}, but boxes are fractions of the input, 0 to 1; export them so"
+    )]
+    Fraction {
+        /// The layer.
+        name: String,
+        /// The coordinate, as text.
+        coordinate: String,
+    },
+    /// A class number has no label.
+    #[error("output {name} names the class {class}, but the model description has {labels} labels")]
+    Class {
+        /// The layer.
+        name: String,
+        /// The class number, as text.
+        class: String,
+        /// Labels of the description.
+        labels: usize,
     },
 }
 
@@ -85,6 +116,10 @@ pub fn decode(
     match model.family {
         Family::Nanodet => nanodet::decode(model, outputs, threshold),
         Family::Yolox => yolox::decode(model, outputs, threshold),
+        Family::Yolov8 => yolov8::decode(model, outputs, threshold),
+        Family::YoloEndToEnd => yolo_end_to_end::decode(model, outputs, threshold),
+        Family::Rtdetr => rtdetr::decode(model, outputs, threshold),
+        Family::Dfine => dfine::decode(model, outputs, threshold),
     }
 }
 
@@ -101,7 +136,10 @@ pub fn detections(
     threshold: f32,
 ) -> Result<Vec<Detected>, DecodeError> {
     let candidates = decode(model, outputs, threshold)?;
-    let kept = nms::suppress(candidates, model.nms_iou);
+    let kept = match model.nms_iou {
+        Some(iou) => nms::suppress(candidates, iou),
+        None => nms::single(candidates),
+    };
     let in_frame = |found: Detected| Some(Detected { bbox: letterbox.to_frame(found.bbox)?, ..found });
     Ok(kept.into_iter().filter_map(in_frame).collect())
 }
@@ -112,39 +150,6 @@ fn check_length(output: &OutputTensor<'_>) -> Result<(), DecodeError> {
         return Ok(());
     }
     Err(DecodeError::Length { name: output.name.to_owned(), len: output.data.len(), shape: output.shape.to_vec() })
-}
-
-impl OutputTensor<'_> {
-    /// Rows and columns, without dimensions of one in front; `None` when there are more than two.
-    fn table(&self) -> Option<(usize, usize)> {
-        let [batch @ .., rows, columns] = self.shape else { return None };
-        batch.iter().all(|&side| side == 1).then_some((*rows, *columns))
-    }
-}
-
-/// Finds the one output of `rows` rows whose number of columns `fits`.
-fn find<'o, 't>(
-    outputs: &'o [OutputTensor<'t>],
-    what: &'static str,
-    rows: usize,
-    columns: impl Into<String>,
-    fits: impl Fn(usize) -> bool,
-) -> Result<&'o OutputTensor<'t>, DecodeError> {
-    let is_it = |output: &&OutputTensor<'_>| output.table().is_some_and(|(r, c)| r == rows && fits(c));
-    let mut found = outputs.iter().filter(is_it);
-    match (found.next(), found.next()) {
-        (Some(output), None) => Ok(output),
-        (Some(first), Some(second)) => {
-            let (first, second) = (first.name.to_owned(), second.name.to_owned());
-            Err(DecodeError::Ambiguous { what, rows, first, second })
-        }
-        (None, _) => Err(DecodeError::Missing { what, rows, columns: columns.into(), found: list(outputs) }),
-    }
-}
-
-fn list(outputs: &[OutputTensor<'_>]) -> String {
-    let each: Vec<_> = outputs.iter().map(|output| format!("{} {:?}", output.name, output.shape)).collect();
-    if each.is_empty() { "no outputs".to_owned() } else { each.join(", ") }
 }
 
 /// One of the grids that a network puts over its input.

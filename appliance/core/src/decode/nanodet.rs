@@ -5,8 +5,9 @@
 
 use aivms_contract::geometry::PixelBox;
 
+use super::find::find;
 use super::row::{best_score, check_score, class_of};
-use super::{DecodeError, Grid, OutputTensor, find, grids};
+use super::{DecodeError, Grid, OutputTensor, grids};
 use crate::detection::Detected;
 use crate::model::ModelDescription;
 
@@ -33,10 +34,13 @@ fn pair<'o, 't>(
     cells: usize,
 ) -> Result<(&'o OutputTensor<'t>, &'o OutputTensor<'t>), DecodeError> {
     let classes = model.labels.len();
-    let scores = find(outputs, "class scores", cells, classes.to_string(), |columns| columns == classes)?;
-    let is_sides =
+    let is_scores = |output: &OutputTensor<'_>| output.table() == Some((cells, classes));
+    let scores = find(outputs, "class scores", || format!("[1, {cells}, {classes}]"), is_scores)?;
+    let has_bins =
         |columns: usize| columns != classes && columns.is_multiple_of(4) && (8..=4 * MAX_BINS).contains(&columns);
-    let sides = find(outputs, "box distributions", cells, "4 x bins", is_sides)?;
+    let is_sides =
+        |output: &OutputTensor<'_>| output.table().is_some_and(|(rows, columns)| rows == cells && has_bins(columns));
+    let sides = find(outputs, "box distributions", || format!("[1, {cells}, 4 x bins]"), is_sides)?;
     Ok((scores, sides))
 }
 

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod detr;
+
 /// What a reference decoder in Python found in one real output; see `source` in the files.
 #[derive(Deserialize)]
 struct Golden {
@@ -56,11 +58,30 @@ fn borrow(tensors: &[Tensor]) -> Vec<OutputTensor<'_>> {
 }
 
 fn nanodet() -> ModelDescription {
-    toml::from_str(include_str!("../../../models/nanodet-g-416.toml")).unwrap()
+    model("nanodet-g-416")
 }
 
 fn yolox() -> ModelDescription {
-    toml::from_str(include_str!("../../../models/yolox-nano-416.toml")).unwrap()
+    model("yolox-nano-416")
+}
+
+const NAMES: [&str; 6] =
+    ["nanodet-g-416", "yolox-nano-416", "yolov8n-640", "yolo26n-640", "rtdetr-r18-640", "dfine-n-640"];
+
+/// One model of each family.
+fn each_family() -> impl Iterator<Item = ModelDescription> {
+    NAMES.into_iter().map(model)
+}
+
+/// A shipped description.
+fn model(name: &str) -> ModelDescription {
+    let path = format!("{}/../models/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A shipped description with these labels instead.
+fn with_labels(name: &str, labels: &[&str]) -> ModelDescription {
+    ModelDescription { labels: labels.iter().map(ToString::to_string).collect(), ..model(name) }
 }
 
 fn check_golden(model: &ModelDescription, golden: &str) {
@@ -104,13 +125,20 @@ fn filled(model: &ModelDescription, value: f32) -> Vec<Tensor> {
     let shapes: Vec<_> = match model.family {
         Family::Nanodet => [2704, 676, 169].into_iter().flat_map(|cells| [[1, cells, 80], [1, cells, 44]]).collect(),
         Family::Yolox => vec![[1, 3549, 85]],
+        Family::Yolov8 => vec![[1, 84, 525]],
+        Family::YoloEndToEnd => vec![[1, 300, 6]],
+        Family::Rtdetr | Family::Dfine => vec![[1, 300, 80], [1, 300, 4]],
     };
-    let fill = |(index, shape): (usize, [usize; 3])| Tensor {
-        name: format!("output_{index}"),
-        shape: shape.to_vec(),
-        data: vec![value; shape.iter().product()],
-    };
+    let fill = |(index, shape): (usize, [usize; 3])| tensor(&format!("output_{index}"), &shape, value);
     shapes.into_iter().enumerate().map(fill).collect()
+}
+
+fn tensor(name: &str, shape: &[usize], value: f32) -> Tensor {
+    Tensor { name: name.to_owned(), shape: shape.to_vec(), data: vec![value; shape.iter().product()] }
+}
+
+fn detected(class: u16, confidence: f32, corners: [f32; 4]) -> Detected {
+    Detected { class, confidence, bbox: corners.try_into().unwrap() }
 }
 
 #[test]
@@ -125,7 +153,7 @@ fn equal_bins_put_each_side_at_their_middle() {
 
 #[test]
 fn outputs_without_finite_numbers_hold_no_boxes() {
-    for model in [nanodet(), yolox()] {
+    for model in each_family() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(decode(&model, &borrow(&filled(&model, value)), 0.01), Ok(vec![]), "{value}");
         }
@@ -153,7 +181,10 @@ fn outputs_of_another_model_are_refused_with_their_shapes() {
     assert!(error.contains("[1, 3549, 85]") && error.contains("no outputs"), "{error}");
     let mut twice = filled(&nanodet(), 0.0);
     twice.extend(filled(&nanodet(), 0.0));
-    assert!(matches!(decode(&nanodet(), &borrow(&twice), 0.5), Err(DecodeError::Ambiguous { rows: 2704, .. })));
+    assert!(matches!(
+        decode(&nanodet(), &borrow(&twice), 0.5),
+        Err(DecodeError::Ambiguous { what: "class scores", .. })
+    ));
     let mut short = filled(&yolox(), 0.0);
     short[0].data.pop();
     assert!(matches!(decode(&yolox(), &borrow(&short), 0.5), Err(DecodeError::Length { len: 301_664, .. })));
@@ -167,12 +198,37 @@ fn scores_that_are_no_probabilities_tell_how_to_export() {
     assert_eq!(error, "output output_0 holds the score 4, but scores are 0 to 1; export the model with its sigmoid");
 }
 
+#[test]
+fn a_candidate_of_yolov8_is_a_column_of_all_planes() {
+    let model = model("yolov8n-640");
+    for (candidates, at) in [(8400, 0), (8400, 8399), (8400, 511), (8400, 512), (525, 524), (1, 0)] {
+        let mut output = tensor("output0", &[1, 84, candidates], 0.0);
+        for (plane, value) in [(0, 100.0), (1, 200.0), (2, 20.0), (3, 40.0), (4 + 79, 0.75), (4 + 7, 0.5)] {
+            output.data[plane * candidates + at] = value;
+        }
+        let found = decode(&model, &borrow(&[output]), 0.3).unwrap();
+        assert_eq!(found, [detected(79, 0.75, [90.0, 180.0, 110.0, 220.0])], "{at} of {candidates}");
+    }
+}
+
+#[test]
+fn a_row_of_an_end_to_end_export_is_an_object() {
+    let mut output = tensor("output0", &[1, 300, 6], 0.0);
+    output.data[..12].copy_from_slice(&[1.0, 2.0, 3.0, 5.0, 0.9, 2.0, 10.0, 2.0, 3.0, 5.0, 0.8, 2.0]);
+    output.data[12..24].copy_from_slice(&[4.0, 2.0, 8.0, 5.0, 0.7, 79.0, 4.0, 2.0, 8.0, 5.0, 0.2, 80.0]);
+    let found = decode(&model("yolo26n-640"), &borrow(std::slice::from_ref(&output)), 0.3).unwrap();
+    let expected = [detected(2, 0.9, [1.0, 2.0, 3.0, 5.0]), detected(79, 0.7, [4.0, 2.0, 8.0, 5.0])];
+    assert_eq!(found, expected, "the second row's corners are crossed, the last is below the threshold");
+    let error = decode(&model("yolo26n-640"), &borrow(&[output]), 0.1).unwrap_err().to_string();
+    assert_eq!(error, "output output0 names the class 80, but the model description has 80 labels");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn no_numbers_make_the_decoders_panic(numbers in prop::collection::vec(any::<f32>(), 1..200), threshold in 0.0f32..1.0) {
-        for model in [nanodet(), yolox()] {
+        for model in each_family() {
             let mut tensors = filled(&model, 0.0);
             for tensor in &mut tensors {
                 tensor.data.iter_mut().zip(numbers.iter().cycle()).for_each(|(cell, number)| *cell = *number);

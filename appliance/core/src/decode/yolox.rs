@@ -5,8 +5,9 @@
 
 use aivms_contract::geometry::PixelBox;
 
+use super::find::find;
 use super::row::{best_score, check_score, class_of};
-use super::{DecodeError, Grid, OutputTensor, find, grids};
+use super::{DecodeError, Grid, OutputTensor, grids};
 use crate::detection::Detected;
 use crate::model::ModelDescription;
 
@@ -20,7 +21,8 @@ pub(super) fn decode(
 ) -> Result<Vec<Detected>, DecodeError> {
     let columns = BOX_COLUMNS + model.labels.len();
     let cells = grids(model).map(|grid| grid.cells).sum();
-    let output = find(outputs, "boxes and scores", cells, columns.to_string(), |found| found == columns)?;
+    let is_it = |output: &OutputTensor<'_>| output.table() == Some((cells, columns));
+    let output = find(outputs, "boxes and scores", || format!("[1, {cells}, {columns}]"), is_it)?;
     let mut rest = output.data;
     let mut found = Vec::new();
     for grid in grids(model) {

@@ -27,18 +27,22 @@ pub enum DetectorError {
         loaded: PathBuf,
     },
     /// The model file is missing or can't be opened.
-    #[error("model {}: {source}; get the demo model with `make setup`, or name another with DETECTION_MODEL", path.display())]
+    #[error("model {}: {source}; {remedy}, or name another with DETECTION_MODEL", path.display())]
     ModelFile {
         /// The file.
         path: PathBuf,
         /// The system's words.
         source: std::io::Error,
+        /// How to get it.
+        remedy: String,
     },
-    /// Not an ONNX file: weights of a training framework.
-    #[error("model {}: is not an ONNX file; export it first, for example with `yolo export format=onnx`", path.display())]
+    /// Not an ONNX file: weights of a training framework, or an engine built from one.
+    #[error("model {}: {problem}", path.display())]
     NotOnnx {
         /// The file.
         path: PathBuf,
+        /// What it is, and the command that converts it.
+        problem: String,
     },
     /// No description says how to feed and read the model.
     #[error(
@@ -76,6 +80,17 @@ pub enum DetectorError {
         found: String,
         /// What the description says.
         expected: String,
+    },
+    /// The model wants more than a picture.
+    #[error(
+        "model {}: wants a second input, {name}, which a camera does not give; export it without its post-processor, \
+         or make that input a constant as docs/ref/models.md shows", path.display()
+    )]
+    SecondInput {
+        /// The model.
+        path: PathBuf,
+        /// The second input's name.
+        name: String,
     },
     /// The model's outputs are not those of the described family.
     #[error("model {}: {source}", model.display())]

@@ -9,13 +9,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, ValueType};
 
-use super::{DetectorError, DetectorSettings};
-
-/// Descriptions that need no file, by the model's file name without ending, with `-` for `_`.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("nanodet-g-416", include_str!("../../../models/nanodet-g-416.toml")),
-    ("yolox-nano-416", include_str!("../../../models/yolox-nano-416.toml")),
-];
+use super::{DetectorError, DetectorSettings, built_in};
 
 /// ONNX Runtime allows one environment per process, for ever; the path it was loaded from stands beside it.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -27,8 +21,9 @@ pub(super) fn description(settings: &DetectorSettings) -> Result<ModelDescriptio
         Some(path) => path,
         None if beside.exists() => &beside,
         None => {
-            let Some(built_in) = built_in(&settings.model) else {
-                // Of a model that is not there, that is what to say first.
+            let Some(built_in) = built_in::description(&settings.model) else {
+                // Of a model that is not there or not ONNX, that is what to say first.
+                check_form(&settings.model)?;
                 check_there(&settings.model)?;
                 return Err(DetectorError::NoDescription { model: settings.model.clone(), beside });
             };
@@ -40,33 +35,40 @@ pub(super) fn description(settings: &DetectorSettings) -> Result<ModelDescriptio
     toml::from_str(&text).map_err(|error| refuse(error.message().to_owned()))
 }
 
-fn built_in(model: &Path) -> Option<ModelDescription> {
-    let name = model.file_stem()?.to_str()?.replace('_', "-");
-    let (_, text) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name)?;
-    toml::from_str(text).ok()
-}
-
 /// The model, loaded and with the described input.
 pub(super) fn session(settings: &DetectorSettings, model: &ModelDescription) -> Result<Session, DetectorError> {
     let path = &settings.model;
+    check_form(path)?;
     check_there(path)?;
-    if path.extension().is_none_or(|extension| extension != "onnx") {
-        return Err(DetectorError::NotOnnx { path: path.clone() });
-    }
     let environment = environment(settings.library.as_deref())?;
     let session =
         build(&environment, settings).map_err(|source| DetectorError::Session { path: path.clone(), source })?;
-    check_input(session.inputs(), &model.input).map_err(|(found, expected)| DetectorError::Input {
-        path: path.clone(),
-        found,
-        expected,
+    check_input(session.inputs(), &model.input).map_err(|misfit| match misfit {
+        Misfit::Second(name) => DetectorError::SecondInput { path: path.clone(), name },
+        Misfit::Other { found, expected } => DetectorError::Input { path: path.clone(), found, expected },
     })?;
     Ok(session)
 }
 
+fn check_form(model: &Path) -> Result<(), DetectorError> {
+    let problem = match built_in::refuse_other_form(model) {
+        None if model.extension().is_some_and(|extension| extension == "onnx") => return Ok(()),
+        Some(problem) => problem,
+        None => "is not an .onnx file; export it to ONNX first, as docs/ref/models.md shows".to_owned(),
+    };
+    Err(DetectorError::NotOnnx { path: model.to_owned(), problem })
+}
+
 fn check_there(model: &Path) -> Result<(), DetectorError> {
-    let opened = std::fs::File::open(model);
-    opened.map(drop).map_err(|source| DetectorError::ModelFile { path: model.to_owned(), source })
+    let refuse = |source| DetectorError::ModelFile {
+        path: model.to_owned(),
+        source,
+        remedy: built_in::how_to_make(model).map_or_else(
+            || "get the demo model with `make setup`".to_owned(),
+            |command| format!("make it with `{command}`"),
+        ),
+    };
+    std::fs::File::open(model).map(drop).map_err(refuse)
 }
 
 fn build(environment: &Environment, settings: &DetectorSettings) -> Result<Session, ort::Error> {
@@ -111,8 +113,16 @@ fn path_of(library: Option<&Path>) -> PathBuf {
     library.map(Path::to_owned).or_else(from_environment).unwrap_or_else(|| PathBuf::from("libonnxruntime.so"))
 }
 
-/// Both sides as text when they differ. A dimension of -1 is left open by the model.
-fn check_input(inputs: &[Outlet], input: &ModelInput) -> Result<(), (String, String)> {
+/// How a model's inputs differ from the description.
+enum Misfit {
+    /// Besides the picture the model wants something else.
+    Second(String),
+    /// The input is another, both sides as text.
+    Other { found: String, expected: String },
+}
+
+/// A dimension of -1 is left open by the model.
+fn check_input(inputs: &[Outlet], input: &ModelInput) -> Result<(), Misfit> {
     let wanted = [1, 3, i64::from(input.height), i64::from(input.width)];
     let fits = |outlet: &Outlet| match outlet.dtype() {
         ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
@@ -120,11 +130,13 @@ fn check_input(inputs: &[Outlet], input: &ModelInput) -> Result<(), (String, Str
         }
         _ => false,
     };
-    if let [only] = inputs
-        && fits(only)
-    {
-        return Ok(());
+    let second = inputs.iter().find(|outlet| !fits(outlet));
+    match (inputs, second) {
+        ([_], None) => Ok(()),
+        ([_, _, ..], Some(second)) if inputs.iter().any(fits) => Err(Misfit::Second(second.name().to_owned())),
+        _ => {
+            let found: Vec<_> = inputs.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect();
+            Err(Misfit::Other { found: found.join(", "), expected: format!("one tensor of f32 {wanted:?}") })
+        }
     }
-    let found: Vec<_> = inputs.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect();
-    Err((found.join(", "), format!("one tensor of f32 {wanted:?}")))
 }
