@@ -1,7 +1,9 @@
-//! The command line: run, enroll, doctor, status.
+//! The command line: run, enroll, doctor, status, model.
 //!
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
+
+mod model;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -45,6 +47,11 @@ enum Command {
     },
     /// Check cameras, disk, clock, cloud, certificate and detector, and say what to do
     Doctor,
+    /// Build, list and check what DeepStream runs: engines of TensorRT for this very machine
+    Model {
+        #[command(subcommand)]
+        command: model::Command,
+    },
     /// Print what the running appliance says of itself
     Status {
         /// Print JSON
@@ -84,6 +91,10 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (text, worst) = doctor::render(&doctor::examine(arguments.config.as_deref(), &environment).await);
             say(&text)?;
             Ok(if worst == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        Command::Model { command } => {
+            logging::init();
+            model::carry_out(command, &load()?).await
         }
         Command::Status { json } => print_status(&load()?, json),
     }

@@ -14,6 +14,8 @@ use crate::cloud::Cloud;
 use crate::config::{self, Config, Environment};
 use crate::health::disk_space;
 use crate::identity::{Identity, in_words};
+use crate::pipeline::choice::{EngineKind, EngineSettings};
+use crate::pipeline::deepstream::{self, DeepStreamError, DeepStreamSettings};
 use crate::pipeline::{self, Detector, DetectorSettings};
 use crate::status::{StatusFile, in_bytes};
 use crate::uplink::LinkState;
@@ -76,7 +78,7 @@ pub async fn examine(path: Option<&Path>, environment: &Environment) -> Vec<Chec
     let identity = Identity::load(&config.data_dir);
     checks.push(check_certificate(&config, identity, clock::now()));
     checks.extend(check_cloud(&config).await);
-    checks.push(check_detector(&config).await);
+    checks.extend(check_engine(&config).await);
     checks.extend(join_all(config.cameras.as_slice().iter().map(check_camera)).await);
     checks
 }
@@ -220,6 +222,35 @@ async fn check_cloud(config: &Config) -> Vec<Check> {
     checks
 }
 
+/// Which engine is used, and whether its model can be.
+async fn check_engine(config: &Config) -> Vec<Check> {
+    const SUBJECT: &str = "engine";
+    let EngineSettings { kind, deepstream, .. } = engine_settings(config);
+    if kind == EngineKind::Cpu {
+        return vec![Check::new(SUBJECT, Verdict::Ok, "the processor, as configured"), check_detector(config).await];
+    }
+    let examined = tokio::task::spawn_blocking(move || examine_deepstream(&deepstream)).await;
+    match examined.unwrap_or_else(|_| Err(DeepStreamError::Machine("looking for DeepStream panicked".to_owned()))) {
+        Ok((found, model)) => {
+            vec![Check::new(SUBJECT, Verdict::Ok, found), Check::of("detector", model, |model| model)]
+        }
+        Err(reason) if kind == EngineKind::Auto => {
+            let finding = format!("the processor, because DeepStream can't be used: {reason}");
+            vec![Check::new(SUBJECT, Verdict::Ok, finding), check_detector(config).await]
+        }
+        Err(reason) => vec![Check::new(SUBJECT, Verdict::Fail, reason.to_string())],
+    }
+}
+
+/// What there is of DeepStream, and what the model is run as.
+fn examine_deepstream(
+    settings: &DeepStreamSettings,
+) -> Result<(String, Result<String, DeepStreamError>), DeepStreamError> {
+    let library = deepstream::open(&settings.dir)?;
+    let found = format!("DeepStream in {}, metadata of layout {:?}", settings.dir.display(), library.abi());
+    Ok((found, deepstream::model::examine(settings)))
+}
+
 async fn check_detector(config: &Config) -> Check {
     let settings = detector_settings(config);
     let cameras = config.cameras.clone();
@@ -237,9 +268,29 @@ async fn check_detector(config: &Config) -> Check {
     }
 }
 
-/// What the detector is loaded with.
+/// What the engine is loaded with.
 #[must_use]
-pub fn detector_settings(config: &Config) -> DetectorSettings {
+pub fn engine_settings(config: &Config) -> EngineSettings {
+    let (detection, deepstream) = (&config.detection, &config.detection.deepstream);
+    EngineSettings {
+        kind: detection.engine,
+        cpu: detector_settings(config),
+        deepstream: DeepStreamSettings {
+            model: detection.model.clone(),
+            description: detection.description.clone(),
+            dir: deepstream.dir.clone(),
+            work_dir: config.data_dir.join("deepstream"),
+            engines_dir: config.data_dir.join("engines"),
+            precision: deepstream.precision,
+            calibration: deepstream.int8_calibration.clone(),
+            batch: deepstream.batch,
+            interval: deepstream.interval,
+        },
+    }
+}
+
+/// What the processor's detector is loaded with.
+fn detector_settings(config: &Config) -> DetectorSettings {
     let detection = &config.detection;
     DetectorSettings {
         library: detection.library.clone(),

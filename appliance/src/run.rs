@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cloud::{Cloud, CloudError};
 use crate::config::{self, Config};
 use crate::control::{CameraSet, Control};
-use crate::doctor::detector_settings;
+use crate::doctor::engine_settings;
 use crate::health::Vitals;
 use crate::identity::Identity;
 use crate::keeper::{self, Keeper};
 use crate::outbox::{Outbox, OutboxSettings};
+use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
-use crate::pipeline::{Detector, DetectorError};
 use crate::state::State;
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 
@@ -48,7 +48,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 pub enum Misconfigured {
     /// The detector can't be loaded.
     #[error("detection: {0}")]
-    Detector(DetectorError),
+    Engine(EngineLoadError),
     /// The cloud can't be called as it is configured.
     #[error("cloud: {0}")]
     Cloud(CloudError),
@@ -129,15 +129,15 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     let edge = edge.ok_or(Misconfigured::NoEdge)?;
     let call = |settings: &config::Cloud| Cloud::new(settings).map(|cloud| (Arc::new(cloud), settings.into()));
     let cloud = config.cloud.as_ref().map(call).transpose().map_err(Misconfigured::Cloud)?;
-    let settings = detector_settings(&config);
-    let detector = blocking(move || Detector::load(&settings)).await?.map_err(Misconfigured::Detector)?;
-    if let Err((field, problem)) = config::check_classes(&config.cameras, detector.labels()) {
+    let settings = engine_settings(&config);
+    let engine = blocking(move || load_engine(&settings)).await?.map_err(Misconfigured::Engine)?;
+    if let Err((field, problem)) = config::check_classes(&config.cameras, engine.labels()) {
         tracing::error!("{}: {field}: {problem}; it will never be seen", config.cameras_file.display());
     }
     let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
     let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
     let identity = watch::channel(identity.map(Arc::new)).0;
-    Ok(Parts { config, edge, state, outbox, vitals, engine: detector, identity, cloud })
+    Ok(Parts { config, edge, state, outbox, vitals, engine, identity, cloud })
 }
 
 /// The identity on disk, unless another edge is configured and can be enrolled.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{ConfigError, Secret};
+use crate::pipeline::choice::EngineKind;
+use crate::pipeline::deepstream::{self, Precision};
 use crate::pipeline::infer::refuse_other_form;
 
 /// The whole file. Relative paths are relative to the file's own folder.
@@ -57,6 +59,19 @@ pub(super) struct EdgeSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DetectionSection {
+    /// `auto`, `cpu` or `deepstream`; default `auto`: DeepStream where it is installed, else the processor.
+    pub(super) engine: EngineKind,
+    /// Where DeepStream is installed; default `/opt/nvidia/deepstream/deepstream`.
+    pub(super) deepstream_dir: PathBuf,
+    /// Numbers that the network computes with on DeepStream: `fp32`, `fp16` or `int8`; default `fp16`.
+    pub(super) precision: Precision,
+    /// The calibration table that TensorRT needs for `int8`.
+    pub(super) int8_calibration: Option<PathBuf>,
+    /// Most frames inferred at once on DeepStream, 1 to 64; default 8. Models whose file fixes one frame take one.
+    pub(super) batch: Batch,
+    /// Batches that are tracked without inference after each that is inferred, 0 to 30; default 0. Above 0 the tracker
+    /// looks at pixels to bridge them.
+    pub(super) interval: Interval,
     /// Path of an ONNX file, or the name of one in `models_dir`; default `nanodet-g-416`. DETECTION_MODEL wins.
     pub(super) model: ModelName,
     /// Where named models are; default `models` in `data_dir`.
@@ -136,6 +151,12 @@ impl Default for CloudSection {
 impl Default for DetectionSection {
     fn default() -> Self {
         Self {
+            engine: EngineKind::default(),
+            deepstream_dir: PathBuf::from(deepstream::DEFAULT_DIR),
+            precision: Precision::default(),
+            int8_calibration: None,
+            batch: Batch(8),
+            interval: Interval(0),
             model: ModelName("nanodet-g-416".to_owned()),
             models_dir: None,
             description: None,
@@ -181,7 +202,46 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
             problem,
         })?;
     }
+    if file.detection.precision == Precision::Int8 && file.detection.int8_calibration.is_none() {
+        return Err(ConfigError::Field {
+            path: path.to_owned(),
+            key: "detection.precision".to_owned(),
+            problem: "int8 needs a calibration table made for the model; name it as detection.int8_calibration, or \
+                      use fp16"
+                .to_owned(),
+        });
+    }
     Ok(file)
+}
+
+/// Frames at once.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Batch(pub(super) u32);
+
+impl TryFrom<u32> for Batch {
+    type Error = String;
+    fn try_from(frames: u32) -> Result<Self, String> {
+        match frames {
+            1..=64 => Ok(Self(frames)),
+            _ => Err(format!("must be 1 to 64 frames, is {frames}")),
+        }
+    }
+}
+
+/// Batches in a row without inference.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Interval(pub(super) u32);
+
+impl TryFrom<u32> for Interval {
+    type Error = String;
+    fn try_from(batches: u32) -> Result<Self, String> {
+        match batches {
+            0..=30 => Ok(Self(batches)),
+            _ => Err(format!("must be at most 30 batches, is {batches}: a tracker can't bridge more")),
+        }
+    }
 }
 
 /// Milliseconds that a group of events may take to fill. An event that waits is lost by a crash, so it is kept short.

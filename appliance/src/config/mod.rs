@@ -19,6 +19,8 @@ pub use environment::Environment;
 pub use error::ConfigError;
 pub use secret::Secret;
 
+use crate::pipeline::choice::EngineKind;
+use crate::pipeline::deepstream::Precision;
 use crate::pipeline::source::address::Address;
 use file::File;
 
@@ -66,6 +68,10 @@ pub struct Cloud {
 /// Detector and its thresholds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
+    /// What analyses.
+    pub engine: EngineKind,
+    /// What DeepStream is run with.
+    pub deepstream: DeepStream,
     /// The model file.
     pub model: PathBuf,
     /// The model's description file; found beside the model when absent.
@@ -82,6 +88,21 @@ pub struct Detection {
     pub fps: Fps,
     /// Classes looked for on cameras that name none.
     pub classes: Vec<String>,
+}
+
+/// What DeepStream is run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeepStream {
+    /// Where it is installed.
+    pub dir: PathBuf,
+    /// Numbers that the network computes with.
+    pub precision: Precision,
+    /// The calibration table for int8.
+    pub int8_calibration: Option<PathBuf>,
+    /// Most frames inferred at once.
+    pub batch: u32,
+    /// Batches tracked without inference after each that is inferred.
+    pub interval: u32,
 }
 
 /// Bounds of the outbox.
@@ -198,6 +219,14 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
         edge_id: file.edge.id,
         edge_secret: file.edge.secret,
         detection: Detection {
+            engine: file.detection.engine,
+            deepstream: DeepStream {
+                dir: base.join(file.detection.deepstream_dir),
+                precision: file.detection.precision,
+                int8_calibration: rooted(file.detection.int8_calibration),
+                batch: file.detection.batch.0,
+                interval: file.detection.interval.0,
+            },
             model: file.detection.model.locate(base, &models_dir),
             description: rooted(file.detection.description),
             library: rooted(file.detection.library),

@@ -87,6 +87,11 @@ fn an_unknown_key_is_refused_with_its_path() {
 #[test]
 fn a_wrong_value_is_refused_with_its_path() {
     refused("[detection]\nfps = 0\n", None, &[], &["detection.fps", "above 0"]);
+    refused("[detection]\nengine = 'gpu'\n", None, &[], &["detection.engine", "gpu", "deepstream"]);
+    refused("[detection]\nprecision = 'fp8'\n", None, &[], &["detection.precision", "fp8", "fp16"]);
+    refused("[detection]\nprecision = 'int8'\n", None, &[], &["detection.precision", "detection.int8_calibration"]);
+    refused("[detection]\nbatch = 0\n", None, &[], &["detection.batch", "1 to 64"]);
+    refused("[detection]\ninterval = 31\n", None, &[], &["detection.interval", "at most 30"]);
     refused("[cloud]\nurl = 'ftp://x'\n", None, &[], &["cloud.url", "https"]);
     refused("[cloud]\nurl = 'http://cloud.example'\n", None, &[], &["cloud.url", "allow_plain_http"]);
     refused("[cloud]\nurl = 'https://user:hush@cloud.example'\n", None, &[], &["cloud.url", "leave them out"]);

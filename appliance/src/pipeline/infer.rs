@@ -68,6 +68,12 @@ pub struct Times {
     pub read: Duration,
 }
 
+/// The description of a model: the one that is named, else the one beside the model, else the built-in one of its name.
+pub(super) fn description(model: &Path, named: Option<&Path>) -> Result<ModelDescription, DetectorError> {
+    let (model, description) = (model.to_owned(), named.map(Path::to_owned));
+    load::description(&DetectorSettings { library: None, model, description, threads: 0, motion_gate: false })
+}
+
 /// One camera's access to the detector, with the buffers that its frames reuse.
 pub struct Eye {
     detector: Arc<Detector>,

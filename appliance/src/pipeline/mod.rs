@@ -11,8 +11,10 @@
 
 pub mod access_unit;
 pub mod camera;
+pub mod choice;
 mod cpu;
 pub mod decode;
+pub mod deepstream;
 pub mod engine;
 pub mod frame;
 pub mod infer;

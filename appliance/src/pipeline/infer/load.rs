@@ -92,8 +92,11 @@ pub(super) fn loaded() -> Option<Environment> {
 
 /// ONNX Runtime as this process uses it; see [`super::runtime`].
 pub(super) fn environment(library: Option<&Path>) -> Result<Environment, DetectorError> {
-    let wanted = path_of(library);
     let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some((_, environment)), None) = (&*shared, library) {
+        return Ok(environment.clone());
+    }
+    let wanted = path_of(library);
     if let Some((loaded, environment)) = &*shared {
         return if *loaded == wanted {
             Ok(environment.clone())

@@ -30,6 +30,9 @@ pub(super) struct Network {
 struct Fitted {
     content: Content,
     scaler: Scaler,
+    /// From the scaled picture to the three channels: the CPU engine scales before it converts, too, and rounding
+    /// differs when that is done in one step.
+    colours: Scaler,
 }
 
 impl Network {
@@ -44,9 +47,10 @@ impl Network {
     /// Prepares for pictures of another kind.
     pub(super) fn fit(&mut self, pictures: &gst_video::VideoInfo) -> Result<(), String> {
         let content = content(&self.config, (pictures.width(), pictures.height()));
-        let format = gst_video::VideoFormat::Bgr;
-        let scaler = Scaler::new(pictures, format, (content.width, content.height)).map_err(|e| e.to_string())?;
-        self.fitted = Some(Fitted { content, scaler });
+        let size = (content.width, content.height);
+        let scaler = Scaler::new(pictures, pictures.format(), size).map_err(|error| error.to_string())?;
+        let colours = Scaler::new(scaler.to(), gst_video::VideoFormat::Bgr, size).map_err(|error| error.to_string())?;
+        self.fitted = Some(Fitted { content, scaler, colours });
         Ok(())
     }
 
@@ -74,9 +78,10 @@ impl Network {
     }
 
     fn fill(&mut self, picture: &gst::BufferRef) -> Result<(), String> {
-        let Fitted { content, scaler } = self.fitted.as_ref().ok_or("a batch came before its format")?;
-        let scaled = scaler.scale(picture).ok_or("a picture can't be read")?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&scaled, scaler.to());
+        let Fitted { content, scaler, colours } = self.fitted.as_ref().ok_or("a batch came before its format")?;
+        let scaled =
+            scaler.scale(picture).and_then(|scaled| colours.scale(&scaled)).ok_or("a picture can't be read")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&scaled, colours.to());
         let frame = frame.map_err(|error| error.to_string())?;
         let image = PackedImage {
             data: frame.plane_data(0).map_err(|error| error.to_string())?,

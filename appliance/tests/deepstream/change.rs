@@ -1,0 +1,90 @@
+//! Cameras come and go; the others do not notice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use aivms_appliance_core::detection::Tracked;
+use aivms_contract::geometry::FrameSize;
+
+use crate::site::{Camera, Site, bright};
+use crate::video::light;
+
+const HD: FrameSize = FrameSize { width: 640, height: 360 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_frame_of_a_camera_is_lost_while_others_come_and_go() {
+    let site = Site::new(&bright());
+    let (engine, units) = (site.engine(), light(300, HD));
+    let (stop, visits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut steady: Vec<_> = ["a", "b"].map(|id| Camera::connect(&engine, id, &units[0], 60.0)).into();
+    let guests: Vec<_> = (0..2)
+        .map(|guest| {
+            let (engine, units) = (Arc::clone(&engine), units.clone());
+            let (stop, visits) = (Arc::clone(&stop), Arc::clone(&visits));
+            tokio::task::spawn_blocking(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut camera = Camera::connect(&engine, &format!("guest{guest}"), &units[0], 60.0);
+                    // Of its first pictures each comes out; the last are still under way when it leaves.
+                    units[..5].iter().for_each(|unit| drop(camera.show(unit).unwrap()));
+                    units[5..9].iter().for_each(|unit| camera.send(unit));
+                    drop(camera);
+                    visits.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let steady = tokio::task::spawn_blocking(move || {
+        // Each picture is waited for, so a slow machine loses none either; `show` fails on a lost or doubled one.
+        for unit in &units {
+            for camera in &mut steady {
+                let seen = camera.show(unit).unwrap();
+                assert_eq!((seen.frame, seen.objects.len()), (HD, usize::from(unit.at != units[0].at)));
+            }
+        }
+        let visits = visits.load(Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
+        (steady, visits)
+    });
+    let (steady, visits) = steady.await.unwrap();
+    for guest in guests {
+        guest.await.unwrap();
+    }
+    assert!(visits >= 4, "only {visits} visits");
+    for camera in &steady {
+        let counters = camera.session.counters();
+        assert_eq!((counters.analysed, counters.frames_skipped, counters.units_dropped), (300, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_camera_gets_its_own_pictures_in_its_own_size_whatever_shares_its_muxer() {
+    let site = Site::new(&bright());
+    let engine = site.engine();
+    let size = |width, height| FrameSize { width, height };
+    let done = tokio::task::spawn_blocking(move || {
+        // Two of one shape, one upright, one nearly square; all at once.
+        let sizes = [size(640, 360), size(1280, 720), size(360, 640), size(320, 256)];
+        let units = sizes.map(|size| light(10, size));
+        let connect = |number: usize| Camera::connect(&engine, &format!("camera{number}"), &units[number][0], 60.0);
+        let mut cameras: Vec<_> = (0..sizes.len()).map(connect).collect();
+        for picture in 0..10 {
+            for (number, camera) in cameras.iter_mut().enumerate() {
+                let seen = camera.show(&units[number][picture]).unwrap();
+                assert_eq!(seen.frame, sizes[number]);
+                // An object is told when it has been seen twice.
+                assert_eq!(seen.objects.len(), usize::from(picture > 0), "{picture} of {:?}", sizes[number]);
+                seen.objects.iter().for_each(|object| check_light(object, sizes[number]));
+            }
+        }
+    });
+    done.await.unwrap();
+}
+
+/// The box is that of bright.onnx around the lit cell, in pixels of the camera.
+fn check_light(object: &Tracked, size: FrameSize) {
+    let pixel = size.width.max(size.height) as f32 / 64.0;
+    let wanted = [12.0, 4.0, 28.0, 20.0].map(|side| side * pixel);
+    let off = object.bbox.corners().into_iter().zip(wanted).map(|(is, wanted)| (is - wanted).abs());
+    assert!(off.into_iter().all(|off| off <= 1.5), "{object:?} and not {wanted:?} on {size:?}");
+    assert!(object.confidence > 0.9, "{object:?}");
+}
