@@ -75,7 +75,8 @@ macro_rules! functions {
                     },)*)*
                 };
                 let library = path_of(folder, "libnvds_meta.so");
-                $(core::mem::forget($place);)*
+                // Closing nothing is the point; the names may go.
+                $(core::mem::forget($place.1);)*
                 Ok(Loaded { functions, library })
             }
         }

@@ -12,7 +12,8 @@ use aivms_tests::report::Row;
 use anyhow::{Context, Result, ensure};
 
 /// The measuring programs, in the order of the data path.
-const PROGRAMS: &[&str] = &["bench_vision", "bench_zones", "bench_engine", "bench_gate", "bench_store", "bench_ingest"];
+const PROGRAMS: &[&str] =
+    &["bench_vision", "bench_zones", "bench_engine", "bench_gate", "bench_probes", "bench_store", "bench_ingest"];
 
 /// A line of the table.
 struct Goal {
@@ -115,6 +116,13 @@ const GOALS: &[Goal] = &[
         over: None,
         bound: Bound::AtMost(40.0),
         beside: Beside::Row("engine.model"),
+    },
+    Goal {
+        what: "DeepStream probes, decode and read of 16 frames of 30 objects",
+        bench: "deepstream.probes",
+        over: None,
+        bound: Bound::AtMost(0.5),
+        beside: Beside::Row("deepstream.probes.own"),
     },
     Goal {
         what: "ingest from 50 edges, mTLS MQTT into SQLite, fsync on",
