@@ -5,7 +5,9 @@
 //! pictures one behind the other, in the order of the frames' `batch_id`.
 
 mod imp;
+mod push;
 mod queue;
+mod sink;
 
 use gstreamer as gst;
 use gstreamer::glib;

@@ -169,3 +169,79 @@ impl Inputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(numbers: &[u32]) -> Inputs {
+        gst::init().unwrap();
+        let mut inputs = Inputs::default();
+        for number in numbers {
+            assert!(inputs.add(*number));
+        }
+        inputs.to_tell.clear();
+        inputs
+    }
+
+    fn push(inputs: &mut Inputs, source: u32, now: Instant) {
+        let picture = Picture { pixels: gst::Buffer::new(), pts: None, source_size: (1, 1), source, number: 0 };
+        assert_eq!(inputs.admit(source), Admission::Now);
+        inputs.push(picture, now);
+    }
+
+    /// Inputs and numbers of the pictures in the batch that goes now.
+    fn batch(inputs: &mut Inputs, size: usize, now: Instant) -> Vec<(u32, i32)> {
+        match inputs.next(size, Some(Duration::from_millis(33)), now) {
+            Step::Batch(batch) => batch.iter().map(|picture| (picture.source, picture.number)).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn inputs_take_turns_and_the_turn_goes_on_in_the_next_batch() {
+        let (mut inputs, now) = (inputs(&[0, 1, 5]), Instant::now());
+        for source in [0, 0, 0, 1, 5, 5] {
+            push(&mut inputs, source, now);
+        }
+        assert_eq!(batch(&mut inputs, 2, now), [(0, 0), (1, 0)]);
+        assert_eq!(batch(&mut inputs, 2, now), [(5, 0), (0, 1)]);
+        assert_eq!(batch(&mut inputs, 2, now), [(5, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_full_goes_when_its_first_picture_has_waited_long_enough() {
+        let (mut inputs, now) = (inputs(&[0, 1]), Instant::now());
+        push(&mut inputs, 0, now);
+        push(&mut inputs, 1, now + Duration::from_millis(30));
+        assert_eq!(batch(&mut inputs, 3, now + Duration::from_millis(32)), []);
+        assert_eq!(batch(&mut inputs, 3, now + Duration::from_millis(33)), [(0, 0), (1, 0)]);
+        assert!(matches!(inputs.next(3, Some(Duration::from_millis(33)), now), Step::Wait(None)));
+    }
+
+    #[test]
+    fn an_input_that_is_ahead_is_held_up_until_a_picture_of_it_has_gone() {
+        let (mut inputs, now) = (inputs(&[0]), Instant::now());
+        for _ in 0..WAITING_PICTURES {
+            push(&mut inputs, 0, now);
+        }
+        assert_eq!(inputs.admit(0), Admission::Later);
+        assert_eq!(batch(&mut inputs, 1, now), [(0, 0)]);
+        assert_eq!(inputs.admit(0), Admission::Now);
+    }
+
+    #[test]
+    fn what_waits_of_a_removed_or_flushed_input_is_gone() {
+        let (mut inputs, now) = (inputs(&[0, 1]), Instant::now());
+        push(&mut inputs, 0, now);
+        push(&mut inputs, 1, now);
+        inputs.flush(1, true);
+        assert_eq!(inputs.admit(1), Admission::Never(gst::FlowError::Flushing));
+        inputs.remove(0);
+        assert!(matches!(inputs.next(9, None, now), Step::Tell(super::super::news::PAD_DELETED, 0)));
+        assert!(matches!(inputs.next(9, Some(Duration::ZERO), now), Step::Wait(None)));
+        inputs.flush(1, false);
+        push(&mut inputs, 1, now);
+        assert_eq!(batch(&mut inputs, 1, now), [(1, 1)]);
+    }
+}

@@ -101,3 +101,56 @@ pub(super) fn origin(object: &Tracked, found: &[(ClassId, f32, PixelBox)], taken
     let alike = free.filter(|(_, (_, confidence, _))| confidence.to_bits() == object.confidence.to_bits());
     alike.max_by(|(_, a), (_, b)| object.bbox.iou(a.2).total_cmp(&object.bbox.iou(b.2))).map(|(at, _)| at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: FrameSize = FrameSize { width: 640, height: 360 };
+    const CONFIG: Config =
+        Config { low_confidence: 0.3, high_confidence: 0.5, lost_after: 5, unique_ids: true, visual: true };
+
+    fn at(ms: u64) -> MediaTime {
+        MediaTime::from_millis(ms)
+    }
+
+    fn walker(x: f32, confidence: f32) -> Detected {
+        Detected { class: 0, confidence, bbox: PixelBox::new(x, 100.0, x + 40.0, 200.0).unwrap() }
+    }
+
+    #[test]
+    fn a_lost_track_is_awaited_for_the_frames_that_the_file_says() {
+        let number_after = |frames_away: u64| {
+            let mut follower = Follower::new(CONFIG);
+            let mut seen = (0..5).map(|n| follower.update(at(n * 200), FRAME, &[walker(100.0, 0.9)])).last().unwrap();
+            let before = seen.pop().unwrap().track;
+            let back = (0..3).map(|n| (4 + frames_away + n) * 200);
+            let last = back.map(|ms| follower.update(at(ms), FRAME, &[walker(100.0, 0.9)])).last().unwrap();
+            (before, last[0].track)
+        };
+        assert!(matches!(number_after(5), (before, after) if before == after));
+        assert!(matches!(number_after(6), (before, after) if before != after));
+    }
+
+    #[test]
+    fn between_detections_an_object_moves_on_at_its_speed() {
+        let mut follower = Follower::new(CONFIG);
+        for n in 0..5_u16 {
+            follower.update(at(u64::from(n) * 200), FRAME, &[walker(100.0 + f32::from(n) * 10.0, 0.9)]);
+        }
+        let predicted = follower.predict(at(900), FRAME);
+        let [x, ..] = predicted[0].bbox.corners();
+        assert!((x - 145.0).abs() < 3.0, "{predicted:?}");
+        assert!(Follower::new(Config { visual: false, ..CONFIG }).predict(at(0), FRAME).is_empty());
+    }
+
+    #[test]
+    fn a_confirmed_object_is_the_box_of_its_confidence_that_it_overlaps_most() {
+        let boxes = [walker(100.0, 0.9), walker(300.0, 0.9), walker(110.0, 0.8)];
+        let found = boxes.map(|found| (found.class, found.confidence, found.bbox));
+        let confirmed = Tracked { track: 1, class: 0, confidence: 0.9, bbox: walker(108.0, 0.9).bbox };
+        assert_eq!(origin(&confirmed, &found, &[false; 3]), Some(0));
+        assert_eq!(origin(&confirmed, &found, &[true, false, false]), Some(1));
+        assert_eq!(origin(&Tracked { confidence: 0.7, ..confirmed }, &found, &[false; 3]), None);
+    }
+}

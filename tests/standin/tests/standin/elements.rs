@@ -114,3 +114,14 @@ fn a_snapshot_is_a_jpeg_of_the_pictures_size() {
         assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]));
     }
 }
+
+#[test]
+fn the_library_is_a_plugin_that_a_program_finds_by_its_path() {
+    gst::init().unwrap();
+    let tests = std::env::current_exe().unwrap();
+    let folders = tests.ancestors().skip(1).take(2).map(|folder| folder.join("libaivms_standin.so"));
+    let library = folders.into_iter().find(|file| file.exists()).expect("it is built with the tests");
+    let plugin = gst::Plugin::load_file(&library).unwrap();
+    let elements = gst::Registry::get().features_by_plugin(&plugin.plugin_name());
+    assert_eq!(elements.len(), 6);
+}
