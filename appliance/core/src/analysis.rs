@@ -12,7 +12,7 @@ use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
 use crate::detection::{ClassId, FrameDetections};
 use crate::rules::CameraRules;
 use crate::tracks::{Kinds, Report, Session, TrackBook, TrackNames, TrackSettings};
-use crate::zone::{Move, ZoneEngine, ZoneSettings, ZoneTransition, sort_transitions};
+use crate::zone::{Ignored, Move, Rulings, Stopped, ZoneEngine, ZoneSettings, ZoneTransition};
 
 /// How one camera's frames are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -33,6 +33,7 @@ impl AnalysisSettings {
         let mut settings = Self::default();
         let interval = std::time::Duration::try_from_secs_f64(1.0 / fps).unwrap_or_default();
         settings.tracks.lost_after = settings.tracks.lost_after.max(interval.saturating_mul(3));
+        settings.zones.lost_after = settings.tracks.lost_after;
         settings.zones.interpolate_up_to = settings.zones.interpolate_up_to.max(interval.saturating_mul(2));
         settings
     }
@@ -51,7 +52,8 @@ pub struct Findings {
 ///
 /// The messages of one call come in this order, which only the input decides: `start` reports, zone events by media
 /// time, zone and track, `update` reports, `end` reports. So a track's first message is its `start`, its last its
-/// `end`. A zone event of a track not yet confirmed confirms it.
+/// `end`; only `occupied` and `cleared`, which are told when they have lasted, may come after the end of the track they
+/// name. A zone event of a track not yet confirmed confirms it.
 #[derive(Debug)]
 pub struct CameraAnalysis {
     camera: CameraId,
@@ -59,6 +61,7 @@ pub struct CameraAnalysis {
     names: TrackNames,
     tracks: TrackBook,
     zones: ZoneEngine,
+    ignored: Ignored,
     /// Of the newest frame; live tracks lie on its timeline.
     clock: Option<MediaClock>,
     frames_ignored: u64,
@@ -80,7 +83,8 @@ impl CameraAnalysis {
             names: TrackNames::new(&camera, session),
             camera,
             tracks: TrackBook::new(settings.tracks, Kinds::of_labels(&labels)),
-            zones: ZoneEngine::new(&rules.zones, &labels, settings.zones),
+            zones: ZoneEngine::new(rules, &labels, settings.zones),
+            ignored: Ignored::new(rules, &labels),
             labels,
             clock: None,
             frames_ignored: 0,
@@ -92,54 +96,62 @@ impl CameraAnalysis {
     /// A frame that is not later than the one before is ignored and counted. Before the first frame of another
     /// timeline, call [`CameraAnalysis::on_end`].
     pub fn on_frame(&mut self, frame: &FrameDetections, clock: &MediaClock) -> Findings {
-        let Some(turn) = self.tracks.on_frame(frame) else {
+        let sifted = self.ignored.sift(frame);
+        let (regarded, left_out) = match &sifted {
+            Some((regarded, left_out)) => (regarded, left_out.as_slice()),
+            None => (frame, &[][..]),
+        };
+        let Some(turn) = self.tracks.on_frame(regarded) else {
             self.frames_ignored += 1;
             return Findings::default();
         };
         let clock = *self.clock.insert(*clock);
-        let mut transitions = vec![];
-        for track in &turn.ended {
-            self.zones.end_track(track.number, &mut transitions);
+        for one in left_out {
+            self.ignored.note(self.tracks.number_of(one.tracker()), frame.pts, one);
         }
-        for (number, sight) in &turn.seen {
-            self.zones.observe(*number, sight, &mut transitions);
-        }
-        for transition in &transitions {
+        let ended = turn.ended.iter().map(|track| track.number);
+        let rulings = self.zones.on_frame((frame.pts, clock), ended, &turn.seen);
+        for transition in &rulings.made {
             self.tracks.confirm(transition.track);
         }
         let (starts, updates): (Vec<_>, _) =
             self.tracks.reports().into_iter().partition(|report| report.phase == TrackPhase::Start);
         let ends = turn.ended.iter().filter_map(|track| track.report);
         let mut bodies: Vec<_> = starts.iter().map(|report| self.detection(report, clock)).collect();
-        bodies.extend(self.zone_events(transitions, clock));
+        let stopped = self.ignored.tell(frame.pts);
+        let mut decisions = self.decisions(stopped, clock);
+        self.say(rulings, clock, &mut bodies, &mut decisions);
         bodies.extend(updates.into_iter().chain(ends).map(|report| self.detection(&report, clock)));
-        Findings { bodies, decisions: vec![] }
+        Findings { bodies, decisions }
     }
 
     /// Takes the end of the stream: every track ends where it was last seen. The next frame may come from another
-    /// timeline; track numbers go on.
+    /// timeline; track numbers and the counts of lines go on.
     pub fn on_end(&mut self) -> Findings {
         let Some(clock) = self.clock.take() else { return Findings::default() };
         let ended = self.tracks.end_all();
-        let mut transitions = vec![];
-        for track in &ended {
-            self.zones.end_track(track.number, &mut transitions);
-        }
-        let mut bodies: Vec<_> = self.zone_events(transitions, clock).collect();
+        let rulings = self.zones.on_end(ended.iter().map(|track| track.number));
+        let (mut bodies, mut decisions) = (vec![], vec![]);
+        self.end_ignored(clock, &mut decisions);
+        self.say(rulings, clock, &mut bodies, &mut decisions);
         bodies.extend(ended.iter().filter_map(|track| track.report).map(|report| self.detection(&report, clock)));
-        Findings { bodies, decisions: vec![] }
+        Findings { bodies, decisions }
     }
 
     /// Judges by other rules from the next frame on, without losing tracks.
     ///
-    /// Stays in zones with the same id, outline, anchor and classes go on. Those in removed or redrawn zones are
-    /// closed here with an exit for `zone_changed` at the last sight; who is inside a new outline enters at the next.
+    /// Stays in zones with the same id, outline, anchor and classes go on, and so do the counts of lines with the same
+    /// id, ends and anchor. Stays in removed or redrawn zones are closed here with an exit for `zone_changed` at the
+    /// last sight; who is inside a new outline enters at the next.
     pub fn replace_rules(&mut self, rules: &CameraRules) -> Findings {
-        let mut transitions = vec![];
-        self.zones.replace_zones(&rules.zones, &self.labels, &mut transitions);
-        // Without a frame since the last end there are no tracks, so no stays.
-        let bodies = self.clock.map(|clock| self.zone_events(transitions, clock).collect()).unwrap_or_default();
-        Findings { bodies, decisions: vec![] }
+        let rulings = self.zones.replace_rules(rules, &self.labels);
+        let (mut bodies, mut decisions) = (vec![], vec![]);
+        if let Some(clock) = self.clock {
+            self.end_ignored(clock, &mut decisions);
+            self.say(rulings, clock, &mut bodies, &mut decisions);
+        }
+        self.ignored = Ignored::new(rules, &self.labels);
+        Findings { bodies, decisions }
     }
 
     /// Frames ignored so far because media time did not go forward.
@@ -164,17 +176,49 @@ impl CameraAnalysis {
         })
     }
 
-    fn zone_events(&self, mut transitions: Vec<ZoneTransition>, clock: MediaClock) -> impl Iterator<Item = Body> {
-        sort_transitions(&mut transitions);
-        transitions.into_iter().map(move |transition| self.zone_event(transition, clock))
+    fn end_ignored(&mut self, clock: MediaClock, decisions: &mut Vec<Decision>) {
+        let stopped = self.ignored.end();
+        decisions.extend(self.decisions(stopped, clock));
+    }
+
+    fn say(&self, rulings: Rulings, clock: MediaClock, bodies: &mut Vec<Body>, decisions: &mut Vec<Decision>) {
+        bodies.extend(rulings.made.into_iter().map(|transition| self.zone_event(transition, clock)));
+        decisions.extend(self.decisions(rulings.stopped, clock));
+    }
+
+    fn decisions(&self, stopped: Vec<Stopped>, clock: MediaClock) -> Vec<Decision> {
+        let decision = |stopped: Stopped| Decision {
+            at: clock.utc(stopped.at),
+            camera_id: self.camera.clone(),
+            zone_id: stopped.zone_id,
+            track_id: self.names.name(stopped.track),
+            object_class: self.label(stopped.class),
+            event_type: stopped.event,
+            made: false,
+            why: stopped.why,
+        };
+        stopped.into_iter().map(decision).collect()
     }
 
     fn zone_event(&self, transition: ZoneTransition, clock: MediaClock) -> Body {
         let object = transition.shown.object;
-        let (event_type, dwell, exit_reason) = match transition.what {
-            Move::Enter => (ZoneEventType::Enter, None, None),
-            Move::Dwell { after } => (ZoneEventType::Dwell, Some(after), None),
-            Move::Exit { stay, reason } => (ZoneEventType::Exit, Some(stay), Some(reason)),
+        let (mut dwell, mut exit_reason, mut crossed) = (None, None, None);
+        let event_type = match transition.what {
+            Move::Enter => ZoneEventType::Enter,
+            Move::Dwell { after } => {
+                dwell = Some(after);
+                ZoneEventType::Dwell
+            }
+            Move::Exit { stay, reason } => {
+                (dwell, exit_reason) = (Some(stay), Some(reason));
+                ZoneEventType::Exit
+            }
+            Move::Cross { direction } => {
+                crossed = Some(direction);
+                ZoneEventType::Cross
+            }
+            Move::Occupied => ZoneEventType::Occupied,
+            Move::Cleared => ZoneEventType::Cleared,
         };
         Body::ZoneEvents(ZoneEvent {
             camera_id: self.camera.clone(),
@@ -188,10 +232,10 @@ impl CameraAnalysis {
             frame: transition.shown.frame,
             dwell_ms: dwell.map(millis),
             exit_reason,
-            direction: None,
-            count: None,
+            direction: crossed,
+            count: transition.count,
             speed_kmh: None,
-            why: vec![],
+            why: transition.why,
         })
     }
 

@@ -5,6 +5,7 @@
 //! and some bring an object back after it was lost, which makes a new track here. An object at rest is the exception:
 //! it is known by its place and stays one track whatever the tracker calls it (see [`rest`] and [`reclaim`]).
 
+mod aside;
 mod kind;
 mod name;
 mod reclaim;
@@ -16,6 +17,7 @@ use aivms_contract::detection::TrackPhase;
 use aivms_contract::geometry::FrameSize;
 use aivms_contract::time::MediaTime;
 
+use self::aside::Aside;
 pub use self::kind::Kinds;
 pub use self::name::{MAX_SESSION_LEN, Session, SessionError, TrackNames};
 pub use self::rest::RestSettings;
@@ -114,6 +116,8 @@ pub struct TrackBook {
     /// In order of the tracker's numbers.
     live: Vec<LiveTrack>,
     opened: u64,
+    /// Numbers given to what is left out of the frames.
+    aside: Vec<Aside>,
     newest: Option<MediaTime>,
 }
 
@@ -153,7 +157,7 @@ impl TrackBook {
     /// An empty book.
     #[must_use]
     pub fn new(settings: TrackSettings, kinds: Kinds) -> Self {
-        Self { settings, kinds, live: vec![], opened: 0, newest: None }
+        Self { settings, kinds, live: vec![], opened: 0, aside: vec![], newest: None }
     }
 
     /// Takes a frame; `None` when it is not later than the newest one, which is then ignored.
@@ -202,6 +206,7 @@ impl TrackBook {
     /// Ends every track, because the stream has ended. The next frame may come from a new timeline.
     pub fn end_all(&mut self) -> Vec<EndedTrack> {
         self.newest = None;
+        self.aside.clear();
         self.end_where(|_| true)
     }
 
@@ -216,8 +221,8 @@ impl TrackBook {
     fn see(&mut self, sight: Sight, seen: &mut Vec<(u64, Sight)>) -> Option<u64> {
         let place = self.live.binary_search_by_key(&Some(sight.object.track), |track| track.tracker);
         let place = place.unwrap_or_else(|place| {
-            self.opened += 1;
-            self.live.insert(place, LiveTrack::new(self.opened, sight));
+            let number = self.new_number(sight.object.track);
+            self.live.insert(place, LiveTrack::new(number, sight));
             place
         });
         let track = &mut self.live[place];

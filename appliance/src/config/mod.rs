@@ -11,7 +11,7 @@ mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps};
+use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps, ObjectFilter};
 use aivms_contract::id::EdgeId;
 use url::Url;
 
@@ -196,10 +196,25 @@ pub fn check_classes(cameras: &Cameras, labels: &[String]) -> Result<(), (String
             Err((format!("{path}.classes[{index}]"), format!("the detector's model has no class {class:?}")))
         })
     };
+    let check_filters = |path: &str, filters: &[ObjectFilter]| {
+        let mut filters = filters.iter().enumerate();
+        filters.try_for_each(|(index, filter)| check(&format!("{path}.filters[{index}]"), &filter.classes))
+    };
     for (index, camera) in cameras.as_slice().iter().enumerate() {
         check(&format!("cameras[{index}]"), &camera.classes)?;
+        check_filters(&format!("cameras[{index}]"), &camera.filters)?;
         for (zone_index, zone) in camera.zones.as_slice().iter().enumerate() {
-            check(&format!("cameras[{index}].zones[{zone_index}]"), &zone.classes)?;
+            let path = format!("cameras[{index}].zones[{zone_index}]");
+            check(&path, &zone.classes)?;
+            check_filters(&path, &zone.filters)?;
+        }
+        for (line_index, line) in camera.lines.as_slice().iter().enumerate() {
+            let path = format!("cameras[{index}].lines[{line_index}]");
+            check(&path, &line.classes)?;
+            check_filters(&path, &line.filters)?;
+        }
+        for (mask_index, mask) in camera.masks.iter().enumerate() {
+            check(&format!("cameras[{index}].masks[{mask_index}]"), &mask.classes)?;
         }
     }
     Ok(())

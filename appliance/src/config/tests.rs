@@ -124,6 +124,22 @@ fn a_class_the_model_does_not_have_is_named_with_its_path() {
     assert_eq!(path, "cameras[0].zones[0].classes[1]");
     assert!(problem.contains("persn"));
     assert_eq!(check_classes(&cameras, &["person".to_owned(), "persn".to_owned()]), Ok(()));
+    let polygon = "[[0,0],[1,0],[0,1]]";
+    let line = r#""id": "l", "from": [0, 0.5], "to": [1, 0.5]"#;
+    for (rules, path) in [
+        (r#""filters": [{"classes": ["persn"]}]"#.to_owned(), "filters[0].classes[0]"),
+        (format!(r#""masks": [{{"polygon": {polygon}, "classes": ["persn"]}}]"#), "masks[0].classes[0]"),
+        (format!(r#""lines": [{{{line}, "classes": ["car", "persn"]}}]"#), "lines[0].classes[1]"),
+        (
+            format!(r#""lines": [{{{line}, "filters": [{{}}, {{"classes": ["persn"]}}]}}]"#),
+            "lines[0].filters[1].classes[0]",
+        ),
+    ] {
+        let cameras = format!(r#"{{"cameras": [{{"id": "a", "url": "file:///a", {rules}}}]}}"#);
+        let cameras = load("", Some(&cameras), &[]).unwrap().cameras;
+        let refused = check_classes(&cameras, &labels).unwrap_err();
+        assert_eq!(refused.0, format!("cameras[0].{path}"));
+    }
 }
 
 #[test]

@@ -46,6 +46,13 @@ fn every_value_of_a_rule_that_can_be_wrong_is_refused_by_its_path() {
     check("filters/0/min_area", json!(0), "filters[0].min_area", "above 0");
     check("filters/0/max_aspect", json!(1000), "filters[0].max_aspect", "0.01 to 100");
     check("filters/0/min_size", json!(1), "filters[0].min_size", "unknown field");
+    check("filters/0", json!({"min_area": 0.5, "max_area": 0.2}), "filters[0]", "min_area must be at most max_area");
+    check(
+        "filters/0",
+        json!({"min_aspect": 2, "max_aspect": 1}),
+        "filters[0]",
+        "min_aspect must be at most max_aspect",
+    );
     check("occupancy", json!({"at_least": 0}), "occupancy.at_least", "1 to 1000");
     check("occupancy", json!({"at_least": 2, "for_ms": 70_000}), "occupancy.for_ms", "at most 60000");
     check("occupancy", json!({}), "occupancy", "at_least");

@@ -2,6 +2,9 @@
 
 use aivms_contract::geometry::{Point, Polygon};
 
+use super::overlap::shared_area;
+use super::step::{along, turn};
+
 /// Crossings of one path closer together than this part of it are one: a corner touched by the path belongs to two
 /// sides and must not count as a visit of no length.
 const SAME_PLACE: f64 = 1e-9;
@@ -39,6 +42,15 @@ impl Area {
             || from.x.min(to.x) > self.high.x
             || from.y.max(to.y) < self.low.y
             || from.y.min(to.y) > self.high.y
+    }
+
+    /// The part, 0 to 1, of the box from `low` to `high` that lies inside; 0 for a box without area.
+    pub(super) fn share(&self, low: Point, high: Point) -> f64 {
+        let whole = (high.x - low.x) * (high.y - low.y);
+        if self.is_clear_of(low, high) || whole <= 0.0 {
+            return 0.0;
+        }
+        (shared_area(self.sides.iter().map(|side| (side.a, side.b)), low, high) / whole).min(1.0)
     }
 
     /// Whether `point` lies inside, by the rule of [`Polygon::contains`].
@@ -111,14 +123,6 @@ impl Side {
         let part = d1 / (d1 - d2);
         part.is_finite().then(|| part.clamp(0.0, 1.0))
     }
-}
-
-fn along(from: Point, to: Point, part: f64) -> Point {
-    Point { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part }
-}
-
-fn turn(a: Point, b: Point, c: Point) -> f64 {
-    (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tracks against zones on media time: enter, exit, dwell.
+//! Tracks against zones and lines on media time: enter, exit, dwell, cross, occupied, cleared.
 //!
 //! Everything follows from the frames' own timestamps, so late, dropped or repeated frames move an event by at most
 //! one sample interval, and the same input gives the same events. The rules:
@@ -9,56 +9,79 @@
 //!   change of side at its own time. A path through a zone between two sights outside is therefore a visit.
 //!   Sights further apart than [`ZoneSettings::interpolate_up_to`] are not joined: then an object entered when it was
 //!   first seen inside and left when it was last seen inside.
+//! - With the anchor `overlap` it is inside when enough of the visible part of its box is. Between two sights that
+//!   part is taken to change evenly; a visit between two sights outside is not noticed.
 //! - A change of side counts when it has lasted the zone's debounce time; the event carries the time of the change.
 //!   A shorter one did not happen.
 //! - A track first seen inside entered then. A track that ends inside leaves at its last sight; one last seen outside
 //!   left when it crossed, however short that was ago.
-//! - Dwell is at exactly enter plus the dwell time, at most once per stay; stays do not add up. It needs a sight that
-//!   shows that the object was inside until then.
-//! - The class filter decides who may enter. Who is inside stays until seen outside, whatever it is called meanwhile.
-//! - When zones are replaced, a stay in a zone whose outline, anchor and classes are the same goes on; any other is
-//!   closed at the last sight with [`ExitReason::ZoneChanged`], and a track inside the new outline enters anew.
+//! - Each dwell time is told at exactly enter plus that time, once per stay; stays do not add up. It needs a sight
+//!   that shows that the object was inside until then.
+//! - Classes and filters decide who may enter; filters by means over the last half second or so, not by one frame.
+//!   Who is inside stays until seen outside, whatever it looks like meanwhile.
+//! - Outside its schedule a zone is not judged. Who is inside when it opens enters then; stays end when it closes,
+//!   with [`ExitReason::ScheduleEnded`]. A line's crossing counts when it happened in the schedule.
+//! - When rules are replaced, a stay in a zone whose outline, anchor and classes are the same goes on, and so does the
+//!   count of a line with the same ends. Any other stay is closed at the last sight with
+//!   [`ExitReason::ZoneChanged`], and a track inside the new outline enters anew.
+//!
+//! The rules of lines are in [`line`], those of occupancy in [`occupancy`], those of reasons in [`why`].
 
 mod area;
+mod filter;
+mod hours;
+mod ignore;
+mod journal;
+mod judged;
+mod line;
+mod occupancy;
+mod overlap;
 mod presence;
+mod replace;
+mod step;
+mod why;
 
 use std::time::Duration;
 
-use aivms_contract::desired::{Anchor, Zone};
-use aivms_contract::geometry::Point;
 use aivms_contract::id::ZoneId;
-use aivms_contract::time::MediaTime;
-use aivms_contract::zone_event::ExitReason;
+use aivms_contract::time::{MediaClock, MediaTime};
+use aivms_contract::why::Check;
+use aivms_contract::zone_event::{Direction, ExitReason};
 
-use self::area::Area;
-use self::presence::{Change, Presence, Rules};
-use crate::detection::ClassId;
+use self::filter::Looks;
+pub use self::ignore::{Ignored, LeftOut};
+use self::journal::{Journal, Turn};
+use self::judged::{Cell, JudgedZone};
+use self::line::{JudgedLine, LineCell};
+use self::occupancy::Told;
+use self::step::{Spot, Step};
+pub use self::why::Stopped;
+use crate::rules::CameraRules;
 use crate::tracks::Sight;
-
-/// How far inside the frame a point on its edge is taken to be, in fractions of the frame.
-const EDGE_INSET: f64 = 1e-6;
 
 /// How the zone engine joins sights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZoneSettings {
     /// Longest time between two sights of a track that is taken as a straight path.
     pub interpolate_up_to: Duration,
+    /// A track not seen for longer than this that has not ended is an object at rest.
+    pub lost_after: Duration,
 }
 
 impl Default for ZoneSettings {
     fn default() -> Self {
-        Self { interpolate_up_to: Duration::from_secs(1) }
+        Self { interpolate_up_to: Duration::from_secs(1), lost_after: Duration::from_secs(2) }
     }
 }
 
-/// What a track did in a zone.
+/// What a track did in a zone or at a line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ZoneTransition {
     /// When, interpolated between sights.
     pub at: MediaTime,
-    /// Place of the zone in the camera's list.
+    /// Place of the zone in the camera's list; lines come after the zones.
     pub zone: usize,
-    /// The zone.
+    /// The zone or line.
     pub zone_id: ZoneId,
     /// The track, by its number in the [`crate::tracks::TrackBook`].
     pub track: u64,
@@ -66,14 +89,18 @@ pub struct ZoneTransition {
     pub what: Move,
     /// The sight that showed it.
     pub shown: Sight,
+    /// Objects inside after it, or crossings in this direction with it.
+    pub count: Option<u32>,
+    /// What let it through.
+    pub why: Vec<Check>,
 }
 
-/// A move of a track against a zone.
+/// A move of a track against a zone or line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
     /// It came in.
     Enter,
-    /// It has been inside for the zone's dwell time.
+    /// It has been inside for one of the zone's dwell times.
     Dwell {
         /// That time.
         after: Duration,
@@ -85,225 +112,227 @@ pub enum Move {
         /// How the stay ended.
         reason: ExitReason,
     },
+    /// It crossed a line.
+    Cross {
+        /// Which way.
+        direction: Direction,
+    },
+    /// It made the zone occupied.
+    Occupied,
+    /// It made the zone clear.
+    Cleared,
 }
 
-/// Judges the tracks of one camera against its zones.
+/// What was decided in one turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rulings {
+    /// What happened, by media time, then the zone's place, then the track.
+    pub made: Vec<ZoneTransition>,
+    /// What did not happen, and why; each told once.
+    pub stopped: Vec<Stopped>,
+}
+
+/// Judges the tracks of one camera against its zones and lines.
 ///
-/// State lies flat: one row of presences per track, rows in order of track numbers.
+/// State lies flat: one row of cells per track, rows in order of track numbers.
 #[derive(Debug)]
 pub struct ZoneEngine {
     settings: ZoneSettings,
     zones: Vec<JudgedZone>,
+    lines: Vec<JudgedLine>,
+    has_schedules: bool,
     tracks: Vec<u64>,
     places: Vec<Place>,
-    presences: Vec<Presence>,
+    cells: Vec<Cell>,
+    line_cells: Vec<LineCell>,
+    journal: Journal,
+    /// Media time of the newest frame.
+    now: MediaTime,
+    clock: Option<MediaClock>,
     /// Kept for its memory only.
     flips: Vec<f64>,
 }
 
-#[derive(Debug)]
-struct JudgedZone {
-    zone: Zone,
-    area: Area,
-    rules: Rules,
-    /// Whether each class may enter, by class id; empty for all.
-    classes: Vec<bool>,
-}
-
-/// Where a track was last seen.
+/// Where a track was last seen, and what it looks like.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     sight: Sight,
-    anchors: Anchors,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Anchors {
-    bottom_center: Point,
-    center: Point,
+    spot: Spot,
+    looks: Looks,
 }
 
 impl ZoneEngine {
-    /// Takes a camera's zones; `labels` names the classes of its detector by their ids.
+    /// Takes a camera's rules; `labels` names the classes of its detector by their ids.
     #[must_use]
-    pub fn new(zones: &[Zone], labels: &[String], settings: ZoneSettings) -> Self {
-        let zones = zones.iter().map(|zone| JudgedZone::new(zone, labels)).collect();
-        Self { settings, zones, tracks: vec![], places: vec![], presences: vec![], flips: vec![] }
+    pub fn new(rules: &CameraRules, labels: &[String], settings: ZoneSettings) -> Self {
+        let (zones, lines) = judged(rules, labels);
+        Self {
+            settings,
+            has_schedules: zones.iter().any(JudgedZone::is_scheduled),
+            zones,
+            lines,
+            tracks: vec![],
+            places: vec![],
+            cells: vec![],
+            line_cells: vec![],
+            journal: Journal::default(),
+            now: MediaTime::ZERO,
+            clock: None,
+            flips: vec![],
+        }
     }
 
-    /// Takes one sight of a track and adds what it decides to `out`.
+    /// Takes a frame: the tracks that have ended by it, and those seen, each in order of media time.
     ///
-    /// Sights of a track must come in order of media time; one that does not is ignored. Order the transitions of a
-    /// whole frame with [`sort_transitions`].
-    pub fn observe(&mut self, track: u64, sight: &Sight, out: &mut Vec<ZoneTransition>) {
-        let anchors = Anchors::of(sight);
-        match self.tracks.binary_search(&track) {
-            Ok(row) => self.follow(row, sight, anchors, out),
-            Err(row) => self.admit(row, track, sight, anchors, out),
+    /// A sight that is not later than the one before of its track is ignored.
+    pub fn on_frame(
+        &mut self,
+        (now, clock): (MediaTime, MediaClock),
+        ended: impl IntoIterator<Item = u64>,
+        seen: &[(u64, Sight)],
+    ) -> Rulings {
+        (self.now, self.clock) = (now, Some(clock));
+        ended.into_iter().for_each(|track| self.end_track(track, clock));
+        for (track, sight) in seen {
+            let spot = Spot::of(sight);
+            match self.tracks.binary_search(track) {
+                Ok(row) => self.follow(row, sight, spot, clock),
+                Err(row) => self.admit(row, *track, sight, spot, clock),
+            }
+        }
+        if self.has_schedules {
+            self.close_unseen(clock);
+        }
+        self.conclude()
+    }
+
+    /// Takes the end of the timeline, and with it that of the tracks that are left.
+    pub fn on_end(&mut self, ended: impl IntoIterator<Item = u64>) -> Rulings {
+        let Some(clock) = self.clock.take() else { return Rulings::default() };
+        ended.into_iter().for_each(|track| self.end_track(track, clock));
+        self.journal.notes.end_all();
+        let mut rulings = self.conclude();
+        let (mut told, now) = (vec![], self.now);
+        for (index, zone) in self.zones.iter_mut().enumerate() {
+            zone.tally.end(now, |one| told.push((index, one)));
+        }
+        self.tell(&told, &mut rulings.made);
+        self.now = MediaTime::ZERO;
+        rulings
+    }
+
+    fn admit(&mut self, row: usize, track: u64, sight: &Sight, spot: Spot, clock: MediaClock) {
+        let looks = Looks::of(&sight.object, sight.frame);
+        let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
+        self.tracks.insert(row, track);
+        self.places.insert(row, Place { sight: *sight, spot, looks });
+        self.cells.splice(first..first, std::iter::repeat_n(Cell::default(), self.zones.len()));
+        self.line_cells.splice(first_line..first_line, std::iter::repeat_n(LineCell::default(), self.lines.len()));
+        let Self { journal, flips, zones, lines, .. } = self;
+        let mut turn = Turn { track, looks: &looks, clock, journal, flips };
+        for (zone, cell) in zones.iter_mut().zip(&mut self.cells[first..]) {
+            zone.admit(&spot, sight, cell, &mut turn);
+        }
+        for (line, cell) in lines.iter().zip(&mut self.line_cells[first_line..]) {
+            line.admit(&spot, cell);
         }
     }
 
-    /// Takes the end of a track: its stays end with it.
-    pub fn end_track(&mut self, track: u64, out: &mut Vec<ZoneTransition>) {
-        let Ok(row) = self.tracks.binary_search(&track) else { return };
-        let last = self.places[row].sight;
-        let first = row * self.zones.len();
-        let presences = self.presences.drain(first..first + self.zones.len());
-        for (index, (zone, presence)) in self.zones.iter().zip(presences).enumerate() {
-            presence.end(&last, ExitReason::TrackLost, &mut zone.emit(index, track, out));
+    fn follow(&mut self, row: usize, sight: &Sight, to: Spot, clock: MediaClock) {
+        let Place { sight: last, spot: from, mut looks } = self.places[row];
+        if sight.at <= last.at {
+            return;
         }
+        let gap = sight.at.since(last.at);
+        let joined = gap <= self.settings.interpolate_up_to;
+        looks.follow(Looks::of(&sight.object, sight.frame), gap.as_secs_f64());
+        let step = Step { before: last.at, from, now: sight.at, to, joined, shown: sight };
+        let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
+        let Self { journal, flips, zones, lines, .. } = self;
+        let mut turn = Turn { track: self.tracks[row], looks: &looks, clock, journal, flips };
+        for (zone, cell) in zones.iter_mut().zip(&mut self.cells[first..]) {
+            zone.follow(&step, cell, &mut turn);
+        }
+        for (line, cell) in lines.iter_mut().zip(&mut self.line_cells[first_line..]) {
+            line.follow(&step, cell, &mut turn);
+        }
+        self.places[row] = Place { sight: *sight, spot: to, looks };
+    }
+
+    fn end_track(&mut self, track: u64, clock: MediaClock) {
+        let Ok(row) = self.tracks.binary_search(&track) else { return };
+        let Place { sight: last, looks, .. } = self.places[row];
+        let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
+        let Self { journal, flips, zones, lines, .. } = self;
+        let mut turn = Turn { track, looks: &looks, clock, journal, flips };
+        let cells = self.cells.drain(first..first + zones.len());
+        for (zone, mut cell) in zones.iter().zip(cells) {
+            zone.end(last.at, ExitReason::TrackLost, &last, &mut cell, &mut turn);
+        }
+        let cells = self.line_cells.drain(first_line..first_line + lines.len());
+        for (line, mut cell) in lines.iter_mut().zip(cells) {
+            line.end(last.at, &mut cell, &mut turn);
+        }
+        self.journal.notes.end_track(track);
         self.tracks.remove(row);
         self.places.remove(row);
     }
 
-    /// Judges by other zones from now on. Stays in zones whose outline, anchor and classes are unchanged go on, with
-    /// the new dwell and debounce times; the other stays are closed in `out`.
-    pub fn replace_zones(&mut self, zones: &[Zone], labels: &[String], out: &mut Vec<ZoneTransition>) {
-        let zones: Vec<_> = zones.iter().map(|zone| JudgedZone::new(zone, labels)).collect();
-        let kept: Vec<_> = zones.iter().map(|new| self.zones.iter().position(|old| old.judges_same_as(new))).collect();
-        let width = self.zones.len();
-        let mut presences = Vec::with_capacity(self.tracks.len() * zones.len());
-        for (row, (&track, place)) in self.tracks.iter().zip(&self.places).enumerate() {
-            let before = &self.presences[row * width..(row + 1) * width];
-            presences.extend(kept.iter().map(|old| old.map_or(Presence::Unjudged, |old| before[old])));
-            for (index, presence) in before.iter().enumerate().filter(|(index, _)| !kept.contains(&Some(*index))) {
-                let mut emit = self.zones[index].emit(index, track, out);
-                presence.end(&place.sight, ExitReason::ZoneChanged, &mut emit);
+    /// Closes stays of objects at rest that nobody has seen for long: their next sight may be hours away.
+    fn close_unseen(&mut self, clock: MediaClock) {
+        let (width, now, lost_after) = (self.zones.len(), self.now, self.settings.lost_after);
+        let Self { journal, flips, zones, cells, places, tracks, .. } = self;
+        for (row, place) in places.iter().enumerate().filter(|(_, place)| now.since(place.sight.at) > lost_after) {
+            let mut turn = Turn { track: tracks[row], looks: &place.looks, clock, journal, flips };
+            for (zone, cell) in zones.iter_mut().zip(&mut cells[row * width..]) {
+                zone.close_unseen(&place.sight, now, cell, &mut turn);
             }
         }
-        self.zones = zones;
-        self.presences = presences;
     }
 
-    fn admit(&mut self, row: usize, track: u64, sight: &Sight, anchors: Anchors, out: &mut Vec<ZoneTransition>) {
-        let first = row * self.zones.len();
-        self.tracks.insert(row, track);
-        self.places.insert(row, Place { sight: *sight, anchors });
-        self.presences.splice(first..first, std::iter::repeat_n(Presence::Unjudged, self.zones.len()));
-        for (index, zone) in self.zones.iter().enumerate().filter(|(_, zone)| zone.admits(sight.object.class)) {
-            zone.begin(anchors, sight, &mut self.presences[first + index], &mut zone.emit(index, track, out));
+    /// Puts what the turn has brought in order and counts it.
+    fn conclude(&mut self) -> Rulings {
+        let mut made = std::mem::take(&mut self.journal.made);
+        sort(&mut made);
+        let mut told = vec![];
+        for transition in &mut made {
+            let index = transition.zone;
+            transition.count = match transition.what {
+                Move::Enter | Move::Exit { .. } => {
+                    Some(self.zones[index].tally.take(transition, |one| told.push((index, one))))
+                }
+                Move::Cross { direction } => Some(self.lines[index - self.zones.len()].count(direction)),
+                Move::Dwell { .. } | Move::Occupied | Move::Cleared => None,
+            };
         }
+        for (index, zone) in self.zones.iter_mut().enumerate() {
+            let unsettled = zone.debounce();
+            zone.tally.settle(self.now, unsettled, |one| told.push((index, one)));
+        }
+        self.tell(&told, &mut made);
+        Rulings { made, stopped: self.journal.notes.tell(self.now) }
     }
 
-    fn follow(&mut self, row: usize, sight: &Sight, anchors: Anchors, out: &mut Vec<ZoneTransition>) {
-        let Place { sight: before, anchors: from } = self.places[row];
-        if sight.at <= before.at {
+    /// Adds to `made` what was told of occupancies.
+    fn tell(&self, told: &[(usize, Told)], made: &mut Vec<ZoneTransition>) {
+        if told.is_empty() {
             return;
         }
-        let step = Step { before: before.at, from, sight, to: anchors, joined: self.joins(before.at, sight.at) };
-        let first = row * self.zones.len();
-        let presences = &mut self.presences[first..first + self.zones.len()];
-        for (index, (zone, presence)) in self.zones.iter().zip(presences).enumerate() {
-            if !presence.is_open() && !zone.admits(sight.object.class) {
-                *presence = Presence::Unjudged;
-                continue;
-            }
-            zone.judge(&step, presence, &mut self.flips, &mut zone.emit(index, self.tracks[row], out));
-        }
-        self.places[row] = Place { sight: *sight, anchors };
-    }
-
-    fn joins(&self, before: MediaTime, now: MediaTime) -> bool {
-        now.since(before) <= self.settings.interpolate_up_to
+        made.extend(told.iter().map(|(index, told)| self.zones[*index].transition(told)));
+        sort(made);
     }
 }
 
-/// Puts the transitions of one frame in their order: by media time, then the zone's place, then the track.
-pub fn sort_transitions(transitions: &mut [ZoneTransition]) {
-    transitions.sort_by_key(|transition| (transition.at, transition.zone, transition.track));
+/// By media time, then the zone's place, then the track; what of one track is at the same time keeps its order.
+fn sort(made: &mut [ZoneTransition]) {
+    made.sort_by_key(|transition| (transition.at, transition.zone, transition.track));
 }
 
-/// One track's way from one sight to the next.
-struct Step<'a> {
-    before: MediaTime,
-    from: Anchors,
-    sight: &'a Sight,
-    to: Anchors,
-    /// Whether the sights are close enough for a straight line between them.
-    joined: bool,
-}
-
-impl JudgedZone {
-    fn new(zone: &Zone, labels: &[String]) -> Self {
-        let classes = match zone.classes.is_empty() {
-            true => vec![],
-            false => labels.iter().map(|label| zone.classes.contains(label)).collect(),
-        };
-        let rules = Rules {
-            debounce: Duration::from_millis(zone.debounce_ms.get()),
-            dwell: zone.dwell_ms.as_slice().first().map(|dwell| Duration::from_millis(dwell.get())),
-        };
-        Self { zone: zone.clone(), area: Area::new(&zone.polygon), rules, classes }
-    }
-
-    fn judges_same_as(&self, other: &Self) -> bool {
-        let key = |zone: &JudgedZone| (zone.zone.id.clone(), zone.zone.anchor, zone.zone.classes.clone());
-        key(self) == key(other) && self.zone.polygon == other.zone.polygon
-    }
-
-    fn admits(&self, class: ClassId) -> bool {
-        self.zone.classes.is_empty() || self.classes.get(usize::from(class)).is_some_and(|&admitted| admitted)
-    }
-
-    fn begin(&self, anchors: Anchors, sight: &Sight, presence: &mut Presence, moves: &mut impl presence::Moves) {
-        presence.begin(self.area.contains(anchors.get(self.zone.anchor)), sight);
-        presence.settle(sight, self.rules, moves);
-    }
-
-    fn judge(&self, step: &Step, presence: &mut Presence, flips: &mut Vec<f64>, moves: &mut impl presence::Moves) {
-        let Some(was_inside) = presence.was_inside() else {
-            return self.begin(step.to, step.sight, presence, moves);
-        };
-        let (from, to) = (step.from.get(self.zone.anchor), step.to.get(self.zone.anchor));
-        let (inside, meets) = match !was_inside && self.area.is_clear_of(from, to) {
-            true => (false, false),
-            false => self.area.look(from, to),
-        };
-        if meets || inside != was_inside {
-            if step.joined {
-                self.area.flips((from, was_inside), (to, inside), flips);
-                for part in flips.iter() {
-                    let at = step.time_at(*part);
-                    presence.flip(Change { at, lasts_since: at, shown: *step.sight }, self.rules, moves);
-                }
-            } else if inside != was_inside {
-                let at = if inside { step.sight.at } else { step.before };
-                presence.flip(Change { at, lasts_since: step.sight.at, shown: *step.sight }, self.rules, moves);
-            }
-        }
-        presence.settle(step.sight, self.rules, moves);
-    }
-
-    fn emit<'a>(&'a self, zone: usize, track: u64, out: &'a mut Vec<ZoneTransition>) -> impl presence::Moves {
-        move |at, what, shown: &Sight| {
-            out.push(ZoneTransition { at, zone, zone_id: self.zone.id.clone(), track, what, shown: *shown });
-        }
-    }
-}
-
-impl Step<'_> {
-    /// Media time at a part, 0 to 1, of the way.
-    fn time_at(&self, part: f64) -> MediaTime {
-        self.before + self.sight.at.since(self.before).mul_f64(part)
-    }
-}
-
-impl Anchors {
-    fn of(sight: &Sight) -> Self {
-        let inset = |point: Point| Point {
-            x: point.x.clamp(EDGE_INSET, 1.0 - EDGE_INSET),
-            y: point.y.clamp(EDGE_INSET, 1.0 - EDGE_INSET),
-        };
-        let (bbox, frame) = (sight.object.bbox, sight.frame);
-        Self { bottom_center: inset(bbox.bottom_center(frame)), center: inset(bbox.center(frame)) }
-    }
-
-    fn get(&self, anchor: Anchor) -> Point {
-        match anchor {
-            Anchor::BottomCenter => self.bottom_center,
-            Anchor::Center | Anchor::Overlap => self.center,
-        }
-    }
+fn judged(rules: &CameraRules, labels: &[String]) -> (Vec<JudgedZone>, Vec<JudgedLine>) {
+    let site = &rules.time_zone;
+    let zone = |(index, zone)| JudgedZone::new(index, zone, labels, site);
+    let line = |(index, line)| JudgedLine::new(rules.zones.len() + index, line, labels, site);
+    (rules.zones.iter().enumerate().map(zone).collect(), rules.lines.iter().enumerate().map(line).collect())
 }
 
 #[cfg(test)]

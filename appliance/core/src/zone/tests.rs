@@ -1,8 +1,16 @@
-use aivms_contract::desired::{DebounceMs, DwellMs};
-use aivms_contract::geometry::{FrameSize, PixelBox, Polygon};
+mod filters;
+mod lines;
+mod masks;
+mod occupancy;
+mod reasons;
+mod schedules;
+
+use aivms_contract::desired::{Anchor, DebounceMs, DwellMs, Fraction, Zone};
+use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
+use aivms_contract::time::UtcMillis;
 
 use super::*;
-use crate::detection::Tracked;
+use crate::detection::{ClassId, Tracked};
 
 const LABELS: [&str; 2] = ["person", "car"];
 const OUT: f32 = 200.0;
@@ -27,8 +35,99 @@ fn labels() -> Vec<String> {
     LABELS.map(String::from).to_vec()
 }
 
-fn engine(zones: &[Zone]) -> ZoneEngine {
-    ZoneEngine::new(zones, &labels(), ZoneSettings::default())
+/// A zone of these corners, without debounce.
+fn zone_of(id: &str, corners: &[[f64; 2]]) -> Zone {
+    let polygon = Polygon::new(corners.iter().map(|&corner| corner.into()).collect()).unwrap();
+    Zone { debounce_ms: DebounceMs::try_from(0).unwrap(), ..Zone::new(id.parse().unwrap(), polygon) }
+}
+
+/// A timeline that begins at noon of a Sunday, UTC.
+fn clock() -> MediaClock {
+    MediaClock { zero_at: "2026-11-22T12:00:00Z".parse::<UtcMillis>().unwrap() }
+}
+
+/// An engine whose every track is told by hand; all that it says is kept.
+struct Play {
+    engine: ZoneEngine,
+    clock: MediaClock,
+    now: MediaTime,
+    made: Vec<ZoneTransition>,
+    stopped: Vec<Stopped>,
+}
+
+impl Play {
+    fn new(rules: &CameraRules) -> Self {
+        let engine = ZoneEngine::new(rules, &labels(), ZoneSettings::default());
+        Self { engine, clock: clock(), now: MediaTime::ZERO, made: vec![], stopped: vec![] }
+    }
+
+    fn of(zones: &[Zone]) -> Self {
+        Self::new(&CameraRules::of_zones(zones))
+    }
+
+    fn keep(&mut self, rulings: Rulings) {
+        self.made.extend(rulings.made);
+        self.stopped.extend(rulings.stopped);
+    }
+
+    /// A frame that shows each track once.
+    fn frame(&mut self, seen: &[(u64, Sight)]) {
+        self.now = seen.iter().map(|(_, sight)| sight.at).fold(self.now, MediaTime::max);
+        let rulings = self.engine.on_frame((self.now, self.clock), [], seen);
+        self.keep(rulings);
+    }
+
+    /// A frame that shows one track.
+    fn see(&mut self, track: u64, sight: Sight) {
+        self.frame(&[(track, sight)]);
+    }
+
+    /// Frames that show track 1, as (milliseconds, x in pixels).
+    fn walk(&mut self, places: &[(u64, f32)]) {
+        places.iter().for_each(|(at_ms, x)| self.see(1, sight(*at_ms, *x)));
+    }
+
+    /// A frame without objects.
+    fn wait(&mut self, at_ms: u64) {
+        self.now = MediaTime::from_millis(at_ms);
+        self.frame(&[]);
+    }
+
+    /// A frame by which a track has ended.
+    fn end(&mut self, track: u64) {
+        let rulings = self.engine.on_frame((self.now, self.clock), [track], &[]);
+        self.keep(rulings);
+    }
+
+    fn replace(&mut self, rules: &CameraRules) {
+        let rulings = self.engine.replace_rules(rules, &labels());
+        self.keep(rulings);
+    }
+
+    /// What happened since the last call, as (zone, what), in order.
+    fn happened(&mut self) -> Vec<(String, String)> {
+        let made = std::mem::take(&mut self.made);
+        made.iter().map(|t| (t.zone_id.to_string(), print_one(t))).collect()
+    }
+
+    /// What happened since the last call, in order.
+    fn said(&mut self) -> Vec<String> {
+        self.happened().into_iter().map(|(_, what)| what).collect()
+    }
+
+    /// What did not happen since the last call, as `enter of 1: confidence 0.4/0.6`.
+    fn not_said(&mut self) -> Vec<String> {
+        let stopped = std::mem::take(&mut self.stopped);
+        let number = |value: Option<f64>| value.map(|value| format!("{value:.2}").trim_end_matches(".00").to_owned());
+        let print = |stopped: &Stopped| {
+            let last = stopped.why.last().expect("something stopped it");
+            assert!(!last.passed && stopped.why.iter().rev().skip(1).all(|check| check.passed), "{stopped:?}");
+            let gate = format!("{:?}", last.gate).to_lowercase();
+            let numbers = number(last.value).zip(number(last.limit)).map(|(value, limit)| format!(" {value}/{limit}"));
+            format!("{} of {}: {gate}{}", stopped.event.as_str(), stopped.track, numbers.unwrap_or_default())
+        };
+        stopped.iter().map(print).collect()
+    }
 }
 
 /// A sight of a box whose bottom centre is at (x, 500) pixels.
@@ -42,13 +141,12 @@ fn sight_of(at_ms: u64, [x, y]: [f32; 2], class: ClassId) -> Sight {
     Sight { at: MediaTime::from_millis(at_ms), frame: FrameSize { width: 1000, height: 1000 }, object }
 }
 
-/// Prints transitions as `enter@1200`, `dwell@11200`, `left@1500(300)`, in order.
-fn print(mut transitions: Vec<ZoneTransition>) -> Vec<String> {
-    sort_transitions(&mut transitions);
-    let ms = |at: MediaTime| (at.as_nanos() + 500_000) / 1_000_000;
-    let print = |t: &ZoneTransition| match t.what {
-        Move::Enter => format!("enter@{}", ms(t.at)),
-        Move::Dwell { .. } => format!("dwell@{}", ms(t.at)),
+/// Prints a transition as `enter@1200`, `dwell@11200`, `left@1500(300)`, `right@100#2`.
+fn print_one(t: &ZoneTransition) -> String {
+    let at = (t.at.as_nanos() + 500_000) / 1_000_000;
+    match t.what {
+        Move::Enter => format!("enter@{at}"),
+        Move::Dwell { .. } => format!("dwell@{at}"),
         Move::Exit { stay, reason } => {
             let name = match reason {
                 ExitReason::Left => "left",
@@ -56,20 +154,25 @@ fn print(mut transitions: Vec<ZoneTransition>) -> Vec<String> {
                 ExitReason::ZoneChanged => "changed",
                 ExitReason::ScheduleEnded => "closed",
             };
-            format!("{name}@{}({})", ms(t.at), stay.as_millis())
+            format!("{name}@{at}({})", (stay.as_nanos() + 500_000) / 1_000_000)
         }
-    };
-    transitions.iter().map(print).collect()
+        Move::Cross { direction } => {
+            let way = if direction == Direction::LeftToRight { "right" } else { "left" };
+            format!("{way}@{at}#{}", t.count.expect("a crossing is counted"))
+        }
+        Move::Occupied => format!("occupied@{at} by {}#{}", t.track, t.count.expect("counted")),
+        Move::Cleared => format!("cleared@{at} by {}#{}", t.track, t.count.expect("counted")),
+    }
 }
 
 /// Plays one track through `zone`, ends it, and compares what was said.
 fn check(zone: Zone, sights: impl IntoIterator<Item = Sight>, expected: &[&str]) {
-    let (mut engine, mut out) = (engine(&[zone]), vec![]);
+    let mut play = Play::of(&[zone]);
     for sight in sights {
-        engine.observe(1, &sight, &mut out);
+        play.see(1, sight);
     }
-    engine.end_track(1, &mut out);
-    assert_eq!(print(out), expected);
+    play.end(1);
+    assert_eq!(play.said(), expected);
 }
 
 #[test]
@@ -97,14 +200,14 @@ fn a_track_last_seen_outside_left_when_it_crossed_however_short_that_was_ago() {
 
 #[test]
 fn a_change_counts_after_the_debounce_time_and_carries_the_time_of_the_crossing() {
-    let (mut engine, mut out) = (engine(&[with_times(400, 10_000)]), vec![]);
+    let mut play = Play::of(&[with_times(400, 10_000)]);
     for (at, x) in [(0, 300.0), (200, 500.0), (400, IN)] {
-        engine.observe(1, &sight(at, x), &mut out);
+        play.see(1, sight(at, x));
     }
-    assert!(out.is_empty(), "300 ms inside are not enough");
-    engine.observe(1, &sight(600, IN), &mut out);
-    assert_eq!(print(out.clone()), ["enter@100"]);
-    assert_eq!(out[0].shown.at, MediaTime::from_millis(200), "shown by the first sight inside");
+    assert!(play.made.is_empty(), "300 ms inside are not enough");
+    play.see(1, sight(600, IN));
+    assert_eq!(play.made[0].shown.at, MediaTime::from_millis(200), "shown by the first sight inside");
+    assert_eq!(play.said(), ["enter@100"]);
 }
 
 #[test]
@@ -129,10 +232,10 @@ fn visits_of_four_seconds_do_not_add_up_to_a_dwell_of_ten() {
     // Every 30 s the object is inside for 4 s, seen at 5 frames per second for 150 s.
     let inside = |at: u64| at % 30_000 < 4_000;
     let sights = (0..750).map(|i| sight(i * 200, if inside(i * 200) { IN } else { OUT }));
-    let (mut engine, mut out) = (engine(&[with_times(400, 10_000)]), vec![]);
-    sights.for_each(|sight| engine.observe(1, &sight, &mut out));
-    assert_eq!(out.iter().filter(|t| t.what == Move::Enter).count(), 5);
-    assert_eq!(out.iter().filter(|t| matches!(t.what, Move::Dwell { .. })).count(), 0);
+    let mut play = Play::of(&[with_times(400, 10_000)]);
+    sights.for_each(|sight| play.see(1, sight));
+    assert_eq!(play.made.iter().filter(|t| t.what == Move::Enter).count(), 5);
+    assert_eq!(play.made.iter().filter(|t| matches!(t.what, Move::Dwell { .. })).count(), 0);
 }
 
 /// Frigate's inertia writes the count back unchanged, so that an object inside in one frame of ten entered at its
@@ -221,40 +324,50 @@ fn the_anchor_of_the_zone_decides_which_point_counts() {
     check(Zone { anchor: Anchor::Center, ..zone() }, [at(0), at(200)], &["enter@0", "lost@200(200)"]);
 }
 
+/// Several times may be asked for, as in the presets of other systems (10, 15, 30, 60 and 120 s): each is told once.
+#[test]
+fn each_dwell_time_of_a_zone_is_told_once_per_stay() {
+    let times = [1_000, 2_500, 5_000].map(|ms| DwellMs::try_from(ms).unwrap());
+    let zone = Zone { dwell_ms: times.to_vec().try_into().unwrap(), ..zone() };
+    let sights = (0..=40).map(|i| sight(i * 100, if i == 20 { OUT } else { IN }));
+    let expected = ["enter@0", "dwell@1000", "left@1933(1933)", "enter@2067", "dwell@3067", "lost@4000(1933)"];
+    check(zone.clone(), sights, &expected);
+    // Two of them pass between two sights.
+    let zone = Zone { debounce_ms: DebounceMs::try_from(400).unwrap(), ..zone };
+    check(
+        zone,
+        [sight(0, IN), sight(900, IN), sight(3_000, IN), sight(6_000, IN)],
+        &["enter@0", "dwell@1000", "dwell@2500", "dwell@5000", "lost@6000(6000)"],
+    );
+}
+
 #[test]
 fn transitions_of_a_frame_are_ordered_by_time_then_zone_then_track() {
-    let (mut engine, mut out) = (engine(&[Zone { id: "b".parse().unwrap(), ..zone() }, zone()]), vec![]);
-    for (track, x) in [(2, 300.0), (1, 300.0), (3, 350.0)] {
-        engine.observe(track, &sight(0, x), &mut out);
-    }
-    for track in [2, 1, 3] {
-        engine.observe(track, &sight(200, 500.0), &mut out);
-    }
-    sort_transitions(&mut out);
-    let order: Vec<_> = out.iter().map(|t| (t.zone_id.as_str(), t.track)).collect();
+    let mut play = Play::of(&[Zone { id: "b".parse().unwrap(), ..zone() }, zone()]);
+    play.frame(&[(2, 300.0), (1, 300.0), (3, 350.0)].map(|(track, x)| (track, sight(0, x))));
+    play.frame(&[2, 1, 3].map(|track| (track, sight(200, 500.0))));
+    let order: Vec<_> = play.made.iter().map(|t| (t.zone_id.as_str(), t.track)).collect();
     assert_eq!(order, [("b", 3), ("door", 3), ("b", 1), ("b", 2), ("door", 1), ("door", 2)]);
 }
 
 #[test]
 fn replacing_zones_goes_on_with_equal_ones_and_closes_the_others() {
     let named = |id: &str| Zone { id: id.parse().unwrap(), ..with_times(0, 10_000) };
-    let (mut engine, mut out) = (engine(&[named("kept"), named("gone"), named("moved")]), vec![]);
-    engine.observe(1, &sight(0, IN), &mut out);
-    engine.observe(1, &sight(200, IN), &mut out);
-    out.clear();
+    let mut play = Play::of(&[named("kept"), named("gone"), named("moved")]);
+    play.see(1, sight(0, IN));
+    play.see(1, sight(200, IN));
+    play.made.clear();
     let corners = [[0.3, 0.3], [0.6, 0.3], [0.6, 0.6], [0.3, 0.6]];
     let moved = Zone { polygon: Polygon::new(corners.map(Point::from).to_vec()).unwrap(), ..named("moved") };
-    engine.replace_zones(&[moved, named("new"), Zone { name: "renamed".into(), ..named("kept") }], &labels(), &mut out);
-    let said: Vec<_> = out.iter().map(|t| (t.zone_id.as_str(), t.what)).collect();
-    let closed = Move::Exit { stay: Duration::from_millis(200), reason: ExitReason::ZoneChanged };
-    assert_eq!(said, [("gone", closed), ("moved", closed)]);
-    out.clear();
-    engine.observe(1, &sight(400, IN), &mut out);
-    let said: Vec<_> = out.iter().map(|t| (t.zone_id.as_str(), t.what)).collect();
-    assert_eq!(said, [("moved", Move::Enter), ("new", Move::Enter)]);
-    out.clear();
-    engine.end_track(1, &mut out);
-    let stays: Vec<_> = out.iter().map(|t| (t.zone_id.as_str(), t.what)).collect();
-    let lost = |ms| Move::Exit { stay: Duration::from_millis(ms), reason: ExitReason::TrackLost };
-    assert_eq!(stays, [("moved", lost(0)), ("new", lost(0)), ("kept", lost(400))]);
+    let renamed = Zone { name: "renamed".into(), ..named("kept") };
+    play.replace(&CameraRules::of_zones(&[moved, named("new"), renamed]));
+    let own = |said: Vec<(String, String)>| said.into_iter().map(|(zone, what)| format!("{zone} {what}")).collect();
+    let said: Vec<String> = own(play.happened());
+    assert_eq!(said, ["gone changed@200(200)", "moved changed@200(200)"]);
+    play.see(1, sight(400, IN));
+    let said: Vec<String> = own(play.happened());
+    assert_eq!(said, ["moved enter@400", "new enter@400"]);
+    play.end(1);
+    let said: Vec<String> = own(play.happened());
+    assert_eq!(said, ["moved lost@400(0)", "new lost@400(0)", "kept lost@400(400)"]);
 }

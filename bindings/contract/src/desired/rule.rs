@@ -1,6 +1,6 @@
 //! What is judged on a camera: zones, lines, masks and what objects must be like.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::number::{Aspect, Confidence, DebounceMs, DwellTimes, Fraction, Kmh, Metres, Objects, ValueError};
 use super::schedule::Schedule;
@@ -112,7 +112,7 @@ pub struct Mask {
 
 /// What objects must be like; an absent bound is none. An object must pass each filter that is for its class.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct ObjectFilter {
     /// Classes it is for; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -250,7 +250,33 @@ impl Line {
     }
 }
 
+impl Serialize for ObjectFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let filter = Self::deserialize(deserializer)?;
+        filter.check_order().map_err(serde::de::Error::custom)?;
+        Ok(filter)
+    }
+}
+
 impl ObjectFilter {
+    /// A filter that nothing can pass is a mistake.
+    fn check_order(&self) -> Result<(), ValueError> {
+        let swapped = |what: &str, min: Option<f64>, max: Option<f64>| match (min, max) {
+            (Some(min), Some(max)) if min > max => {
+                Err(ValueError::new(format!("min_{what} must be at most max_{what}, is {min} against {max}")))
+            }
+            _ => Ok(()),
+        };
+        swapped("area", self.min_area.map(Into::into), self.max_area.map(Into::into))?;
+        swapped("aspect", self.min_aspect.map(Into::into), self.max_aspect.map(Into::into))
+    }
+
     /// Whether it is for objects of this class.
     #[must_use]
     pub fn is_for(&self, class: &str) -> bool {

@@ -1,0 +1,305 @@
+//! One zone and what it makes of a track's way.
+
+use std::time::Duration;
+
+use aivms_contract::desired::{Anchor, Fraction, Zone};
+use aivms_contract::time::MediaTime;
+use aivms_contract::why::Gate;
+use aivms_contract::zone_event::{ExitReason, ZoneEventType};
+
+use super::area::Area;
+use super::filter::{Admission, check};
+use super::hours::Hours;
+use super::journal::{Rule, Scribe, Turn, millis};
+use super::occupancy::{Tally, Told};
+use super::presence::{Change, Presence, Times};
+use super::step::{Spot, Step};
+use super::why::Causes;
+use super::{Move, ZoneTransition};
+use crate::schedule::SiteZone;
+use crate::tracks::Sight;
+
+/// Rounding of a share of a box.
+const SAME_SHARE: f64 = 1e-9;
+
+/// A zone made ready.
+#[derive(Debug)]
+pub(super) struct JudgedZone {
+    pub(super) zone: Zone,
+    hours: Option<Hours>,
+    judge: ZoneJudge,
+    pub(super) tally: Tally,
+}
+
+/// What is kept of one track in one zone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cell {
+    pub(super) presence: Presence,
+    causes: Causes,
+}
+
+impl Cell {
+    /// As it stands under a rule that has changed: what it stops is worth telling anew.
+    pub(super) fn with_new_rule(self) -> Self {
+        Self { causes: Causes::default(), ..self }
+    }
+}
+
+/// The parts of a zone that do not change while it judges.
+#[derive(Debug)]
+struct ZoneJudge {
+    rule: Rule,
+    area: Area,
+    anchor: Anchor,
+    /// The part of a box that must be inside, for the anchor `overlap`.
+    min_share: f64,
+    times: Times,
+}
+
+impl JudgedZone {
+    pub(super) fn new(index: usize, zone: &Zone, labels: &[String], site: &SiteZone) -> Self {
+        let debounce = Duration::from_millis(zone.debounce_ms.get());
+        let rule = Rule {
+            id: zone.id.clone(),
+            index,
+            admission: Admission::new(&zone.classes, &zone.filters, labels),
+            scheduled: zone.schedule.is_some(),
+            debounce,
+        };
+        let dwell = zone.dwell_ms.as_slice().iter().map(|dwell| Duration::from_millis(dwell.get())).collect();
+        let judge = ZoneJudge {
+            rule,
+            area: Area::new(&zone.polygon),
+            anchor: zone.anchor,
+            min_share: zone.min_overlap.unwrap_or_default().get(),
+            times: Times { debounce, dwell },
+        };
+        let hours = zone.schedule.as_ref().map(|schedule| Hours::new(schedule, site));
+        Self { zone: zone.clone(), hours, judge, tally: Tally::new(zone.occupancy) }
+    }
+
+    /// Whether a stay here goes on there.
+    pub(super) fn judges_same_as(&self, other: &Self) -> bool {
+        let share = |zone: &Zone| zone.min_overlap.map_or(Fraction::default().get(), Fraction::get);
+        let (one, two) = (&self.zone, &other.zone);
+        (&one.id, one.anchor, &one.classes, &one.polygon) == (&two.id, two.anchor, &two.classes, &two.polygon)
+            && (one.anchor != Anchor::Overlap || share(one) == share(two))
+    }
+
+    pub(super) fn debounce(&self) -> Duration {
+        self.judge.rule.debounce
+    }
+
+    /// What is told of its occupancy.
+    pub(super) fn transition(&self, told: &Told) -> ZoneTransition {
+        let Told { occupied, turn, lasted, at_least, lasts } = *told;
+        let mut why = vec![check(Gate::Occupancy, true, turn.count.into(), at_least.into())];
+        if !lasts.is_zero() && lasted >= lasts {
+            why.push(check(Gate::Debounce, true, millis(lasted), millis(lasts)));
+        }
+        let (rule, what) = (&self.judge.rule, if occupied { Move::Occupied } else { Move::Cleared });
+        let (zone, zone_id, count) = (rule.index, rule.id.clone(), Some(turn.count));
+        ZoneTransition { at: turn.at, zone, zone_id, track: turn.track, what, shown: turn.shown, count, why }
+    }
+
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.hours.is_some()
+    }
+
+    /// Takes the first sight of a track.
+    pub(super) fn admit(&mut self, spot: &Spot, sight: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        let Self { judge, hours, .. } = self;
+        if hours.as_mut().is_none_or(|hours| hours.is_open(sight.at, turn.clock)) {
+            judge.meet(spot, sight.at, sight, cell, turn);
+        } else {
+            judge.refuse(spot, sight.at, Gate::Schedule, cell, turn);
+        }
+    }
+
+    /// Takes the way of a track from one sight to the next, cut where the schedule opens or closes.
+    pub(super) fn follow(&mut self, step: &Step, cell: &mut Cell, turn: &mut Turn) {
+        let Self { judge, hours, .. } = self;
+        let Some(hours) = hours else { return judge.pass(step, cell, turn) };
+        if hours.steady(step.before, step.now, turn.clock) == Some(true) {
+            return judge.pass(step, cell, turn);
+        }
+        let mut rest = *step;
+        loop {
+            let is_open = hours.is_open(rest.before, turn.clock);
+            if !is_open {
+                // A new schedule may have closed over it.
+                judge.close(rest.before, rest.shown, cell, turn);
+            }
+            let change = hours.next_change(rest.before, rest.now, turn.clock).filter(|at| *at > rest.before);
+            let Some(at) = change else {
+                return match is_open {
+                    true => judge.pass(&rest, cell, turn),
+                    false => judge.refuse(&rest.to, rest.now, Gate::Schedule, cell, turn),
+                };
+            };
+            let (until, from) = rest.split(at);
+            if is_open && rest.joined {
+                judge.pass(&until, cell, turn);
+            }
+            if is_open {
+                judge.close(at, rest.shown, cell, turn);
+            } else if rest.joined {
+                judge.meet(&from.from, at, rest.shown, cell, turn);
+            }
+            rest = from;
+        }
+    }
+
+    /// Closes the stay of a track that is remembered but was not seen since before the schedule closed.
+    pub(super) fn close_unseen(&mut self, last: &Sight, now: MediaTime, cell: &mut Cell, turn: &mut Turn) {
+        let Self { judge, hours, .. } = self;
+        let Some(hours) = hours.as_mut().filter(|_| cell.presence.was_inside().is_some()) else { return };
+        if hours.is_open(last.at, turn.clock)
+            && let Some(at) = hours.next_change(last.at, now, turn.clock)
+        {
+            judge.close(at, last, cell, turn);
+        }
+    }
+
+    /// Ends the track's stay, if it has one.
+    pub(super) fn end(&self, at: MediaTime, reason: ExitReason, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        self.judge.end(at, reason, shown, cell, turn);
+    }
+}
+
+impl ZoneJudge {
+    /// Takes a place at which the track is judged for the first time.
+    fn meet(&self, spot: &Spot, at: MediaTime, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        match self.rule.admission.stopped_by(turn.looks) {
+            Some(gate) => self.refuse(spot, at, gate, cell, turn),
+            None => self.begin(spot, at, shown, cell, turn),
+        }
+    }
+
+    /// Takes a way in open hours.
+    fn pass(&self, step: &Step, cell: &mut Cell, turn: &mut Turn) {
+        if !cell.presence.is_open()
+            && !self.rule.admission.admits(turn.looks)
+            && let Some(gate) = self.rule.admission.stopped_by(turn.looks)
+        {
+            return self.refuse(&step.to, step.now, gate, cell, turn);
+        }
+        let Some(was_inside) = cell.presence.was_inside() else {
+            return self.begin(&step.to, step.now, step.shown, cell, turn);
+        };
+        match self.anchor {
+            Anchor::Overlap => self.judge_share(step, was_inside, cell, turn),
+            Anchor::BottomCenter | Anchor::Center => self.judge_point(step, was_inside, cell, turn),
+        }
+    }
+
+    fn begin(&self, spot: &Spot, at: MediaTime, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        let (is_inside, overlap) = self.look(spot);
+        let Cell { presence, causes } = cell;
+        presence.begin(is_inside, at, shown);
+        presence.settle(at, shown, &self.times, &mut self.scribe(overlap, causes, turn));
+    }
+
+    fn judge_point(&self, step: &Step, was_inside: bool, cell: &mut Cell, turn: &mut Turn) {
+        let (from, to) = (step.from.point(self.anchor), step.to.point(self.anchor));
+        let (inside, meets) = match !was_inside && self.area.is_clear_of(from, to) {
+            true => (false, false),
+            false => self.area.look(from, to),
+        };
+        let Cell { presence, causes } = cell;
+        if meets && step.joined {
+            let mut flips = std::mem::take(turn.flips);
+            self.area.flips((from, was_inside), (to, inside), &mut flips);
+            for part in &flips {
+                let at = step.time_at(*part);
+                let change = Change { at, lasts_since: at, shown: *step.shown };
+                presence.flip(change, &self.times, &mut self.scribe(None, causes, turn));
+            }
+            *turn.flips = flips;
+        } else if inside != was_inside {
+            self.flip_somewhere(step, inside, 1.0, None, cell, turn);
+        }
+        let Cell { presence, causes } = cell;
+        presence.settle(step.now, step.shown, &self.times, &mut self.scribe(None, causes, turn));
+    }
+
+    /// The share of a box inside is taken to change evenly between two sights.
+    fn judge_share(&self, step: &Step, was_inside: bool, cell: &mut Cell, turn: &mut Turn) {
+        let share = |spot: &Spot| self.area.share(spot.low, spot.high);
+        let to = share(&step.to);
+        let (inside, overlap) = (self.is_enough(to), Some((to, self.min_share)));
+        if inside != was_inside {
+            let from = share(&step.from);
+            let part = (self.min_share - from) / (to - from);
+            let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 1.0 };
+            self.flip_somewhere(step, inside, part, overlap, cell, turn);
+        }
+        let Cell { presence, causes } = cell;
+        presence.settle(step.now, step.shown, &self.times, &mut self.scribe(overlap, causes, turn));
+    }
+
+    /// Takes one change of side on the way: at `part` of it, or where it was last known when a long gap hides it.
+    fn flip_somewhere(
+        &self,
+        step: &Step,
+        inside: bool,
+        part: f64,
+        overlap: Option<(f64, f64)>,
+        cell: &mut Cell,
+        turn: &mut Turn,
+    ) {
+        let (at, lasts_since) = match (step.joined, inside) {
+            (true, _) => (step.time_at(part), step.time_at(part)),
+            (false, true) => (step.now, step.now),
+            (false, false) => (step.before, step.now),
+        };
+        let Cell { presence, causes } = cell;
+        let change = Change { at, lasts_since, shown: *step.shown };
+        presence.flip(change, &self.times, &mut self.scribe(overlap, causes, turn));
+    }
+
+    /// Takes a place at which `gate` keeps the track from being judged; noted when it is inside.
+    fn refuse(&self, spot: &Spot, at: MediaTime, gate: Gate, cell: &mut Cell, turn: &mut Turn) {
+        cell.presence = Presence::Unjudged;
+        let mut scribe = self.scribe(None, &mut cell.causes, turn);
+        if !scribe.asks_for(gate, ZoneEventType::Enter) || !self.look(spot).0 {
+            return;
+        }
+        let why = self.rule.explain(scribe.looks, gate != Gate::Schedule);
+        // Nobody asks about an object of another class outside the hours.
+        if why.last().is_some_and(|last| last.gate == gate && !last.passed) {
+            scribe.stop(at, ZoneEventType::Enter, why);
+        }
+    }
+
+    /// Takes that the schedule has closed.
+    fn close(&self, at: MediaTime, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        if cell.presence.was_inside().is_some() {
+            self.end(at, ExitReason::ScheduleEnded, shown, cell, turn);
+        }
+    }
+
+    fn end(&self, at: MediaTime, reason: ExitReason, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
+        let presence = std::mem::take(&mut cell.presence);
+        presence.end(at, reason, shown, &mut self.scribe(None, &mut cell.causes, turn));
+    }
+
+    /// Whether a place is inside, with the share of the box and its least where that decides.
+    fn look(&self, spot: &Spot) -> (bool, Option<(f64, f64)>) {
+        if self.anchor == Anchor::Overlap {
+            let share = self.area.share(spot.low, spot.high);
+            return (self.is_enough(share), Some((share, self.min_share)));
+        }
+        let point = spot.point(self.anchor);
+        (!self.area.is_clear_of(point, point) && self.area.contains(point), None)
+    }
+
+    fn is_enough(&self, share: f64) -> bool {
+        share >= self.min_share - SAME_SHARE
+    }
+
+    fn scribe<'a>(&'a self, overlap: Option<(f64, f64)>, causes: &'a mut Causes, turn: &'a mut Turn) -> Scribe<'a> {
+        let Turn { track, looks, journal, .. } = turn;
+        Scribe { rule: &self.rule, track: *track, looks, causes, journal, overlap }
+    }
+}
