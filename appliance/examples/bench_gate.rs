@@ -8,25 +8,25 @@
 //! in real time; the processor time of the whole process is divided by the time. Then one camera shows the moving
 //! demo video; the time from each access unit's arrival to its judged frame is compared with the model's own.
 
+mod clip;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aivms_appliance::pipeline::access_unit::{AccessUnit, StreamFormat, fan_out};
+use aivms_appliance::pipeline::access_unit::{AccessUnit, fan_out};
 use aivms_appliance::pipeline::engine::{Engine, EngineOutput, EngineSession, Feed, Watch};
 use aivms_appliance::pipeline::{Detector, DetectorSettings};
 use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
 use aivms_appliance_core::rules::CameraRules;
 use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use serde_json::json;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
+
+use clip::{cache, encode};
 
 const CAMERAS: u64 = 16;
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -36,8 +36,8 @@ const WARM_UP: usize = 25;
 const MEASURED: usize = 100;
 
 /// What ffmpeg makes of the demo video: a still scene with the noise of a sensor, and a moving one.
-const STILL: &str = "select=eq(n\\,0),loop=loop=-1:size=1,scale=640:360,noise=alls=6:allf=t,fps=5";
-const MOVING: &str = "scale=640:360,fps=5";
+const STILL: &str = "select=eq(n\\,0),loop=loop=-1:size=1,scale=640:360,noise=alls=6:allf=t,fps=5,trim=duration=26";
+const MOVING: &str = "scale=640:360,fps=5,trim=duration=26";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -47,40 +47,6 @@ async fn main() -> Result<()> {
     let moving = encode(folder.path(), "moving", MOVING)?;
     print("engine.static.16-cameras", static_load(&still).await?, "cores")?;
     print("engine.latency.over-model", latency(&moving).await?, "ms")
-}
-
-fn cache(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache").join(name)
-}
-
-/// Encodes a variant of the demo video and reads its access units.
-fn encode(folder: &Path, name: &str, filter: &str) -> Result<Vec<AccessUnit>> {
-    let file = folder.join(name).with_extension("mp4");
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-loglevel", "error", "-i"])
-        .arg(cache("video/vtest.avi"))
-        .args(["-vf", filter, "-t", "26", "-r", "5"]);
-    ffmpeg.args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "25", "-pix_fmt", "yuv420p"]).arg(&file);
-    ensure!(ffmpeg.status().context("ffmpeg")?.success(), "ffmpeg could not encode {name}");
-    let launch = format!(
-        "filesrc location={} ! qtdemux ! h264parse config-interval=-1 ! \
-         video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=sink sync=false",
-        file.display()
-    );
-    let pipeline = gst::parse::launch(&launch)?.downcast::<gst::Pipeline>().ok().context("a pipeline")?;
-    let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()).context("a sink")?;
-    pipeline.set_state(gst::State::Playing)?;
-    let (mut units, mut format) = (vec![], None);
-    while let Ok(sample) = sink.pull_sample() {
-        let caps = sample.caps_owned().context("caps")?;
-        let format = format.get_or_insert_with(|| Arc::new(StreamFormat::new(caps)));
-        let buffer = sample.buffer_owned().context("a buffer")?;
-        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        units.push(AccessUnit { format: Arc::clone(format), at: MediaTime::ZERO, key, buffer });
-    }
-    pipeline.set_state(gst::State::Null)?;
-    Ok(units)
 }
 
 fn detector(motion_gate: bool) -> Result<Arc<Detector>> {
