@@ -18,10 +18,11 @@ const HEADERS: &[&str] = &["nvdsmeta.h", "gstnvdsmeta.h", "nvdsinfer.h", "gstnvd
 
 pub(crate) fn generate(out: &Path) {
     println!("cargo:rerun-if-env-changed=DEEPSTREAM_DIR");
-    println!("cargo:rerun-if-changed={INSTALLED}/version");
     println!("cargo:rustc-check-cfg=cfg(deepstream_sdk)");
     println!("cargo:rustc-check-cfg=cfg(deepstream_sdk, values(\"abi71\", \"abi90\"))");
     let Some(folder) = find() else { return };
+    // Only of what is there: cargo takes a file that is not as changed, every time.
+    println!("cargo:rerun-if-changed={}", folder.display());
     let (major, minor) = version(&folder);
     let Some(abi) = abi_of(major, minor) else {
         println!(
@@ -31,7 +32,6 @@ pub(crate) fn generate(out: &Path) {
         );
         return;
     };
-    println!("cargo:rerun-if-changed={}", folder.display());
     let mut builder = generator().clang_arg(format!("-I{}", folder.display()));
     for include in gstreamer_includes() {
         builder = builder.clang_arg(format!("-I{}", include.display()));

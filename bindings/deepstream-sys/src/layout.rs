@@ -102,8 +102,27 @@ pub const fn first_difference(one: &[Entry], other: &[Entry]) -> Option<&'static
 /// Stops the build of a program whose SDK disagrees with the layout that it would be read with.
 #[cfg(deepstream_sdk)]
 const _: () = {
-    #[allow(clippy::panic)]
-    if let Some(name) = first_difference(SDK, EXPECTED) {
-        panic!("{}", name);
+    const DIFFERENCE: Option<&str> = first_difference(SDK, EXPECTED);
+    const START: &str = "the headers of the DeepStream SDK have another layout than include/nvds_layout.h; first at ";
+    const LENGTH: usize = START.len() + if let Some(name) = DIFFERENCE { name.len() } else { 0 };
+    #[allow(clippy::panic, reason = "a compiler's message, never one at run time")]
+    if let Some(name) = DIFFERENCE {
+        let text = joined::<LENGTH>(START.as_bytes(), name.as_bytes());
+        match core::str::from_utf8(&text) {
+            Ok(text) => panic!("{}", text),
+            Err(_) => panic!("{}", name),
+        }
     }
 };
+
+/// Two texts in one, at compile time.
+#[cfg(deepstream_sdk)]
+const fn joined<const LENGTH: usize>(one: &[u8], other: &[u8]) -> [u8; LENGTH] {
+    let mut all = [0; LENGTH];
+    let mut index = 0;
+    while index < LENGTH {
+        all[index] = if index < one.len() { one[index] } else { other[index - one.len()] };
+        index += 1;
+    }
+    all
+}

@@ -17,7 +17,7 @@ mod same;
 mod threads;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use aivms_deepstream::{Abi, FrameInfo, Library, NewObject, OwnedLayer, OwnedTensors, Rect};
 use gstreamer as gst;
@@ -41,6 +41,12 @@ fn libraries() -> Vec<Arc<Library>> {
     static GST: Once = Once::new();
     GST.call_once(|| gst::init().unwrap());
     [Library::own(Abi::V71), Library::own(Abi::V90)].into_iter().chain(real()).collect()
+}
+
+/// Held by every test that attaches tensors: their count is one for the whole process.
+fn counted() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn frame_info(source: u32) -> FrameInfo {

@@ -3,7 +3,7 @@
 use aivms_deepstream::{DataType, Frame, MetaError, Object, Rect, TensorError, tensors_alive};
 use gstreamer as gst;
 
-use super::{frame_info, libraries, person, tensors};
+use super::{counted, frame_info, libraries, person, tensors};
 
 #[test]
 fn a_buffer_without_a_batch_has_none() {
@@ -104,6 +104,7 @@ fn a_tracker_moves_numbers_and_removes_objects() {
 
 #[test]
 fn tensors_are_read_where_they_lie_and_freed_with_the_last_buffer() {
+    let _counted = counted();
     for library in libraries() {
         let before = tensors_alive();
         let values: Vec<f32> = (0..500).map(|value| value as f32 / 8.0).collect();
@@ -139,6 +140,7 @@ fn tensors_are_read_where_they_lie_and_freed_with_the_last_buffer() {
 
 #[test]
 fn tensors_are_removed_by_the_number_of_their_element() {
+    let _counted = counted();
     for library in libraries() {
         let before = tensors_alive();
         let mut buffer = gst::Buffer::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aivms_deepstream::{Abi, Library};
 use gstreamer as gst;
 
-use super::{frame_info, libraries, person, real, tensors};
+use super::{counted, frame_info, libraries, person, real, tensors};
 
 /// Does many operations and writes down all that can be seen after each, list orders included.
 fn diary(library: &Arc<Library>) -> Vec<String> {
@@ -54,12 +54,14 @@ fn diary(library: &Arc<Library>) -> Vec<String> {
 
 #[test]
 fn both_of_our_layouts_behave_alike() {
+    let _counted = counted();
     libraries();
     assert_eq!(diary(&Library::own(Abi::V71)), diary(&Library::own(Abi::V90)));
 }
 
 #[test]
 fn our_own_library_behaves_as_nvidia_s_does() {
+    let _counted = counted();
     libraries();
     if let Some(real) = real() {
         assert_eq!(diary(&Library::own(Abi::V90)), diary(&real));

@@ -5,10 +5,11 @@ use std::thread;
 use aivms_deepstream::tensors_alive;
 use gstreamer as gst;
 
-use super::{frame_info, libraries, person, tensors};
+use super::{counted, frame_info, libraries, person, tensors};
 
 #[test]
 fn many_threads_make_copy_read_and_free_batches_of_their_own_and_lose_none() {
+    let _counted = counted();
     for library in libraries() {
         let before = tensors_alive();
         thread::scope(|scope| {
@@ -36,7 +37,6 @@ fn many_threads_make_copy_read_and_free_batches_of_their_own_and_lose_none() {
                 });
             }
         });
-        // The other tests of this file's process may hold some of their own meanwhile, but nextest runs each alone.
         assert_eq!(tensors_alive(), before);
     }
 }
