@@ -15,12 +15,13 @@ unsafe extern "C" {
     static _gst_meta_transform_copy: glib_sys::GQuark;
 }
 
-/// The type under which buffers carry it. Its tag is why filters that do not know it drop it, as with NVIDIA's. The names
-/// differ from NVIDIA's, so that both may be registered in one process.
+/// The type under which buffers carry it. It has a tag, which is why filters that do not know that drop it, as they drop
+/// NVIDIA's. Name and tag differ from NVIDIA's, so that both may be registered in one process; its library takes whatever
+/// has its tag for its own.
 pub(super) unsafe extern "C" fn api_type() -> GType {
     static TYPE: OnceLock<GType> = OnceLock::new();
     *TYPE.get_or_init(|| {
-        let mut tags: [*const c_char; 2] = [c"nvdsmeta".as_ptr(), ptr::null()];
+        let mut tags: [*const c_char; 2] = [c"aivms-nvdsmeta".as_ptr(), ptr::null()];
         // SAFETY: a name and a list of tags ended by null; registered once.
         unsafe { ffi::gst_meta_api_type_register(c"AivmsNvDsMetaAPI".as_ptr(), tags.as_mut_ptr()) }
     })
