@@ -5,6 +5,8 @@
 mod agree;
 mod change;
 mod faults;
+mod memory;
+mod mixed;
 mod site;
 mod snapshot;
 mod video;

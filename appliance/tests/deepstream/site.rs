@@ -30,6 +30,12 @@ pub(crate) fn bright() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deepstream/bright.onnx")
 }
 
+/// The folder of NVIDIA's metadata libraries, where they have been fetched.
+pub(crate) fn nvidia() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/deepstream/lib");
+    folder.join("libnvds_meta.so").exists().then_some(folder)
+}
+
 /// Registers the stand-ins once; gives the metadata library that they and the engine use: NVIDIA's where it has been
 /// fetched, else our own.
 pub(crate) fn library() -> Arc<Library> {
@@ -38,8 +44,7 @@ pub(crate) fn library() -> Arc<Library> {
         gst::init().unwrap();
         aivms_standin::plugin_register_static().unwrap();
         infer::runtime(Some(&cache("onnxruntime/libonnxruntime.so"))).unwrap();
-        let nvidia = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/deepstream/lib");
-        if nvidia.join("libnvds_meta.so").exists() {
+        if let Some(nvidia) = nvidia() {
             aivms_standin::use_metadata(&Metadata::Folder(nvidia.clone())).unwrap();
             return Library::open(Some(&nvidia)).unwrap();
         }

@@ -19,6 +19,10 @@ use super::lane::{Lane, Lanes};
 use super::nvinfer_config::UNIQUE_ID;
 use crate::pipeline::engine::EngineError;
 
+/// Said of a buffer that has no batch: the muxer gives one to every buffer.
+const NO_BATCH: &str = "nvstreammux gives buffers without batch metadata that the opened library knows; two copies of \
+                        NVIDIA's metadata libraries are in use: leave only one installed";
+
 /// Reads the tensors of each batch.
 pub(super) struct TensorDecoder {
     pub(super) library: Arc<Library>,
@@ -44,7 +48,7 @@ impl TensorDecoder {
     /// Decodes a batch; an error means that it can't be read at all.
     fn decode(&self, buffer: &mut gst::BufferRef) -> Result<(), EngineError> {
         let batch = self.library.batch(buffer).map_err(|error| EngineError::Detect(error.to_string()))?;
-        let Some(mut batch) = batch else { return Ok(()) };
+        let mut batch = batch.ok_or_else(|| EngineError::Detect(NO_BATCH.to_owned()))?;
         for mut frame in batch.frames_mut() {
             let Some(lane) = self.lane_of(&frame) else { continue };
             if let Err(error) = self.decode_frame(&mut frame, &lane) {
