@@ -3,7 +3,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
-use aivms_contract::desired::{Confidence, Fps};
+use aivms_appliance_core::schedule::{SiteZone, UnknownZone};
+use aivms_contract::desired::{Confidence, Fps, TimeZoneName};
 use aivms_contract::id::EdgeId;
 use serde::Deserialize;
 use url::Url;
@@ -23,10 +24,12 @@ pub(super) struct File {
     pub(super) cameras: Option<PathBuf>,
     pub(super) cloud: CloudSection,
     pub(super) edge: EdgeSection,
+    pub(super) site: SiteSection,
     pub(super) detection: DetectionSection,
     pub(super) recording: RecordingSection,
     pub(super) outbox: OutboxSection,
     pub(super) reporting: ReportingSection,
+    pub(super) why: WhySection,
 }
 
 /// `[cloud]`
@@ -53,6 +56,15 @@ pub(super) struct EdgeSection {
     pub(super) id: Option<EdgeId>,
     /// One-time secret as shown at registration; EDGE_SECRET wins. Not needed once enrolled.
     pub(super) secret: Option<Secret>,
+}
+
+/// `[site]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SiteSection {
+    /// Name of the time zone in which schedules are meant, as `Europe/Berlin`; default UTC. `settings.time_zone` of a
+    /// document from the cloud wins.
+    pub(super) time_zone: SiteTimeZone,
 }
 
 /// `[detection]`
@@ -121,6 +133,16 @@ pub(super) struct ReportingSection {
     pub(super) health_s: NonZeroU32,
 }
 
+/// `[why]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WhySection {
+    /// Hours for which the reasons of events, made or not, are kept for `aivms-appliance why`; default 24, 0 for none.
+    pub(super) keep_hours: u16,
+    /// Most MiB they take; default 64.
+    pub(super) max_mib: NonZeroU32,
+}
+
 impl Default for File {
     fn default() -> Self {
         Self {
@@ -128,10 +150,12 @@ impl Default for File {
             cameras: None,
             cloud: CloudSection::default(),
             edge: EdgeSection::default(),
+            site: SiteSection::default(),
             detection: DetectionSection::default(),
             recording: RecordingSection::default(),
             outbox: OutboxSection::default(),
             reporting: ReportingSection::default(),
+            why: WhySection::default(),
         }
     }
 }
@@ -191,6 +215,12 @@ impl Default for ReportingSection {
     }
 }
 
+impl Default for WhySection {
+    fn default() -> Self {
+        Self { keep_hours: 24, max_mib: const { NonZeroU32::new(64).expect("not zero") } }
+    }
+}
+
 /// Reads the file and checks what depends on two keys.
 pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     let toml = toml::Deserializer::parse(text).map_err(|error| ConfigError::toml_syntax(path, text, &error))?;
@@ -241,6 +271,18 @@ impl TryFrom<u32> for Interval {
             0..=30 => Ok(Self(batches)),
             _ => Err(format!("must be at most 30 batches, is {batches}: a tracker can't bridge more")),
         }
+    }
+}
+
+/// A time zone that is known.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "TimeZoneName")]
+pub(super) struct SiteTimeZone(pub(super) SiteZone);
+
+impl TryFrom<TimeZoneName> for SiteTimeZone {
+    type Error = UnknownZone;
+    fn try_from(name: TimeZoneName) -> Result<Self, UnknownZone> {
+        SiteZone::of(Some(&name)).map(Self)
     }
 }
 

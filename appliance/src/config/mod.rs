@@ -3,6 +3,7 @@
 //! [`Config::load`] reads all three once at start and checks every value, so that nothing behind it checks again.
 //! What the cloud wants instead arrives later as a desired document and is kept apart from this.
 
+mod check;
 mod environment;
 mod error;
 mod file;
@@ -11,17 +12,18 @@ mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps, ObjectFilter};
+use aivms_appliance_core::schedule::SiteZone;
+use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps};
 use aivms_contract::id::EdgeId;
 use url::Url;
 
+pub use check::{check_cameras, check_classes};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use secret::Secret;
 
 use crate::pipeline::choice::EngineKind;
 use crate::pipeline::deepstream::Precision;
-use crate::pipeline::source::address::Address;
 use file::File;
 
 /// Where the settings are when `--config` does not say otherwise.
@@ -50,6 +52,10 @@ pub struct Config {
     pub outbox: Outbox,
     /// Rhythm of what the edge says by itself.
     pub reporting: Reporting,
+    /// The time zone in which schedules are meant, unless a document of the cloud names another.
+    pub time_zone: SiteZone,
+    /// Bounds of what is kept of reasons.
+    pub why: Why,
 }
 
 /// How the cloud is reached.
@@ -123,6 +129,15 @@ pub struct Reporting {
     pub health: Duration,
 }
 
+/// Bounds of what is kept of the reasons of events, made or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Why {
+    /// Age at which they are deleted; zero keeps none.
+    pub keep: Duration,
+    /// Most bytes of their files.
+    pub max_bytes: u64,
+}
+
 impl Config {
     /// Reads the file at `path` (or, without one, [`DEFAULT_PATH`] if it exists), the cameras file it names, and
     /// `environment`, which wins over both.
@@ -167,59 +182,6 @@ fn parse_cameras(path: &Path, text: &str) -> Result<Cameras, ConfigError> {
     Ok(file.cameras)
 }
 
-/// Checks what the contract's types leave open: that each camera's address is one a source can be made for.
-///
-/// # Errors
-/// The path of the wrong field and what is wrong with it.
-pub fn check_cameras(cameras: &Cameras) -> Result<(), (String, String)> {
-    for (index, camera) in cameras.as_slice().iter().enumerate() {
-        let (user, password) = (camera.username.as_deref(), camera.password.as_deref());
-        if let Err(error) = Address::parse(&camera.url, user, password) {
-            // Its text begins with the field and never repeats the address, which may hold a password.
-            let text = error.to_string();
-            let (field, problem) = text.split_once(": ").unwrap_or(("url", &text));
-            return Err((format!("cameras[{index}].{field}"), problem.to_owned()));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that the classes named for cameras and zones are among the detector's `labels`; a misspelt one would never
-/// be seen.
-///
-/// # Errors
-/// The path of the wrong field and what is wrong with it.
-pub fn check_classes(cameras: &Cameras, labels: &[String]) -> Result<(), (String, String)> {
-    let check = |path: &str, classes: &[String]| {
-        let unknown = classes.iter().enumerate().find(|(_, class)| !labels.contains(class));
-        unknown.map_or(Ok(()), |(index, class)| {
-            Err((format!("{path}.classes[{index}]"), format!("the detector's model has no class {class:?}")))
-        })
-    };
-    let check_filters = |path: &str, filters: &[ObjectFilter]| {
-        let mut filters = filters.iter().enumerate();
-        filters.try_for_each(|(index, filter)| check(&format!("{path}.filters[{index}]"), &filter.classes))
-    };
-    for (index, camera) in cameras.as_slice().iter().enumerate() {
-        check(&format!("cameras[{index}]"), &camera.classes)?;
-        check_filters(&format!("cameras[{index}]"), &camera.filters)?;
-        for (zone_index, zone) in camera.zones.as_slice().iter().enumerate() {
-            let path = format!("cameras[{index}].zones[{zone_index}]");
-            check(&path, &zone.classes)?;
-            check_filters(&path, &zone.filters)?;
-        }
-        for (line_index, line) in camera.lines.as_slice().iter().enumerate() {
-            let path = format!("cameras[{index}].lines[{line_index}]");
-            check(&path, &line.classes)?;
-            check_filters(&path, &line.filters)?;
-        }
-        for (mask_index, mask) in camera.masks.iter().enumerate() {
-            check(&format!("cameras[{index}].masks[{mask_index}]"), &mask.classes)?;
-        }
-    }
-    Ok(())
-}
-
 fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> Config {
     let data_dir = base.join(file.data_dir);
     let models_dir = file.detection.models_dir.map_or_else(|| data_dir.join("models"), |dir| base.join(dir));
@@ -259,6 +221,11 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
         reporting: Reporting {
             heartbeat: Duration::from_secs(file.reporting.heartbeat_s.get().into()),
             health: Duration::from_secs(file.reporting.health_s.get().into()),
+        },
+        time_zone: file.site.time_zone.0,
+        why: Why {
+            keep: Duration::from_secs(3600 * u64::from(file.why.keep_hours)),
+            max_bytes: u64::from(file.why.max_mib.get()) * 1024 * 1024,
         },
         data_dir,
         cameras,

@@ -35,6 +35,8 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.recording_retention_days, 7);
     assert_eq!(config.outbox.max_bytes, 1 << 30);
     assert_eq!(config.reporting.heartbeat, Duration::from_secs(30));
+    assert_eq!(config.time_zone.name(), "UTC");
+    assert_eq!((config.why.keep, config.why.max_bytes), (Duration::from_secs(86_400), 64 << 20));
     assert!(config.cloud.is_none() && config.cameras.as_slice().is_empty());
 }
 
@@ -97,6 +99,9 @@ fn a_wrong_value_is_refused_with_its_path() {
     refused("[cloud]\nurl = 'https://user:hush@cloud.example'\n", None, &[], &["cloud.url", "leave them out"]);
     refused("[outbox]\ngroup_ms = 1001\n", None, &[], &["outbox.group_ms", "at most 1000"]);
     refused("[edge]\nid = 'box'\n", None, &[], &["edge.id", "edge_"]);
+    refused("[site]\ntime_zone = 'Europe/Berlinn'\n", None, &[], &["site.time_zone", "Berlinn"]);
+    refused("[site]\ntime_zone = 'here and now'\n", None, &[], &["site.time_zone", "a name as Europe/Berlin"]);
+    refused("[why]\nmax_mib = 0\n", None, &[], &["why.max_mib", "nonzero"]);
     refused("[detection\n", None, &[], &["appliance.toml"]);
     refused("", None, &[("DETECTION_FPS", "fast")], &["DETECTION_FPS"]);
     refused("", None, &[("EDGE_ID", "box")], &["EDGE_ID", "edge_"]);
@@ -139,6 +144,24 @@ fn a_class_the_model_does_not_have_is_named_with_its_path() {
         let cameras = load("", Some(&cameras), &[]).unwrap().cameras;
         let refused = check_classes(&cameras, &labels).unwrap_err();
         assert_eq!(refused.0, format!("cameras[0].{path}"));
+    }
+}
+
+#[test]
+fn a_class_that_the_model_does_not_have_is_found_in_every_rule() {
+    let rules: serde_json::Value =
+        serde_json::from_str(include_str!("../../../bindings/contract/tests/golden/cameras-rules.json")).unwrap();
+    let labels = ["person", "car", "truck"].map(str::to_owned);
+    let check =
+        |json: &serde_json::Value| check_classes(&parse_cameras(Path::new("c"), &json.to_string()).unwrap(), &labels);
+    assert_eq!(check(&rules), Ok(()));
+    for path in
+        ["", "zones[0].", "zones[0].filters[0].", "lines[0].", "lines[0].filters[0].", "masks[1].", "filters[1]."]
+    {
+        let mut wrong = rules.clone();
+        let pointer = format!("/cameras/0/{}", path.replace(['[', '.'], "/").replace(']', "")).replace("//", "/");
+        wrong.pointer_mut(pointer.trim_end_matches('/')).unwrap()["classes"] = serde_json::json!(["person", "cat"]);
+        assert_eq!(check(&wrong).unwrap_err().0, format!("cameras[0].{path}classes[1]"));
     }
 }
 

@@ -47,6 +47,8 @@ pub fn read(bytes: &[u8]) -> Result<Desired, Option<Refusal>> {
     let desired: Desired = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| refusal(error.path().to_string(), without_place(&error.inner().to_string())))?;
     config::check_cameras(&desired.cameras).map_err(|(field, reason)| refusal(field, reason))?;
+    SiteZone::of(desired.settings.time_zone.as_ref())
+        .map_err(|error| refusal("settings.time_zone".to_owned(), error.to_string()))?;
     Ok(desired)
 }
 
@@ -58,14 +60,28 @@ pub fn wanted(config: &Config, desired: Option<&Desired>) -> Vec<Wanted> {
     let settings = desired.map_or(&none, |desired| &desired.settings);
     let fps = settings.detection_fps.unwrap_or(config.detection.fps);
     let confidence = settings.detection_confidence.unwrap_or(config.detection.confidence);
+    let time_zone = time_zone(config, desired);
     let with_defaults = |camera: &Camera| Wanted {
         detection_fps: camera.detection_fps.unwrap_or(fps).get(),
         confidence: confidence.get(),
         classes: if camera.classes.is_empty() { config.detection.classes.clone() } else { camera.classes.clone() },
-        time_zone: SiteZone::default(),
+        time_zone: time_zone.clone(),
         camera: camera.clone(),
     };
     cameras.as_slice().iter().map(with_defaults).collect()
+}
+
+/// The site's time zone: that of the document, else that of the settings file, else UTC.
+#[must_use]
+pub fn time_zone(config: &Config, desired: Option<&Desired>) -> SiteZone {
+    let Some(name) = desired.and_then(|desired| desired.settings.time_zone.as_ref()) else {
+        return config.time_zone.clone();
+    };
+    SiteZone::of(Some(name)).unwrap_or_else(|error| {
+        // A document that another version of this program took and this one would refuse.
+        tracing::error!(%error, "the time zone of the remembered document is not known; that of the settings holds");
+        config.time_zone.clone()
+    })
 }
 
 /// Line and column mean nothing to someone who edits the document in a browser.
@@ -123,6 +139,26 @@ mod tests {
         assert_eq!(scheme.field, "cameras[0].url");
         let misspelt = refused(&json!({"version": 6, "cameras": [], "settings": {"fps": 3}}));
         assert_eq!(misspelt.field, "settings.fps");
+        let nowhere = refused(&json!({"version": 7, "cameras": [], "settings": {"time_zone": "Mars/Olympus"}}));
+        assert_eq!((nowhere.version, nowhere.field.as_str()), (7, "settings.time_zone"));
+        assert!(nowhere.reason.contains("Mars/Olympus") && nowhere.reason.contains("Europe/Berlin"));
+    }
+
+    #[test]
+    fn the_documents_time_zone_wins_over_that_of_the_settings_file_and_without_both_it_is_utc() {
+        let document = |settings: serde_json::Value| {
+            let document = json!({"version": 1, "cameras": [{"id": "a", "url": "rtsp://h/1"}], "settings": settings});
+            read(document.to_string().as_bytes()).unwrap()
+        };
+        let without = config();
+        let zone = |config: &Config, desired: Option<&Desired>| wanted(config, desired)[0].time_zone.name().to_owned();
+        assert_eq!(zone(&without, None), "UTC");
+        let kathmandu = "Asia/Kathmandu".to_owned().try_into().unwrap();
+        let with = Config { time_zone: SiteZone::of(Some(&kathmandu)).unwrap(), ..config() };
+        assert_eq!(zone(&with, None), "Asia/Kathmandu");
+        assert_eq!(zone(&with, Some(&document(json!({})))), "Asia/Kathmandu");
+        let berlin = document(json!({"time_zone": "Europe/Berlin"}));
+        assert_eq!([zone(&with, Some(&berlin)), zone(&without, Some(&berlin))], ["Europe/Berlin", "Europe/Berlin"]);
     }
 
     #[test]

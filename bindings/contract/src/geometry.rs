@@ -220,14 +220,6 @@ impl Polygon {
         sides(&self.0)
     }
 
-    /// Whether it bends the same way at each corner, so that it has no bay.
-    #[must_use]
-    pub fn is_convex(&self) -> bool {
-        let bends = sides(&self.0).zip(sides(&self.0).skip(1).chain(sides(&self.0).take(1)));
-        let turns: Vec<_> = bends.map(|((a, b), (_, c))| turn(a, b, c)).collect();
-        turns.iter().all(|turn| *turn > 0.0) || turns.iter().all(|turn| *turn < 0.0)
-    }
-
     /// Whether the point lies inside (even-odd rule; a point on a left or top side counts as inside).
     #[must_use]
     pub fn contains(&self, point: Point) -> bool {
