@@ -1,4 +1,4 @@
-//! The command line: run, enroll, doctor, status, model.
+//! The command line: run, enroll, doctor, status, model, why.
 //!
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use aivms_appliance_core::schedule::SiteZone;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
@@ -19,6 +20,7 @@ use crate::enroll::enroll;
 use crate::identity::{self, Identity, in_words};
 use crate::run::{self, Misconfigured};
 use crate::status::StatusFile;
+use crate::why::{self, Ask};
 use crate::{clock, logging};
 
 /// Exit code of wrong settings.
@@ -58,6 +60,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print why there was an event, or none, in the last hours
+    Why(Ask),
 }
 
 /// Carries out the command line of this process.
@@ -97,6 +101,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
             model::carry_out(command, &load()?).await
         }
         Command::Status { json } => print_status(&load()?, json),
+        Command::Why(ask) => print_reasons(&load()?, &ask),
     }
 }
 
@@ -136,6 +141,13 @@ fn print_status(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let text = if json { serde_json::to_string_pretty(&status)? + "\n" } else { status.render(now) };
     say(&text)?;
     Ok(if status.is_fresh(now) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_reasons(config: &Config, ask: &Ask) -> anyhow::Result<ExitCode> {
+    // The one the running appliance uses may be the cloud's.
+    let running = StatusFile::read(&config.data_dir).ok().flatten().and_then(|status| status.time_zone);
+    let zone = running.and_then(|name| SiteZone::of(Some(&name)).ok()).unwrap_or_else(|| config.time_zone.clone());
+    say(&why::answer(&config.data_dir, ask, &zone, clock::now())?)
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use aivms_appliance_core::schedule::SiteZone;
 use aivms_contract::health::{CameraHealth, CameraState, Health, Notice, OutboxHealth};
 use aivms_contract::id::CameraId;
 use aivms_contract::status::Status;
@@ -26,6 +27,7 @@ pub struct Vitals {
     data_dir: PathBuf,
     cameras: RwLock<BTreeMap<CameraId, CameraVitals>>,
     applied_version: AtomicU64,
+    time_zone: RwLock<SiteZone>,
     notices: Mutex<VecDeque<Notice>>,
 }
 
@@ -59,6 +61,7 @@ impl Vitals {
             data_dir,
             cameras: RwLock::default(),
             applied_version: AtomicU64::new(0),
+            time_zone: RwLock::default(),
             notices: Mutex::default(),
         }
     }
@@ -77,6 +80,17 @@ impl Vitals {
     #[must_use]
     pub fn applied_version(&self) -> u64 {
         self.applied_version.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time zone in which schedules are meant.
+    pub fn set_time_zone(&self, zone: SiteZone) {
+        *self.time_zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
+    }
+
+    /// The time zone in which schedules are meant.
+    #[must_use]
+    pub fn time_zone(&self) -> SiteZone {
+        self.time_zone.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a notice for the next health report.

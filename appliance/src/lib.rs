@@ -24,3 +24,4 @@ pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod uplink;
+pub mod why;

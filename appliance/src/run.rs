@@ -27,10 +27,12 @@ use crate::health::Vitals;
 use crate::identity::Identity;
 use crate::keeper::{self, Keeper};
 use crate::outbox::{Outbox, OutboxSettings};
+use crate::pipeline::CameraOutput;
 use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
 use crate::state::State;
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
+use crate::why::{self, WhyStore};
 
 use report::Reporter;
 use tasks::Tasks;
@@ -185,9 +187,11 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let (say, said) = mpsc::channel(uplink::MESSAGES);
     let (tell, told) = mpsc::channel(uplink::MESSAGES);
     let link = watch::channel(LinkHealth::now(LinkState::Connecting, None)).0;
+    let (why, noted) = why::channel();
 
     tasks.spawn("keep", keep::keep(seen, parts.outbox.clone()));
-    tasks.spawn("control", parts.control(bodies, say.clone()).run(told, stop.cameras.clone()));
+    tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
+    tasks.spawn("control", parts.control(CameraOutput { bodies, why }, say.clone()).run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
@@ -201,9 +205,9 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 }
 
 impl Parts {
-    fn control(&self, bodies: mpsc::Sender<Body>, say: mpsc::Sender<Say>) -> Control {
+    fn control(&self, output: CameraOutput, say: mpsc::Sender<Say>) -> Control {
         Control {
-            cameras: CameraSet::new(self.engine.clone(), bodies, Arc::clone(&self.vitals)),
+            cameras: CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals)),
             config: Arc::clone(&self.config),
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),

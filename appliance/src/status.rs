@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aivms_contract::desired::TimeZoneName;
 use aivms_contract::health::{CameraHealth, CameraState, Health};
 use aivms_contract::id::EdgeId;
 use aivms_contract::time::UtcMillis;
@@ -39,6 +40,9 @@ pub struct StatusFile {
     pub link: LinkHealth,
     /// Version of the desired document that runs; 0 for the local files.
     pub applied_version: u64,
+    /// The time zone in which schedules are meant; absent in files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<TimeZoneName>,
     /// End of the certificate's life; absent when not enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_until: Option<UtcMillis>,
@@ -126,6 +130,9 @@ impl StatusFile {
             version => format!("version {version} from the cloud"),
         };
         line(&mut text, "configuration", format_args!("{source}"));
+        if let Some(zone) = &self.time_zone {
+            line(&mut text, "schedules", format_args!("on the clock of {}", zone.as_str()));
+        }
         for camera in &health.cameras {
             line(&mut text, "camera", format_args!("{}", camera_words(camera, now)));
         }
@@ -212,6 +219,7 @@ pub(crate) mod tests {
                 cause: Some("connection refused".to_owned()),
             },
             applied_version: 3,
+            time_zone: Some("Europe/Berlin".to_owned().try_into().unwrap()),
             certificate_until: Some(at + Duration::from_secs(30 * 86_400)),
             clock_problem: None,
             health: Health {
@@ -242,6 +250,7 @@ certificate    until 2026-12-22T13:05:00.250Z (in 29 days)
 outbox         12 waiting, 8.0 MiB
 disk           1.5 GiB free of 64.0 GiB
 configuration  version 3 from the cloud
+schedules      on the clock of Europe/Berlin
 camera         entrance streaming, 5.0 frames analysed per second (for 5 min)
 camera         yard NOT STREAMING, trying again (for 5 min): 401 Unauthorized: check username and password
 ";

@@ -83,6 +83,19 @@ impl SiteZone {
         format!("{:.3}", timestamp(at.as_millis()).display_with_offset(offset))
     }
 
+    /// The date that the calendar on the wall shows at `at`.
+    #[must_use]
+    pub fn date_of(&self, at: UtcMillis) -> Date {
+        self.wall(at.as_millis()).date()
+    }
+
+    /// The first instant at which the clock on the wall shows `wall`, or has passed it. `None` after the end of the
+    /// calendar.
+    #[must_use]
+    pub fn instant_of(&self, wall: DateTime) -> Option<UtcMillis> {
+        self.first(wall).map(UtcMillis::from_millis)
+    }
+
     fn wall(&self, at: i64) -> DateTime {
         self.0.to_datetime(timestamp(at))
     }

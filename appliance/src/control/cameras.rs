@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aivms_appliance_core::tracks::Session;
-use aivms_contract::envelope::Body;
 use aivms_contract::id::CameraId;
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
 
 use super::desired::Wanted;
 use super::plan::{Step, plan};
 use crate::clock;
 use crate::health::{CameraVitals, Vitals};
-use crate::pipeline::camera::{CameraHandle, CameraSpec, spawn_camera};
+use crate::pipeline::camera::{CameraHandle, CameraOutput, CameraSpec, spawn_camera};
 use crate::pipeline::engine::Engine;
 
 /// The running cameras, kept equal to what is wanted.
 pub struct CameraSet {
     engine: Arc<dyn Engine>,
-    bodies: mpsc::Sender<Body>,
+    output: CameraOutput,
     vitals: Arc<Vitals>,
     running: BTreeMap<CameraId, Running>,
 }
@@ -30,10 +28,10 @@ struct Running {
 }
 
 impl CameraSet {
-    /// Starts with no camera. What cameras see goes to `bodies`, how they are to `vitals`.
+    /// Starts with no camera. What cameras have to say goes to `output`, how they are to `vitals`.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, bodies: mpsc::Sender<Body>, vitals: Arc<Vitals>) -> Self {
-        Self { engine, bodies, vitals, running: BTreeMap::new() }
+    pub fn new(engine: Arc<dyn Engine>, output: impl Into<CameraOutput>, vitals: Arc<Vitals>) -> Self {
+        Self { engine, output: output.into(), vitals, running: BTreeMap::new() }
     }
 
     /// Names of the classes that can be seen.
@@ -87,7 +85,7 @@ impl CameraSet {
         match step {
             Step::Start(wanted) => {
                 tracing::info!(camera.id = wanted.camera.id.as_str(), "the camera is started");
-                let handle = spawn_camera(spec(&wanted), Arc::clone(&self.engine), self.bodies.clone());
+                let handle = spawn_camera(spec(&wanted), Arc::clone(&self.engine), self.output.clone());
                 self.running.insert(wanted.camera.id.clone(), Running { wanted: *wanted, handle });
             }
             Step::ReplaceRules(id, rules) => {

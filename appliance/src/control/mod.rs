@@ -124,6 +124,7 @@ impl Control {
     }
 
     async fn apply(&mut self, desired: Option<&Desired>) {
+        self.vitals.set_time_zone(desired::time_zone(&self.config, desired));
         self.cameras.apply(&desired::wanted(&self.config, desired)).await;
         self.vitals.set_applied_version(desired.map_or(0, |desired| desired.version));
     }

@@ -25,6 +25,7 @@ use self::health::HealthBoard;
 use self::task::CameraTask;
 use super::engine::{Engine, Watch};
 use super::source::address::{Address, CameraAddressError};
+use crate::why::WhySink;
 
 /// What one camera's task is to do.
 #[derive(Debug, Clone)]
@@ -41,6 +42,22 @@ pub struct CameraSpec {
     pub classes: Vec<String>,
     /// The site's time zone, in which schedules are meant.
     pub time_zone: SiteZone,
+}
+
+/// Where what a camera has to say goes.
+#[derive(Debug, Clone)]
+pub struct CameraOutput {
+    /// Its messages.
+    pub bodies: mpsc::Sender<Body>,
+    /// Why there was an event, or none.
+    pub why: WhySink,
+}
+
+/// Messages only.
+impl From<mpsc::Sender<Body>> for CameraOutput {
+    fn from(bodies: mpsc::Sender<Body>) -> Self {
+        Self { bodies, why: WhySink::default() }
+    }
 }
 
 /// A running camera; dropping it stops the camera without waiting.
@@ -103,23 +120,23 @@ pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError>
     class.map_or(Ok(()), |class| Err(SpecError::unknown_class(&camera.id, class, labels)))
 }
 
-/// Starts a camera's task on the current runtime. The messages go into `bodies`.
+/// Starts a camera's task on the current runtime. What it has to say goes into `output`.
 ///
-/// When `bodies` is full, track reports are dropped and counted (the next report of the track says the same again),
+/// When its `bodies` are full, track reports are dropped and counted (the next report of the track says the same again),
 /// zone events wait in order. With 1024 events waiting the task stops judging frames until the
 /// first has gone; frames then skipped are counted too. It says so in the log, and goes on to watch over the source.
 ///
 /// A camera that is switched off, or whose configuration is wrong, connects to nothing and says why in its health.
 /// Classes that the model does not know are left out, with a warning, as long as it knows one of them.
 #[must_use]
-pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, bodies: mpsc::Sender<Body>) -> CameraHandle {
+pub fn spawn_camera(spec: CameraSpec, engine: Arc<dyn Engine>, output: impl Into<CameraOutput>) -> CameraHandle {
     let (board, health) = HealthBoard::new(spec.camera.id.clone());
     let (counts, counters) = watch::channel(CameraCounters::default());
     let (rules, new_rules) = watch::channel(spec.rules());
     let (restart, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let camera = spec.camera.id.clone();
     let orders = Orders { stop: stop.clone(), restart: Arc::clone(&restart), rules: new_rules };
-    let task = tokio::spawn(CameraTask::new(spec, engine, bodies, board, counts).run(orders));
+    let task = tokio::spawn(CameraTask::new(spec, engine, output.into(), board, counts).run(orders));
     CameraHandle { camera, health, counters, rules, restart, stop: stop.drop_guard(), task }
 }
 

@@ -23,6 +23,6 @@ pub mod snapshot;
 pub mod source;
 mod unit_feed;
 
-pub use self::camera::{CameraCounters, CameraHandle, CameraSpec, SpecError, check_camera, spawn_camera};
+pub use self::camera::{CameraCounters, CameraHandle, CameraOutput, CameraSpec, SpecError, check_camera, spawn_camera};
 pub use self::infer::{Detector, DetectorError, DetectorSettings};
 pub use self::probe::{ProbeError, ProbeReport, probe};

@@ -93,6 +93,7 @@ impl Reporter {
             edge_id: self.edge.clone(),
             link: self.link.borrow().clone(),
             applied_version: self.vitals.applied_version(),
+            time_zone: self.vitals.time_zone().name().to_owned().try_into().ok(),
             certificate_until: validity.map(|validity| validity.not_after),
             clock_problem: wrong_clock.or_else(|| self.cloud.as_ref()?.clock_problem()),
             health: self.vitals.report(now, self.outbox.health(), Vec::new()),

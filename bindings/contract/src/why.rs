@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CameraId, TrackId, ZoneId};
 use crate::time::UtcMillis;
-use crate::zone_event::ZoneEventType;
+use crate::zone_event::{ZoneEvent, ZoneEventType};
 
 /// One question that a decision depended on, with its answer. They stand in the order in which they were asked; the
 /// last one of a decision against an event is the one that stopped it.
@@ -78,4 +78,20 @@ pub struct Decision {
     pub made: bool,
     /// The questions asked.
     pub why: Vec<Check>,
+}
+
+impl From<&ZoneEvent> for Decision {
+    /// The decision that made the event.
+    fn from(event: &ZoneEvent) -> Self {
+        Self {
+            at: event.timestamp,
+            camera_id: event.camera_id.clone(),
+            zone_id: Some(event.zone_id.clone()),
+            track_id: event.track_id.clone(),
+            object_class: event.object_class.clone(),
+            event_type: event.event_type,
+            made: true,
+            why: event.why.clone(),
+        }
+    }
 }

@@ -7,20 +7,20 @@ use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis, Findings}
 use aivms_appliance_core::backoff::Backoff;
 use aivms_appliance_core::detection::FrameDetections;
 use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
-use aivms_contract::envelope::Body;
 use aivms_contract::health::CameraState;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::connection::{Connection, LeftBehind};
 use super::event::{Event, Orders, next_event};
 use super::health::{HealthBoard, utc_now};
 use super::outbound::{Closed, Outbound};
-use super::{CameraCounters, CameraSpec, SpecError};
+use super::{CameraCounters, CameraOutput, CameraSpec, SpecError};
 use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::engine::{Engine, Watch};
 use crate::pipeline::source::SourceEnd;
 use crate::pipeline::source::address::Address;
+use crate::why::WhySink;
 
 /// How often counters and rates are brought up to date.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ pub(super) struct CameraTask {
     spec: CameraSpec,
     engine: Arc<dyn Engine>,
     outbound: Outbound,
+    why: WhySink,
     board: HealthBoard,
     counts: watch::Sender<CameraCounters>,
     analysis: CameraAnalysis,
@@ -52,7 +53,7 @@ impl CameraTask {
     pub(super) fn new(
         spec: CameraSpec,
         engine: Arc<dyn Engine>,
-        bodies: mpsc::Sender<Body>,
+        output: CameraOutput,
         board: HealthBoard,
         counts: watch::Sender<CameraCounters>,
     ) -> Self {
@@ -64,9 +65,10 @@ impl CameraTask {
             &spec.rules(),
             AnalysisSettings::for_rate(spec.fps()),
         );
-        let outbound = Outbound::new(camera, bodies);
+        let outbound = Outbound::new(camera, output.bodies);
         let (logged, left_behind) = (String::new(), LeftBehind::default());
-        Self { spec, engine, outbound, board, counts, analysis, logged, left_behind, started: Instant::now() }
+        let (why, started) = (output.why, Instant::now());
+        Self { spec, engine, outbound, why, board, counts, analysis, logged, left_behind, started }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -200,9 +202,7 @@ impl CameraTask {
     /// Hands on what the analysis has to say.
     fn tell(&mut self, findings: Findings) {
         let Findings { bodies, decisions } = findings;
-        for decision in decisions {
-            tracing::trace!(camera.id = %self.spec.camera.id, ?decision, "no event");
-        }
+        self.why.note(&bodies, decisions);
         self.outbound.push(bodies);
     }
 
