@@ -36,6 +36,9 @@ pub(crate) fn generate(out: &Path) {
     for include in gstreamer_includes() {
         builder = builder.clang_arg(format!("-I{}", include.display()));
     }
+    if let Some(folder) = sysroot() {
+        builder = builder.clang_arg(format!("--sysroot={folder}"));
+    }
     if let Some(include) = compiler_includes() {
         builder = builder.clang_args(["-idirafter".to_owned(), include]);
     }
@@ -116,14 +119,24 @@ fn is_of_another_machine(folder: &Path) -> bool {
     host != target && folder == Path::new(&format!("/usr/include/{host}-linux-gnu"))
 }
 
-/// stddef.h and its like, which libclang brings only with a package of its own: the C compiler's serve as well.
+/// stddef.h and its like, which libclang brings only with a package of its own: the C compiler's serve as well. They come
+/// last, so that libclang's own win where they are.
 fn compiler_includes() -> Option<String> {
-    let target = env::var("TARGET").ok()?;
-    let compiler = env::var(format!("CC_{}", target.replace('-', "_")))
-        .or_else(|_| env::var("CC"))
-        .unwrap_or_else(|_| "cc".to_owned());
+    ask_compiler("-print-file-name=include")
+}
+
+/// Where the target's C library is, when the C compiler builds for another machine.
+fn sysroot() -> Option<String> {
+    ask_compiler("-print-sysroot").filter(|folder| folder != "/")
+}
+
+/// What the target's C compiler prints for an option, if it is a folder's path.
+fn ask_compiler(option: &str) -> Option<String> {
+    let target = env::var("TARGET").ok()?.replace('-', "_");
+    let names = [format!("CC_{target}"), "TARGET_CC".to_owned(), "CC".to_owned()];
+    let compiler = names.iter().find_map(|name| env::var(name).ok()).unwrap_or_else(|| "cc".to_owned());
     let mut words = compiler.split_whitespace();
-    let output = Command::new(words.next()?).args(words).arg("-print-file-name=include").output().ok()?;
+    let output = Command::new(words.next()?).args(words).arg(option).output().ok()?;
     let folder = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     Path::new(&folder).is_absolute().then_some(folder)
 }
