@@ -17,6 +17,7 @@ use aivms_appliance::pipeline::source::address::Address;
 use aivms_appliance::pipeline::source::{Source, SourceOutput};
 use aivms_appliance::pipeline::{CameraSpec, Detector, DetectorSettings, spawn_camera};
 use aivms_appliance_core::schedule::SiteZone;
+use aivms_appliance_core::tracks::RestSettings;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use serde_json::json;
@@ -79,6 +80,8 @@ async fn print_messages(arguments: &Arguments, detector: Arc<Detector>, until: I
         confidence: arguments.confidence.into(),
         classes: vec![],
         time_zone: SiteZone::default(),
+        stationary: RestSettings::default(),
+        recorder: None,
     };
     let camera = spawn_camera(spec, detector, bodies);
     while let Ok(Some(body)) = timeout_at(until, messages.recv()).await {

@@ -1,4 +1,4 @@
-//! The command line: run, enroll, doctor, status, model, why.
+//! The command line: run, enroll, doctor, status, model, why, replay.
 //!
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use aivms_appliance_core::schedule::SiteZone;
+use aivms_contract::id::CameraId;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,7 @@ use crate::enroll::enroll;
 use crate::identity::{self, Identity, in_words};
 use crate::run::{self, Misconfigured};
 use crate::status::StatusFile;
+use crate::tracks_file::{self, Rules};
 use crate::why::{self, Ask};
 use crate::{clock, logging};
 
@@ -62,6 +64,21 @@ enum Command {
     },
     /// Print why there was an event, or none, in the last hours
     Why(Ask),
+    /// Judge recorded tracks again and print the events as lines of JSON, the same bytes each time
+    Replay {
+        /// Files that `run` wrote with detection.record_tracks, in order of time; `-` for standard input
+        #[arg(required = true, value_name = "TRACKS")]
+        tracks: Vec<PathBuf>,
+        /// Judge by the rules in this file of the form of cameras.json instead of those recorded
+        #[arg(long, value_name = "FILE")]
+        cameras: Option<PathBuf>,
+        /// The camera in that file whose rules are meant [default: the recorded one's id]
+        #[arg(long, value_name = "ID", requires = "cameras")]
+        camera: Option<CameraId>,
+        /// Print what was stopped, too, and by what
+        #[arg(long)]
+        why: bool,
+    },
 }
 
 /// Carries out the command line of this process.
@@ -102,6 +119,10 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status { json } => print_status(&load()?, json),
         Command::Why(ask) => print_reasons(&load()?, &ask),
+        Command::Replay { tracks, cameras, camera, why } => {
+            let rules = Rules { cameras, camera };
+            tokio::task::spawn_blocking(move || replay(&tracks, &rules, why)).await.context("the replay panicked")?
+        }
     }
 }
 
@@ -148,6 +169,18 @@ fn print_reasons(config: &Config, ask: &Ask) -> anyhow::Result<ExitCode> {
     let running = StatusFile::read(&config.data_dir).ok().flatten().and_then(|status| status.time_zone);
     let zone = running.and_then(|name| SiteZone::of(Some(&name)).ok()).unwrap_or_else(|| config.time_zone.clone());
     say(&why::answer(&config.data_dir, ask, &zone, clock::now())?)
+}
+
+fn replay(tracks: &[PathBuf], rules: &Rules, why: bool) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let warn = |text: &str| {
+        // Events are what was asked for; a warning that nobody reads is none.
+        let _ = writeln!(std::io::stderr(), "warning: {text}");
+    };
+    let replayed = tracks_file::replay(tracks, rules, why, &mut out, warn);
+    out.flush().context("standard output is closed")?;
+    replayed?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(text: &str) -> anyhow::Result<ExitCode> {

@@ -23,5 +23,6 @@ pub mod state;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod tracks_file;
 pub mod uplink;
 pub mod why;

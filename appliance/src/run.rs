@@ -31,6 +31,7 @@ use crate::pipeline::CameraOutput;
 use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
 use crate::state::State;
+use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 use crate::why::{self, WhyStore};
 
@@ -191,7 +192,14 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 
     tasks.spawn("keep", keep::keep(seen, parts.outbox.clone()));
     tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
-    tasks.spawn("control", parts.control(CameraOutput { bodies, why }, say.clone()).run(told, stop.cameras.clone()));
+    let recorder = parts.config.detection.record_tracks.map(|max_bytes| {
+        let (recorder, notes) = TracksRecorder::new();
+        let dir = parts.config.data_dir.join("tracks");
+        tasks.spawn("tracks", write_tracks(notes, RecorderSettings { dir, max_bytes }));
+        recorder
+    });
+    let control = parts.control(CameraOutput { bodies, why }, say.clone(), recorder);
+    tasks.spawn("control", control.run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
@@ -205,9 +213,10 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 }
 
 impl Parts {
-    fn control(&self, output: CameraOutput, say: mpsc::Sender<Say>) -> Control {
+    fn control(&self, output: CameraOutput, say: mpsc::Sender<Say>, recorder: Option<TracksRecorder>) -> Control {
+        let cameras = CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals));
         Control {
-            cameras: CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals)),
+            cameras: cameras.with(self.config.detection.stationary, recorder),
             config: Arc::clone(&self.config),
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),

@@ -66,3 +66,45 @@ fn status_without_a_running_appliance_says_so() {
     let dir = folder("data_dir = 'data'\n");
     check(&appliance(dir.path(), &["status", "--config", "appliance.toml"], &[]), 1, "no appliance runs");
 }
+
+#[test]
+fn replay_reads_standard_input_and_names_the_line_that_it_cannot_read() {
+    let dir = folder("");
+    let camera = r#"{"id":"gate","url":"","zones":[{"id":"yard","polygon":[[0,0],[1,0],[1,1],[0,1]]}]}"#;
+    let header = format!(
+        r#"{{"tracks":1,"part":0,"session":"s","camera":{camera},"fps":5,"clock_zero":"2026-11-22T12:00:00Z","labels":["car"]}}"#
+    );
+    let frame = |ms: u64| {
+        let object = r#"{"track":7,"class":0,"confidence":0.5,"bbox":[10,10,50,50]}"#;
+        format!(r#"{{"pts":{},"frame":{{"width":100,"height":100}},"objects":[{object}]}}"#, ms * 1_000_000)
+    };
+    let tracks = std::iter::once(header).chain((0..5).map(|i| frame(i * 200))).map(|line| line + "\n");
+    let text: String = tracks.collect();
+    std::fs::write(dir.path().join("tracks.jsonl"), &text).unwrap();
+    let read = appliance(dir.path(), &["replay", "tracks.jsonl"], &[]);
+    check(&read, 0, r#""event_type":"enter""#);
+    let mut piped = Command::new(env!("CARGO_BIN_EXE_aivms-appliance"));
+    let input = std::fs::File::open(dir.path().join("tracks.jsonl")).unwrap();
+    let piped = piped.args(["replay", "-"]).stdin(input).output().unwrap();
+    assert_eq!(piped.stdout, read.stdout);
+
+    std::fs::write(dir.path().join("cameras.json"), r#"{"cameras":[{"id":"other","url":"file:///a.mp4"}]}"#).unwrap();
+    let by = |camera: &[&str]| {
+        let arguments = [&["replay", "tracks.jsonl", "--cameras", "cameras.json"], camera].concat();
+        appliance(dir.path(), &arguments, &[])
+    };
+    check(&by(&[]), 1, "tracks.jsonl: line 1: camera.id");
+    check(&by(&["--camera", "third"]), 1, "cameras.json: cameras: none has the id third");
+    let other = by(&["--camera", "other"]);
+    check(&other, 0, "start");
+    assert!(!String::from_utf8_lossy(&other.stdout).contains("enter"), "it has no zone");
+
+    std::fs::write(dir.path().join("bad.jsonl"), text.replacen("\"class\":0", "\"class\":-1", 2)).unwrap();
+    check(
+        &appliance(dir.path(), &["replay", "bad.jsonl"], &[]),
+        1,
+        "bad.jsonl: line 2: objects[0].class: invalid value",
+    );
+    check(&appliance(dir.path(), &["replay", "none.jsonl"], &[]), 1, "none.jsonl: line 1: can't be read");
+    check(&appliance(dir.path(), &["replay"], &[]), 2, "TRACKS");
+}

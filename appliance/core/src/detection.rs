@@ -2,6 +2,7 @@
 
 use aivms_contract::geometry::{FrameSize, PixelBox};
 use aivms_contract::time::MediaTime;
+use serde::{Deserialize, Serialize};
 
 /// Index into a model's label list.
 pub type ClassId = u16;
@@ -18,7 +19,8 @@ pub struct Detected {
 }
 
 /// One object of one frame that a tracker has given an identity.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tracked {
     /// The tracker's number, unique on the camera's media timeline.
     pub track: u64,
@@ -31,7 +33,8 @@ pub struct Tracked {
 }
 
 /// What was seen in one frame: the value every engine hands to the rest of the edge.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FrameDetections {
     /// Media time of the frame.
     pub pts: MediaTime,

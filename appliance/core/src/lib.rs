@@ -14,6 +14,7 @@ pub mod letterbox;
 pub mod model;
 pub mod motion;
 pub mod nms;
+pub mod replay;
 pub mod rules;
 pub mod schedule;
 pub mod supervise;

@@ -1,6 +1,6 @@
 //! The TOML file: every key with its default.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
 use aivms_appliance_core::schedule::{SiteZone, UnknownZone};
@@ -103,6 +103,16 @@ pub(super) struct DetectionSection {
     pub(super) fps: Fps,
     /// Classes looked for on cameras that name none; default people and road vehicles.
     pub(super) classes: Vec<String>,
+    /// Seconds without moving after which an object is at rest, 1 to 3600; default 10.
+    pub(super) stationary_after_s: StationarySeconds,
+    /// Minutes for which an object at rest is remembered without being seen; default 30.
+    pub(super) stationary_remember_min: u16,
+    /// Minutes after which an object at rest is reported again; default 15.
+    pub(super) stationary_report_min: NonZeroU16,
+    /// Records what cameras see under `tracks` in `data_dir`, for `aivms-appliance replay`; default false.
+    pub(super) record_tracks: bool,
+    /// Most MiB of these recordings, at least 16; default 1024, some days of a few cameras.
+    pub(super) record_tracks_mib: RecordMib,
 }
 
 /// `[recording]`
@@ -190,6 +200,11 @@ impl Default for DetectionSection {
             confidence: Confidence::default(),
             fps: Fps::default(),
             classes: ["person", "bicycle", "car", "motorcycle", "bus", "truck"].map(str::to_owned).to_vec(),
+            stationary_after_s: StationarySeconds(10),
+            stationary_remember_min: 30,
+            stationary_report_min: const { NonZeroU16::new(15).expect("not zero") },
+            record_tracks: false,
+            record_tracks_mib: RecordMib(1024),
         }
     }
 }
@@ -303,6 +318,36 @@ impl TryFrom<u32> for GroupMs {
         match milliseconds {
             0..=1000 => Ok(Self(milliseconds)),
             _ => Err(format!("must be at most 1000, is {milliseconds}: an event that waits is lost by a power cut")),
+        }
+    }
+}
+
+/// Seconds of media time.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct StationarySeconds(pub(super) u32);
+
+impl TryFrom<u32> for StationarySeconds {
+    type Error = String;
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        match seconds {
+            1..=3600 => Ok(Self(seconds)),
+            _ => Err(format!("must be 1 to 3600 seconds, is {seconds}")),
+        }
+    }
+}
+
+/// MiB of recordings.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct RecordMib(pub(super) u64);
+
+impl TryFrom<u64> for RecordMib {
+    type Error = String;
+    fn try_from(mib: u64) -> Result<Self, String> {
+        match mib {
+            16.. => Ok(Self(mib)),
+            _ => Err(format!("must be at least 16, is {mib}: each camera writes a file of its own")),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aivms_appliance_core::schedule::SiteZone;
+use aivms_appliance_core::tracks::RestSettings;
 use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps};
 use aivms_contract::id::EdgeId;
 use url::Url;
@@ -94,6 +95,10 @@ pub struct Detection {
     pub fps: Fps,
     /// Classes looked for on cameras that name none.
     pub classes: Vec<String>,
+    /// When objects are at rest.
+    pub stationary: RestSettings,
+    /// Most bytes of recordings of what cameras see; `None` for no recording.
+    pub record_tracks: Option<u64>,
 }
 
 /// What DeepStream is run with.
@@ -212,6 +217,15 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
             confidence: file.detection.confidence,
             fps: file.detection.fps,
             classes: file.detection.classes,
+            stationary: RestSettings {
+                after: Duration::from_secs(file.detection.stationary_after_s.0.into()),
+                remember: Duration::from_secs(u64::from(file.detection.stationary_remember_min) * 60),
+                report_every: Duration::from_secs(u64::from(file.detection.stationary_report_min.get()) * 60),
+            },
+            record_tracks: file
+                .detection
+                .record_tracks
+                .then(|| file.detection.record_tracks_mib.0.saturating_mul(1024 * 1024)),
         },
         recording_retention_days: file.recording.retention_days,
         outbox: Outbox {

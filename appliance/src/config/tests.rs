@@ -95,6 +95,8 @@ fn a_wrong_value_is_refused_with_its_path() {
     refused("[detection]\nbatch = 0\n", None, &[], &["detection.batch", "1 to 64"]);
     refused("[detection]\ninterval = 31\n", None, &[], &["detection.interval", "at most 30"]);
     refused("[cloud]\nurl = 'ftp://x'\n", None, &[], &["cloud.url", "https"]);
+    refused("[detection]\nrecord_tracks_mib = 3\n", None, &[], &["detection.record_tracks_mib", "at least 16"]);
+    refused("[detection]\nstationary_after_s = 0\n", None, &[], &["detection.stationary_after_s", "1 to 3600"]);
     refused("[cloud]\nurl = 'http://cloud.example'\n", None, &[], &["cloud.url", "allow_plain_http"]);
     refused("[cloud]\nurl = 'https://user:hush@cloud.example'\n", None, &[], &["cloud.url", "leave them out"]);
     refused("[outbox]\ngroup_ms = 1001\n", None, &[], &["outbox.group_ms", "at most 1000"]);

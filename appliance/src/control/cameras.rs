@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aivms_appliance_core::tracks::Session;
+use aivms_appliance_core::tracks::{RestSettings, Session};
 use aivms_contract::id::CameraId;
 use futures_util::future::join_all;
 
@@ -13,12 +13,15 @@ use crate::clock;
 use crate::health::{CameraVitals, Vitals};
 use crate::pipeline::camera::{CameraHandle, CameraOutput, CameraSpec, spawn_camera};
 use crate::pipeline::engine::Engine;
+use crate::tracks_file::TracksRecorder;
 
 /// The running cameras, kept equal to what is wanted.
 pub struct CameraSet {
     engine: Arc<dyn Engine>,
     output: CameraOutput,
     vitals: Arc<Vitals>,
+    stationary: RestSettings,
+    recorder: Option<TracksRecorder>,
     running: BTreeMap<CameraId, Running>,
 }
 
@@ -31,7 +34,14 @@ impl CameraSet {
     /// Starts with no camera. What cameras have to say goes to `output`, how they are to `vitals`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, output: impl Into<CameraOutput>, vitals: Arc<Vitals>) -> Self {
-        Self { engine, output: output.into(), vitals, running: BTreeMap::new() }
+        let (stationary, recorder) = (RestSettings::default(), None);
+        Self { engine, output: output.into(), vitals, stationary, recorder, running: BTreeMap::new() }
+    }
+
+    /// The same, with what the settings file says of objects at rest and of recording what cameras see.
+    #[must_use]
+    pub fn with(self, stationary: RestSettings, recorder: Option<TracksRecorder>) -> Self {
+        Self { stationary, recorder, ..self }
     }
 
     /// Names of the classes that can be seen.
@@ -85,7 +95,7 @@ impl CameraSet {
         match step {
             Step::Start(wanted) => {
                 tracing::info!(camera.id = wanted.camera.id.as_str(), "the camera is started");
-                let handle = spawn_camera(spec(&wanted), Arc::clone(&self.engine), self.output.clone());
+                let handle = spawn_camera(self.spec(&wanted), Arc::clone(&self.engine), self.output.clone());
                 self.running.insert(wanted.camera.id.clone(), Running { wanted: *wanted, handle });
             }
             Step::ReplaceRules(id, rules) => {
@@ -103,16 +113,18 @@ impl CameraSet {
         };
         self.vitals.set_cameras(wanted.iter().map(|wanted| (wanted.camera.id.clone(), vitals(wanted))).collect());
     }
-}
 
-fn spec(wanted: &Wanted) -> CameraSpec {
-    CameraSpec {
-        camera: wanted.camera.clone(),
-        // A fresh one for each start, so that track ids are never used twice.
-        session: Session::from_random(fastrand::u64(..)),
-        detection_fps: wanted.detection_fps,
-        confidence: wanted.confidence,
-        classes: wanted.classes.clone(),
-        time_zone: wanted.time_zone.clone(),
+    fn spec(&self, wanted: &Wanted) -> CameraSpec {
+        CameraSpec {
+            camera: wanted.camera.clone(),
+            // A fresh one for each start, so that track ids are never used twice.
+            session: Session::from_random(fastrand::u64(..)),
+            detection_fps: wanted.detection_fps,
+            confidence: wanted.confidence,
+            classes: wanted.classes.clone(),
+            time_zone: wanted.time_zone.clone(),
+            stationary: self.stationary,
+            recorder: self.recorder.clone(),
+        }
     }
 }

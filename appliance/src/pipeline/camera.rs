@@ -8,11 +8,12 @@ mod task;
 
 use std::sync::Arc;
 
+use aivms_appliance_core::analysis::AnalysisSettings;
 use aivms_appliance_core::detection::ClassId;
 use aivms_appliance_core::rules::CameraRules;
 use aivms_appliance_core::schedule::SiteZone;
-use aivms_appliance_core::tracks::Session;
-use aivms_contract::desired::{Camera, Fps};
+use aivms_appliance_core::tracks::{RestSettings, Session};
+use aivms_contract::desired::{Camera, Fps, TimeZoneName};
 use aivms_contract::envelope::Body;
 use aivms_contract::health::CameraHealth;
 use aivms_contract::id::CameraId;
@@ -25,6 +26,7 @@ use self::health::HealthBoard;
 use self::task::CameraTask;
 use super::engine::{Engine, Watch};
 use super::source::address::{Address, CameraAddressError};
+use crate::tracks_file::{CameraTap, RunInfo, TracksRecorder};
 use crate::why::WhySink;
 
 /// What one camera's task is to do.
@@ -42,6 +44,10 @@ pub struct CameraSpec {
     pub classes: Vec<String>,
     /// The site's time zone, in which schedules are meant.
     pub time_zone: SiteZone,
+    /// When objects are at rest.
+    pub stationary: RestSettings,
+    /// Where what is seen is recorded, if it is.
+    pub recorder: Option<TracksRecorder>,
 }
 
 /// Where what a camera has to say goes.
@@ -191,6 +197,25 @@ impl CameraSpec {
 
     fn rules(&self) -> CameraRules {
         CameraRules::of(&self.camera, &self.time_zone)
+    }
+
+    fn analysis_settings(&self) -> AnalysisSettings {
+        let mut settings = AnalysisSettings::for_rate(self.fps());
+        settings.tracks.rest = self.stationary;
+        settings
+    }
+
+    /// The way to the recording of this run, which names the classes by `labels`.
+    fn tap(&self, labels: &[String]) -> Option<CameraTap> {
+        let info = || RunInfo {
+            camera: self.camera.clone(),
+            time_zone: TimeZoneName::try_from(self.time_zone.name().to_owned()).ok(),
+            session: self.session.clone(),
+            fps: self.fps(),
+            stationary: self.stationary,
+            labels: labels.to_vec(),
+        };
+        self.recorder.as_ref().map(|recorder| recorder.tap(info()))
     }
 
     fn fps(&self) -> f64 {

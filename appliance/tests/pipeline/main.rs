@@ -6,6 +6,7 @@ mod detect;
 mod file;
 mod hot_change;
 mod motion;
+mod replay;
 mod rtsp;
 mod rtsp_camera;
 mod video;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use aivms_appliance::pipeline::camera::CameraSpec;
 use aivms_appliance::pipeline::infer::{Detector, DetectorSettings};
 use aivms_appliance_core::schedule::SiteZone;
+use aivms_appliance_core::tracks::RestSettings;
 
 /// A file that `make setup` has fetched into the repository's cache.
 fn cache(name: &str) -> PathBuf {
@@ -43,5 +45,7 @@ fn spec(camera: serde_json::Value) -> CameraSpec {
         confidence: 0.5,
         classes: vec![],
         time_zone: SiteZone::default(),
+        stationary: RestSettings::default(),
+        recorder: None,
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use aivms_contract::geometry::{FrameSize, PixelBox};
 use aivms_contract::time::MediaTime;
+use serde::{Deserialize, Serialize};
 
 use super::Sight;
 
@@ -34,14 +35,20 @@ const LEAST_SIGHTS: u32 = 3;
 const FOLLOW_OVER: Duration = Duration::from_secs(60);
 
 /// When an object is at rest, and for how long it is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Written in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RestSettings {
     /// An object that has not moved for this long is at rest.
+    #[serde(rename = "after_s", with = "seconds")]
     pub after: Duration,
     /// An object at rest that is not seen, because something hides it or the night does, is remembered for this long
     /// after its last sight. What then appears on its place is taken for it.
+    #[serde(rename = "remember_s", with = "seconds")]
     pub remember: Duration,
     /// Time after which an object at rest is reported again.
+    #[serde(rename = "report_every_s", with = "seconds")]
     pub report_every: Duration,
 }
 
@@ -207,6 +214,20 @@ impl Place {
         let (from, to) = (self.bbox.corners(), bbox.corners());
         let [x1, y1, x2, y2] = std::array::from_fn(|i| from[i] + (to[i] - from[i]) * part);
         Self { bbox: PixelBox::new(x1, y1, x2, y2).unwrap_or(self.bbox), ..self }
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(span.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u32::deserialize(deserializer).map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 

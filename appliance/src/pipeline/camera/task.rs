@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis, Findings};
+use aivms_appliance_core::analysis::{CameraAnalysis, Findings};
 use aivms_appliance_core::backoff::Backoff;
 use aivms_appliance_core::detection::FrameDetections;
 use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
@@ -20,6 +20,7 @@ use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::engine::{Engine, Watch};
 use crate::pipeline::source::SourceEnd;
 use crate::pipeline::source::address::Address;
+use crate::tracks_file::CameraTap;
 use crate::why::WhySink;
 
 /// How often counters and rates are brought up to date.
@@ -36,6 +37,8 @@ pub(super) struct CameraTask {
     board: HealthBoard,
     counts: watch::Sender<CameraCounters>,
     analysis: CameraAnalysis,
+    /// Records every input of the analysis.
+    tap: Option<CameraTap>,
     /// The failure last logged.
     logged: String,
     left_behind: LeftBehind,
@@ -63,12 +66,13 @@ impl CameraTask {
             &spec.session,
             engine.labels(),
             &spec.rules(),
-            AnalysisSettings::for_rate(spec.fps()),
+            spec.analysis_settings(),
         );
+        let tap = spec.tap(engine.labels());
         let outbound = Outbound::new(camera, output.bodies);
         let (logged, left_behind) = (String::new(), LeftBehind::default());
         let (why, started) = (output.why, Instant::now());
-        Self { spec, engine, outbound, why, board, counts, analysis, logged, left_behind, started }
+        Self { spec, engine, outbound, why, board, counts, analysis, tap, logged, left_behind, started }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -113,6 +117,9 @@ impl CameraTask {
                     None
                 }
                 Event::Rules(rules) => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.rules(&rules);
+                    }
                     let findings = self.analysis.replace_rules(&rules);
                     self.tell(findings);
                     None
@@ -194,6 +201,9 @@ impl CameraTask {
     fn judge(&mut self, frame: &FrameDetections, connection: Option<&Connection>) {
         if let Some(clock) = connection.and_then(Connection::clock) {
             self.board.count_frame();
+            if let Some(tap) = &mut self.tap {
+                tap.frame(frame, clock);
+            }
             let findings = self.analysis.on_frame(frame, &clock);
             self.tell(findings);
         }
@@ -269,6 +279,9 @@ impl CameraTask {
     async fn disconnect(&mut self, connection: &mut Option<Connection>) {
         let Some(mut connection) = connection.take() else { return };
         self.count(&mut connection);
+        if let Some(tap) = &mut self.tap {
+            tap.end();
+        }
         let findings = self.analysis.on_end();
         self.tell(findings);
         if !connection.close(&mut self.left_behind).await {
