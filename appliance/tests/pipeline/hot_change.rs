@@ -95,7 +95,7 @@ impl Site {
     }
 }
 
-fn wanted(id: &str, rules: serde_json::Value) -> Wanted {
+fn wanted(id: &str, rules: &serde_json::Value) -> Wanted {
     let mut camera = serde_json::json!({
         "id": id, "url": format!("file://{}", cache("video/vtest.avi").display()), "classes": ["person"],
     });
@@ -110,7 +110,7 @@ fn wanted(id: &str, rules: serde_json::Value) -> Wanted {
 }
 
 fn plain(id: &str) -> Wanted {
-    wanted(id, serde_json::json!({}))
+    wanted(id, &serde_json::json!({}))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn changes_of_one_camera_cost_the_three_others_no_frame() {
         serde_json::json!({"filters": [{"min_area": 0.001}], "masks": [{"polygon": [[0, 0], [0.1, 0], [0, 0.1]]}]}),
     ];
     for rules in changes {
-        site.cameras.apply(&with(wanted("a", rules))).await;
+        site.cameras.apply(&with(wanted("a", &rules))).await;
         site.wait_for_more(&["a", "b", "c", "d"], 3).await;
     }
     // So far not even the camera itself was connected anew.
