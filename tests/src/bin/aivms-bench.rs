@@ -48,6 +48,13 @@ const GOALS: &[Goal] = &[
         beside: Beside::Published("Frigate 0.18: 28000 ns"),
     },
     Goal {
+        what: "zones and rules, one frame of 100 tracks, 10 zones of 12 corners with filters",
+        bench: "zone.frame.100-tracks.10-zones",
+        over: None,
+        bound: Bound::AtMost(100.0),
+        beside: Beside::Row("zone.frame.100-tracks.10-zones-5-lines-everything"),
+    },
+    Goal {
         what: "tracker, one frame of 50 boxes",
         bench: "tracker.update.50",
         over: None,
