@@ -30,6 +30,12 @@ impl Scaler {
         }
         let mut config = gst_video::VideoConverterConfig::new();
         config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
+        // As GStreamer's videoscale has it for its linear method.
+        config.set("GstVideoResampler.max-taps", 2i32);
+        if to.is_yuv() && (from.width(), from.height()) == (width, height) {
+            // Chroma is moved, as hardware does it, and not made anew.
+            config.set_chroma_mode(gst_video::VideoChromaMode::None);
+        }
         config.set_dither_method(gst_video::VideoDitherMethod::None);
         let converter = gst_video::VideoConverter::new(from, &to, Some(config))?;
         Ok(Self { from: from.clone(), to, converter })

@@ -22,7 +22,10 @@ impl ObjectSubclass for Convert {
 impl Convert {
     fn build(&self) -> Result<(), glib::BoolError> {
         let ordinary = || filter("video/x-raw");
-        let elements = [relabel(), ordinary()?, make("videoconvertscale")?, ordinary()?, relabel()];
+        let convert = make("videoconvertscale")?;
+        // Chroma is moved, as hardware does it, and not made anew.
+        convert.set_property_from_str("chroma-mode", "none");
+        let elements = [relabel(), ordinary()?, convert, ordinary()?, relabel()];
         chain(self.obj().upcast_ref(), &elements)
     }
 }

@@ -29,10 +29,8 @@ pub(super) struct Network {
 /// How the pictures of the batches come into the input.
 struct Fitted {
     content: Content,
-    scaler: Scaler,
-    /// From the scaled picture to the three channels: the CPU engine scales before it converts, too, and rounding
-    /// differs when that is done in one step.
-    colours: Scaler,
+    /// To planes, to the size, to three channels: the steps of the CPU engine, as rounding differs when they are one.
+    steps: [Scaler; 3],
 }
 
 impl Network {
@@ -48,9 +46,14 @@ impl Network {
     pub(super) fn fit(&mut self, pictures: &gst_video::VideoInfo) -> Result<(), String> {
         let content = content(&self.config, (pictures.width(), pictures.height()));
         let size = (content.width, content.height);
-        let scaler = Scaler::new(pictures, pictures.format(), size).map_err(|error| error.to_string())?;
-        let colours = Scaler::new(scaler.to(), gst_video::VideoFormat::Bgr, size).map_err(|error| error.to_string())?;
-        self.fitted = Some(Fitted { content, scaler, colours });
+        let whole = (pictures.width(), pictures.height());
+        let (planar, packed) = (gst_video::VideoFormat::I420, gst_video::VideoFormat::Bgr);
+        let step =
+            |from: &gst_video::VideoInfo, format, size| Scaler::new(from, format, size).map_err(|e| e.to_string());
+        let planes = step(pictures, planar, whole)?;
+        let scaled = step(planes.to(), planar, size)?;
+        let colours = step(scaled.to(), packed, size)?;
+        self.fitted = Some(Fitted { content, steps: [planes, scaled, colours] });
         Ok(())
     }
 
@@ -78,10 +81,11 @@ impl Network {
     }
 
     fn fill(&mut self, picture: &gst::BufferRef) -> Result<(), String> {
-        let Fitted { content, scaler, colours } = self.fitted.as_ref().ok_or("a batch came before its format")?;
-        let scaled =
-            scaler.scale(picture).and_then(|scaled| colours.scale(&scaled)).ok_or("a picture can't be read")?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&scaled, colours.to());
+        let fitted = self.fitted.as_ref().ok_or("a batch came before its format")?;
+        let Fitted { content, steps: [planes, scaled, colours] } = fitted;
+        let picture = planes.scale(picture).and_then(|picture| scaled.scale(&picture));
+        let picture = picture.and_then(|picture| colours.scale(&picture)).ok_or("a picture can't be read")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&picture, colours.to());
         let frame = frame.map_err(|error| error.to_string())?;
         let image = PackedImage {
             data: frame.plane_data(0).map_err(|error| error.to_string())?,
