@@ -69,6 +69,17 @@ impl Letterbox {
         Ok(Self { frame, input, content: Content { x, y, width, height } })
     }
 
+    /// Takes over how another scaler has fitted frames in.
+    ///
+    /// # Errors
+    /// A side of the frame, the input or the content is zero.
+    pub fn of_content(frame: FrameSize, input: FrameSize, content: Content) -> Result<Self, EmptyFrame> {
+        if [frame.width, frame.height, input.width, input.height, content.width, content.height].contains(&0) {
+            return Err(EmptyFrame { frame, input });
+        }
+        Ok(Self { frame, input, content })
+    }
+
     /// Where the frame lies in the input; the scaler must produce exactly this size.
     #[must_use]
     pub fn content(&self) -> Content {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use aivms_appliance_core::decode::{self, OutputTensor};
 use aivms_appliance_core::detection::Detected;
-use aivms_appliance_core::letterbox::Letterbox;
-use aivms_appliance_core::model::{LetterboxMode, ModelDescription};
+use aivms_appliance_core::letterbox::{Content, Letterbox};
+use aivms_appliance_core::model::ModelDescription;
 use aivms_contract::geometry::{FrameSize, PixelBox};
 use aivms_contract::time::MediaTime;
 use aivms_deepstream::{FrameMut, Library, NewObject, Rect, TensorOutput};
@@ -83,8 +83,9 @@ impl TensorDecoder {
 
     fn detections(&self, tensors: &TensorOutput<'_>, size: FrameSize, low: f32) -> Result<Vec<Detected>, String> {
         let (width, height) = tensors.network();
-        let letterbox = Letterbox::fit(size, FrameSize { width, height }, mode(tensors));
-        let letterbox = letterbox.map_err(|error| error.to_string())?;
+        let input = FrameSize { width, height };
+        let content = content(size, input, tensors.maintain_aspect_ratio(), tensors.symmetric_padding());
+        let letterbox = Letterbox::of_content(size, input, content).map_err(|error| error.to_string())?;
         let mut layers = Vec::new();
         for layer in tensors.layers() {
             let shape: Vec<usize> = layer.dims().iter().map(|&side| side as usize).collect();
@@ -95,13 +96,22 @@ impl TensorDecoder {
     }
 }
 
-/// How nvinfer fitted the frame in, as it says itself.
-fn mode(tensors: &TensorOutput<'_>) -> LetterboxMode {
-    match (tensors.maintain_aspect_ratio(), tensors.symmetric_padding()) {
-        (false, _) => LetterboxMode::Stretch,
-        (true, false) => LetterboxMode::TopLeft,
-        (true, true) => LetterboxMode::Centred,
+/// How nvinfer has fitted the frame in, by what its tensors say. It cuts fractions of a pixel off (as its published
+/// source of 9.1 reckons), where the other engine rounds.
+fn content(frame: FrameSize, input: FrameSize, keeps_shape: bool, centred: bool) -> Content {
+    let FrameSize { width: wide, height: tall } = input;
+    if !keeps_shape {
+        return Content { x: 0, y: 0, width: wide, height: tall };
     }
+    let scaled = |side: u32, to: u32, from: u32| {
+        let scaled = u64::from(side) * u64::from(to) / u64::from(from.max(1));
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    };
+    let fitted = scaled(wide, frame.height, frame.width);
+    let (width, height) =
+        if fitted <= tall { (wide, fitted) } else { (scaled(tall, frame.width, frame.height).min(wide), tall) };
+    let space = |all: u32, taken: u32| if centred { (all - taken) / 2 } else { 0 };
+    Content { x: space(wide, width), y: space(tall, height), width, height }
 }
 
 fn new_object<'a>(object: &Detected, label: &'a str) -> NewObject<'a> {
@@ -117,4 +127,27 @@ fn new_object<'a>(object: &Detected, label: &'a str) -> NewObject<'a> {
 fn rect(bbox: PixelBox) -> Rect {
     let [left, top, right, bottom] = bbox.corners();
     Rect { left, top, width: right - left, height: bottom - top }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(frame: (u32, u32), input: (u32, u32), centred: bool) -> [u32; 4] {
+        let size = |(width, height)| FrameSize { width, height };
+        let Content { x, y, width, height } = content(size(frame), size(input), true, centred);
+        [x, y, width, height]
+    }
+
+    #[test]
+    fn frames_lie_in_the_input_where_nvinfer_puts_them() {
+        assert_eq!(fitted((1920, 1080), (640, 640), true), [0, 140, 640, 360]);
+        assert_eq!(fitted((1920, 1080), (640, 640), false), [0, 0, 640, 360]);
+        assert_eq!(fitted((1910, 1080), (640, 640), true), [0, 139, 640, 361]);
+        assert_eq!(fitted((1080, 1920), (416, 416), true), [91, 0, 234, 416]);
+        assert_eq!(fitted((768, 576), (640, 384), false), [0, 0, 512, 384]);
+        let stretched =
+            content(FrameSize { width: 768, height: 576 }, FrameSize { width: 640, height: 640 }, false, true);
+        assert_eq!((stretched.width, stretched.height), (640, 640));
+    }
 }

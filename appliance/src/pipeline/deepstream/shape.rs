@@ -61,7 +61,7 @@ mod tests {
             prop_assume!(f64::from(width.max(height)) / f64::from(width.min(height)) < 3.0);
             let made = mux_size(size(width, height));
             prop_assert!(made.width.max(made.height) <= MAX_LONG && made.width.min(made.height) <= MAX_SHORT);
-            prop_assert!(made.width % 2 == 0 && made.height % 2 == 0);
+            prop_assert!(made.width.is_multiple_of(2) && made.height.is_multiple_of(2));
             prop_assert!(same_shape(made, size(width, height)), "{made:?}");
         }
     }
