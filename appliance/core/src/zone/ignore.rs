@@ -79,13 +79,16 @@ impl Ignored {
         if self.masks.is_empty() && !self.has_filters {
             return None;
         }
-        let mut left_out: Vec<_> =
-            frame.objects.iter().filter_map(|object| self.question(object, frame.pts, frame.frame)).collect();
+        let (mut objects, mut left_out) = (vec![], vec![]);
+        for object in &frame.objects {
+            match self.question(object, frame.pts, frame.frame) {
+                Some(question) => left_out.push(question),
+                None => objects.push(*object),
+            }
+        }
         if left_out.is_empty() {
             return None;
         }
-        let is_left_out = |object: &Tracked| left_out.iter().any(|out| out.object == *object);
-        let objects = frame.objects.iter().copied().filter(|object| !is_left_out(object)).collect();
         left_out.sort_by(|a, b| {
             (a.object.track.cmp(&b.object.track)).then(b.object.confidence.total_cmp(&a.object.confidence))
         });
