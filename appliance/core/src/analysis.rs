@@ -234,7 +234,7 @@ impl CameraAnalysis {
             exit_reason,
             direction: crossed,
             count: transition.count,
-            speed_kmh: None,
+            speed_kmh: transition.speed_kmh,
             why: transition.why,
         })
     }

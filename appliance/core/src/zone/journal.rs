@@ -9,8 +9,10 @@ use aivms_contract::zone_event::{ExitReason, ZoneEventType};
 
 use super::filter::{Admission, Looks, check, yes_or_no};
 use super::presence::Moves;
+use super::speed::Speed;
 use super::why::{Cause, Causes, Key, Notes, Stopped};
 use super::{Move, ZoneTransition};
+use crate::ground::FootPath;
 use crate::tracks::Sight;
 
 /// What is decided in one turn, in no order yet.
@@ -36,6 +38,7 @@ pub(super) struct Rule {
 pub(super) struct Turn<'a> {
     pub(super) track: u64,
     pub(super) looks: &'a Looks,
+    pub(super) path: &'a FootPath,
     pub(super) clock: MediaClock,
     pub(super) journal: &'a mut Journal,
     /// Kept for its memory only.
@@ -51,6 +54,8 @@ pub(super) struct Scribe<'a> {
     pub(super) journal: &'a mut Journal,
     /// The part of the box inside and its least, for a zone that asks for it.
     pub(super) overlap: Option<(f64, f64)>,
+    /// Measured when it is asked for, in a zone that knows the ground.
+    pub(super) speed: Option<Speed<'a>>,
 }
 
 impl Rule {
@@ -89,13 +94,16 @@ impl Scribe<'_> {
 
     pub(super) fn push(&mut self, at: MediaTime, what: Move, shown: &Sight, why: Vec<Check>) {
         let (zone, zone_id, track) = (self.rule.index, self.rule.id.clone(), self.track);
-        self.journal.made.push(ZoneTransition { at, zone, zone_id, track, what, shown: *shown, count: None, why });
+        let (shown, speed_kmh) = (*shown, self.speed.and_then(Speed::kmh));
+        let made = ZoneTransition { at, zone, zone_id, track, what, shown, count: None, speed_kmh, why };
+        self.journal.made.push(made);
     }
 
     /// Questions that an object inside has passed.
-    fn passed(&self) -> Vec<Check> {
+    pub(super) fn passed(&self) -> Vec<Check> {
         let mut why = self.rule.explain(self.looks, true);
         why.extend(self.overlap.map(|(value, limit)| check(Gate::Overlap, true, value, limit)));
+        why.extend(self.speed.and_then(Speed::passed));
         why
     }
 }

@@ -13,6 +13,7 @@ use super::hours::Hours;
 use super::journal::{Rule, Scribe, Turn, millis};
 use super::occupancy::{Tally, Told};
 use super::presence::{Change, Presence, Times};
+use super::speed::Speedometer;
 use super::step::{Spot, Step};
 use super::why::Causes;
 use super::{Move, ZoneTransition};
@@ -54,6 +55,7 @@ struct ZoneJudge {
     /// The part of a box that must be inside, for the anchor `overlap`.
     min_share: f64,
     times: Times,
+    speed: Option<Speedometer>,
 }
 
 impl JudgedZone {
@@ -73,6 +75,7 @@ impl JudgedZone {
             anchor: zone.anchor,
             min_share: zone.min_overlap.unwrap_or_default().get(),
             times: Times { debounce, dwell },
+            speed: zone.ground.as_ref().and_then(Speedometer::new),
         };
         let hours = zone.schedule.as_ref().map(|schedule| Hours::new(schedule, site));
         Self { zone: zone.clone(), hours, judge, tally: Tally::new(zone.occupancy) }
@@ -99,11 +102,25 @@ impl JudgedZone {
         }
         let (rule, what) = (&self.judge.rule, if occupied { Move::Occupied } else { Move::Cleared });
         let (zone, zone_id, count) = (rule.index, rule.id.clone(), Some(turn.count));
-        ZoneTransition { at: turn.at, zone, zone_id, track: turn.track, what, shown: turn.shown, count, why }
+        ZoneTransition {
+            at: turn.at,
+            zone,
+            zone_id,
+            track: turn.track,
+            what,
+            shown: turn.shown,
+            count,
+            speed_kmh: None,
+            why,
+        }
     }
 
     pub(super) fn is_scheduled(&self) -> bool {
         self.hours.is_some()
+    }
+
+    pub(super) fn has_ground(&self) -> bool {
+        self.judge.speed.is_some()
     }
 
     /// Takes the first sight of a track.
@@ -172,6 +189,7 @@ impl ZoneJudge {
     fn meet(&self, spot: &Spot, at: MediaTime, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
         match self.rule.admission.stopped_by(turn.looks) {
             Some(gate) => self.refuse(spot, at, gate, cell, turn),
+            None if self.is_too_slow(spot, at, cell, turn) => {}
             None => self.begin(spot, at, shown, cell, turn),
         }
     }
@@ -183,6 +201,9 @@ impl ZoneJudge {
             && let Some(gate) = self.rule.admission.stopped_by(turn.looks)
         {
             return self.refuse(&step.to, step.now, gate, cell, turn);
+        }
+        if self.is_too_slow(&step.to, step.now, cell, turn) {
+            return;
         }
         let Some(was_inside) = cell.presence.was_inside() else {
             return self.begin(&step.to, step.now, step.shown, cell, turn);
@@ -272,6 +293,24 @@ impl ZoneJudge {
         }
     }
 
+    /// Keeps a track from entering that is not as fast as the zone asks for; says whether it does.
+    fn is_too_slow(&self, spot: &Spot, at: MediaTime, cell: &mut Cell, turn: &mut Turn) -> bool {
+        let Some(meter) = self.speed.as_ref().filter(|meter| meter.is_gate() && !cell.presence.is_open()) else {
+            return false;
+        };
+        let is_entering = cell.presence.was_inside() == Some(true);
+        let Some(stopped) = meter.of(turn.path).too_slow(is_entering) else { return false };
+        cell.presence = Presence::Unjudged;
+        let (is_inside, overlap) = self.look(spot);
+        let mut scribe = self.scribe(overlap, &mut cell.causes, turn);
+        // One whose speed is not known yet is asked again at its next sight.
+        if let Some(check) = stopped.filter(|_| is_inside && scribe.asks_for(Gate::Speed, ZoneEventType::Enter)) {
+            let why = scribe.passed().into_iter().filter(|check| check.gate != Gate::Speed).chain([check]).collect();
+            scribe.stop(at, ZoneEventType::Enter, why);
+        }
+        true
+    }
+
     /// Takes that the schedule has closed.
     fn close(&self, at: MediaTime, shown: &Sight, cell: &mut Cell, turn: &mut Turn) {
         if cell.presence.was_inside().is_some() {
@@ -299,7 +338,8 @@ impl ZoneJudge {
     }
 
     fn scribe<'a>(&'a self, overlap: Option<(f64, f64)>, causes: &'a mut Causes, turn: &'a mut Turn) -> Scribe<'a> {
-        let Turn { track, looks, journal, .. } = turn;
-        Scribe { rule: &self.rule, track: *track, looks, causes, journal, overlap }
+        let Turn { track, looks, path, journal, .. } = turn;
+        let speed = self.speed.as_ref().map(|meter| meter.of(path));
+        Scribe { rule: &self.rule, track: *track, looks, causes, journal, overlap, speed }
     }
 }

@@ -190,7 +190,7 @@ impl JudgedLine {
 
     fn scribe<'a>(&'a self, cell: &'a mut LineCell, turn: &'a mut Turn) -> Scribe<'a> {
         let Turn { track, looks, journal, .. } = turn;
-        Scribe { rule: &self.rule, track: *track, looks, causes: &mut cell.causes, journal, overlap: None }
+        Scribe { rule: &self.rule, track: *track, looks, causes: &mut cell.causes, journal, overlap: None, speed: None }
     }
 
     /// The side of the line, drawn on for ever, that a point is on; `None` on the line.

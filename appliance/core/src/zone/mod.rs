@@ -19,6 +19,7 @@
 //!   that shows that the object was inside until then.
 //! - Classes and filters decide who may enter; filters by means over the last half second or so, not by one frame.
 //!   Who is inside stays until seen outside, whatever it looks like meanwhile.
+//! - A zone that knows the ground tells speeds and may ask for one, see [`speed`].
 //! - Outside its schedule a zone is not judged. Who is inside when it opens enters then; stays end when it closes,
 //!   with [`ExitReason::ScheduleEnded`]. A line's crossing counts when it happened in the schedule.
 //! - When rules are replaced, a stay in a zone whose outline, anchor and classes are the same goes on, and so does the
@@ -38,6 +39,7 @@ mod occupancy;
 mod overlap;
 mod presence;
 mod replace;
+mod speed;
 mod step;
 mod why;
 
@@ -56,6 +58,7 @@ use self::line::{JudgedLine, LineCell};
 use self::occupancy::Told;
 use self::step::{Spot, Step};
 pub use self::why::Stopped;
+use crate::ground::FootPath;
 use crate::rules::CameraRules;
 use crate::tracks::Sight;
 
@@ -91,6 +94,8 @@ pub struct ZoneTransition {
     pub shown: Sight,
     /// Objects inside after it, or crossings in this direction with it.
     pub count: Option<u32>,
+    /// Kilometres per hour, in a zone that knows where the ground is.
+    pub speed_kmh: Option<f32>,
     /// What let it through.
     pub why: Vec<Check>,
 }
@@ -141,8 +146,11 @@ pub struct ZoneEngine {
     zones: Vec<JudgedZone>,
     lines: Vec<JudgedLine>,
     has_schedules: bool,
+    has_ground: bool,
     tracks: Vec<u64>,
     places: Vec<Place>,
+    /// Where the tracks' feet were; empty where no zone knows the ground.
+    paths: Vec<FootPath>,
     cells: Vec<Cell>,
     line_cells: Vec<LineCell>,
     journal: Journal,
@@ -169,10 +177,12 @@ impl ZoneEngine {
         Self {
             settings,
             has_schedules: zones.iter().any(JudgedZone::is_scheduled),
+            has_ground: zones.iter().any(JudgedZone::has_ground),
             zones,
             lines,
             tracks: vec![],
             places: vec![],
+            paths: vec![],
             cells: vec![],
             line_cells: vec![],
             journal: Journal::default(),
@@ -226,10 +236,14 @@ impl ZoneEngine {
         let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
         self.tracks.insert(row, track);
         self.places.insert(row, Place { sight: *sight, spot, looks });
+        self.paths.insert(row, FootPath::default());
+        if self.has_ground {
+            self.paths[row].push(sight);
+        }
         self.cells.splice(first..first, std::iter::repeat_n(Cell::default(), self.zones.len()));
         self.line_cells.splice(first_line..first_line, std::iter::repeat_n(LineCell::default(), self.lines.len()));
-        let Self { journal, flips, zones, lines, .. } = self;
-        let mut turn = Turn { track, looks: &looks, clock, journal, flips };
+        let Self { journal, flips, zones, lines, paths, .. } = self;
+        let mut turn = Turn { track, looks: &looks, path: &paths[row], clock, journal, flips };
         for (zone, cell) in zones.iter_mut().zip(&mut self.cells[first..]) {
             zone.admit(&spot, sight, cell, &mut turn);
         }
@@ -248,8 +262,11 @@ impl ZoneEngine {
         looks.follow(Looks::of(&sight.object, sight.frame), gap.as_secs_f64());
         let step = Step { before: last.at, from, now: sight.at, to, joined, shown: sight };
         let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
-        let Self { journal, flips, zones, lines, .. } = self;
-        let mut turn = Turn { track: self.tracks[row], looks: &looks, clock, journal, flips };
+        if self.has_ground {
+            self.paths[row].push(sight);
+        }
+        let Self { journal, flips, zones, lines, paths, .. } = self;
+        let mut turn = Turn { track: self.tracks[row], looks: &looks, path: &paths[row], clock, journal, flips };
         for (zone, cell) in zones.iter_mut().zip(&mut self.cells[first..]) {
             zone.follow(&step, cell, &mut turn);
         }
@@ -263,8 +280,9 @@ impl ZoneEngine {
         let Ok(row) = self.tracks.binary_search(&track) else { return };
         let Place { sight: last, looks, .. } = self.places[row];
         let (first, first_line) = (row * self.zones.len(), row * self.lines.len());
+        let path = self.paths.remove(row);
         let Self { journal, flips, zones, lines, .. } = self;
-        let mut turn = Turn { track, looks: &looks, clock, journal, flips };
+        let mut turn = Turn { track, looks: &looks, path: &path, clock, journal, flips };
         let cells = self.cells.drain(first..first + zones.len());
         for (zone, mut cell) in zones.iter().zip(cells) {
             zone.end(last.at, ExitReason::TrackLost, &last, &mut cell, &mut turn);
@@ -281,9 +299,9 @@ impl ZoneEngine {
     /// Closes stays of objects at rest that nobody has seen for long: their next sight may be hours away.
     fn close_unseen(&mut self, clock: MediaClock) {
         let (width, now, lost_after) = (self.zones.len(), self.now, self.settings.lost_after);
-        let Self { journal, flips, zones, cells, places, tracks, .. } = self;
+        let Self { journal, flips, zones, cells, places, tracks, paths, .. } = self;
         for (row, place) in places.iter().enumerate().filter(|(_, place)| now.since(place.sight.at) > lost_after) {
-            let mut turn = Turn { track: tracks[row], looks: &place.looks, clock, journal, flips };
+            let mut turn = Turn { track: tracks[row], looks: &place.looks, path: &paths[row], clock, journal, flips };
             for (zone, cell) in zones.iter_mut().zip(&mut cells[row * width..]) {
                 zone.close_unseen(&place.sight, now, cell, &mut turn);
             }

@@ -25,6 +25,7 @@ impl ZoneEngine {
         self.take_over(&mut rulings, zones, &kept_zones);
         self.take_over_lines(lines, &kept_lines);
         self.has_schedules = self.zones.iter().any(JudgedZone::is_scheduled);
+        self.has_ground = self.zones.iter().any(JudgedZone::has_ground);
         rulings
     }
 
@@ -32,9 +33,9 @@ impl ZoneEngine {
     fn close_others(&mut self, kept: &[Option<usize>], clock: MediaClock) -> Rulings {
         let width = self.zones.len();
         let is_dropped = |index: usize| !kept.contains(&Some(index));
-        let Self { journal, flips, zones, cells, places, tracks, .. } = self;
+        let Self { journal, flips, zones, cells, places, tracks, paths, .. } = self;
         for (row, place) in places.iter().enumerate() {
-            let mut turn = Turn { track: tracks[row], looks: &place.looks, clock, journal, flips };
+            let mut turn = Turn { track: tracks[row], looks: &place.looks, path: &paths[row], clock, journal, flips };
             let row = zones.iter().zip(&mut cells[row * width..]).enumerate();
             for (_, (zone, cell)) in row.filter(|(index, _)| is_dropped(*index)) {
                 zone.end(place.sight.at, ExitReason::ZoneChanged, &place.sight, cell, &mut turn);

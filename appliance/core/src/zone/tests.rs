@@ -4,6 +4,7 @@ mod masks;
 mod occupancy;
 mod reasons;
 mod schedules;
+mod speed;
 
 use aivms_contract::desired::{Anchor, DebounceMs, DwellMs, Fraction, Zone};
 use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
