@@ -88,6 +88,24 @@ async fn each_camera_gets_its_own_pictures_in_its_own_size_whatever_shares_its_m
     done.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_are_not_inferred_are_bridged_by_the_tracker() {
+    let mut site = Site::new(&bright());
+    site.settings.interval = 1;
+    let (engine, units) = (site.engine(), light(12, HD));
+    let done = tokio::task::spawn_blocking(move || {
+        let mut camera = Camera::connect(&engine, "a", &units[0], 60.0);
+        let seen: Vec<_> = units.iter().map(|unit| camera.show(unit).unwrap().objects).collect();
+        // Every second picture is inferred; the object is told from its second sight on, and keeps its track.
+        assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        for object in seen.iter().flatten() {
+            assert_eq!(object.track, seen[2][0].track);
+            check_light(object, HD);
+        }
+    });
+    done.await.unwrap();
+}
+
 /// The box is that of bright.onnx around the lit cell, in pixels of the camera.
 fn check_light(object: &Tracked, size: FrameSize) {
     let pixel = size.width.max(size.height) as f32 / 64.0;

@@ -6,9 +6,13 @@ use aivms_appliance::pipeline::access_unit::{AccessUnit, StreamFormat};
 use aivms_appliance::pipeline::decode::DecodeError;
 use aivms_appliance::pipeline::deepstream::{DeepStreamEngine, Precision};
 use aivms_appliance::pipeline::engine::EngineError;
+use aivms_appliance::pipeline::{CameraSpec, spawn_camera};
+use aivms_appliance_core::schedule::SiteZone;
+use aivms_appliance_core::tracks::RestSettings;
 use aivms_contract::geometry::FrameSize;
+use aivms_contract::health::CameraHealth;
 
-use crate::site::{Camera, Site, bright, library};
+use crate::site::{Camera, PATIENCE, Site, bright, cache, library};
 use crate::video::light;
 
 const SIZE: FrameSize = FrameSize { width: 320, height: 180 };
@@ -70,6 +74,56 @@ async fn a_camera_that_does_not_say_its_size_finds_its_pipeline_at_the_second_co
         units.iter().for_each(|unit| drop(second.show(unit).unwrap()));
     });
     done.await.unwrap();
+}
+
+/// A camera's task, as the edge runs it, over the demo video in real time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_comes_back_by_itself_after_the_shared_pipeline_has_failed() {
+    let site = Site::new(&bright());
+    let spec = CameraSpec {
+        camera: serde_json::from_value(serde_json::json!({
+            "id": "junction",
+            "url": format!("file://{}", cache("video/vtest.avi").display()),
+        }))
+        .unwrap(),
+        session: "test".parse().unwrap(),
+        detection_fps: 5.0,
+        confidence: 0.5,
+        classes: vec![],
+        time_zone: SiteZone::default(),
+        recorder: None,
+        stationary: RestSettings::default(),
+    };
+    let (sender, mut messages) = tokio::sync::mpsc::channel(1000);
+    tokio::spawn(async move { while messages.recv().await.is_some() {} });
+    let camera = spawn_camera(spec, site.engine(), sender);
+    let analysed = |more: u64| {
+        let (camera, before) = (&camera, camera.counters().frames_analysed);
+        async move {
+            while camera.counters().frames_analysed < before + more {
+                pause().await;
+            }
+        }
+    };
+    let in_time = |wait| tokio::time::timeout(PATIENCE, wait);
+    in_time(Box::pin(analysed(3)) as Wait<'_>).await.expect("it is analysed");
+    std::fs::write(site.fault(), "").unwrap();
+    let mut health = camera.health();
+    let failed = async move {
+        let told = |health: &CameraHealth| health.cause.as_ref().is_some_and(|cause| cause.contains("told to fail"));
+        health.wait_for(told).await.unwrap();
+    };
+    in_time(Box::pin(failed)).await.expect("the cause is shown");
+    std::fs::remove_file(site.fault()).unwrap();
+    in_time(Box::pin(analysed(5))).await.expect("it is analysed again");
+    camera.stop().await;
+}
+
+/// Something that is waited for.
+type Wait<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
 }
 
 #[test]

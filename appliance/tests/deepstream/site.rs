@@ -16,7 +16,7 @@ use gstreamer as gst;
 use tokio::sync::broadcast;
 
 /// Longest wait for anything; a loaded machine needs a small part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A file that `make setup` has fetched into the repository's cache.
 pub(crate) fn cache(name: &str) -> PathBuf {
