@@ -92,6 +92,18 @@ impl Scribe<'_> {
         self.journal.notes.stop(key, self.causes, Cause::new(gate, event), stopped);
     }
 
+    /// Notes that some of the box is inside, but not enough. Of a track that was inside before nobody asks.
+    pub(super) fn note_overlap(&mut self, at: MediaTime) {
+        let Some((share, least)) = self.overlap.filter(|(share, _)| *share > 0.0) else { return };
+        if self.asks_for(Gate::Overlap, ZoneEventType::Enter) {
+            let mut why = self.rule.explain(self.looks, true);
+            if why.iter().all(|check| check.passed) {
+                why.push(check(Gate::Overlap, false, share, least));
+                self.stop(at, ZoneEventType::Enter, why);
+            }
+        }
+    }
+
     pub(super) fn push(&mut self, at: MediaTime, what: Move, shown: &Sight, why: Vec<Check>) {
         let (zone, zone_id, track) = (self.rule.index, self.rule.id.clone(), self.track);
         let (shown, speed_kmh) = (*shown, self.speed.and_then(Speed::kmh));

@@ -218,7 +218,11 @@ impl ZoneJudge {
         let (is_inside, overlap) = self.look(spot);
         let Cell { presence, causes } = cell;
         presence.begin(is_inside, at, shown);
-        presence.settle(at, shown, &self.times, &mut self.scribe(overlap, causes, turn));
+        let mut scribe = self.scribe(overlap, causes, turn);
+        presence.settle(at, shown, &self.times, &mut scribe);
+        if !is_inside {
+            scribe.note_overlap(at);
+        }
     }
 
     fn judge_point(&self, step: &Step, was_inside: bool, cell: &mut Cell, turn: &mut Turn) {
@@ -256,7 +260,11 @@ impl ZoneJudge {
             self.flip_somewhere(step, inside, part, overlap, cell, turn);
         }
         let Cell { presence, causes } = cell;
-        presence.settle(step.now, step.shown, &self.times, &mut self.scribe(overlap, causes, turn));
+        let mut scribe = self.scribe(overlap, causes, turn);
+        presence.settle(step.now, step.shown, &self.times, &mut scribe);
+        if !inside {
+            scribe.note_overlap(step.now);
+        }
     }
 
     /// Takes one change of side on the way: at `part` of it, or where it was last known when a long gap hides it.

@@ -100,7 +100,7 @@ impl Notes {
         }
     }
 
-    /// Takes that the event was made after all.
+    /// Takes that the event was made after all. Who has entered once is not asked about for standing half outside.
     pub(super) fn made(&mut self, key: Key, causes: &mut Causes, event: ZoneEventType) {
         // Other crossings that something stopped stay stopped; one that wavered is the one that was made.
         let is_it = |note: &Note| {
@@ -108,6 +108,9 @@ impl Notes {
         };
         if causes.0 != 0 && self.pending.get(&key).is_some_and(is_it) {
             causes.0 &= self.pending.remove(&key).map_or(u32::MAX, |note| !note.cause.bit());
+        }
+        if event == ZoneEventType::Enter {
+            causes.0 |= Cause::new(Gate::Overlap, event).bit();
         }
     }
 

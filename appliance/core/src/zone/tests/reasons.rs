@@ -47,6 +47,21 @@ fn frigate_notify_108_what_stopped_an_object_is_told_once_per_track_zone_and_cau
 }
 
 #[test]
+fn a_box_of_which_not_enough_was_inside_is_told_with_the_most_that_was() {
+    let zone = Zone { anchor: Anchor::Overlap, min_overlap: Some(Fraction::try_from(0.6).unwrap()), ..zone() };
+    // Down to where 0.5 of the box is inside, and up again.
+    let bottom = |i: u64| 390.0 + 20.0 * (if i <= 3 { i } else { 6 - i }) as f32;
+    let mut play = Play::of(std::slice::from_ref(&zone));
+    (0..=6).for_each(|i| play.see(1, sight_of(i * 200, [500.0, bottom(i)], 0)));
+    play.end(1);
+    assert_eq!((play.said(), play.not_said()), (vec![], vec!["enter of 1: overlap 0.50/0.60".to_owned()]));
+    // Of one that was inside, nothing is told when it leaves.
+    (0..=20).for_each(|i| play.see(2, sight_of(2_000 + i * 200, [500.0, 390.0 + 20.0 * i as f32], 0)));
+    play.end(2);
+    assert_eq!(play.not_said(), Vec::<String>::new());
+}
+
+#[test]
 fn an_object_outside_is_not_worth_a_word() {
     let mut play = Play::of(&[people(0.8)]);
     (0..100).for_each(|i| play.see(1, sight(i * 200, OUT)));
