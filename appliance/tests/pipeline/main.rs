@@ -6,6 +6,7 @@ mod detect;
 mod file;
 mod hot_change;
 mod motion;
+mod reference;
 mod replay;
 mod rtsp;
 mod rtsp_camera;

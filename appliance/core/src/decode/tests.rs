@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::*;
 
 mod detr;
+mod reference;
 
 /// What a reference decoder in Python found in one real output; see `source` in the files.
 #[derive(Deserialize)]
