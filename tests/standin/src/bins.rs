@@ -31,6 +31,11 @@ fn relabel() -> gst::Element {
     glib::Object::new::<Relabel>().upcast()
 }
 
+/// An element that changes formats, and between those with a quarter of the chroma none of it.
+fn converter(factory: &str) -> Result<gst::Element, glib::BoolError> {
+    gst::ElementFactory::make(factory).property_from_str("chroma-mode", "none").build()
+}
+
 fn filter(caps: &str) -> Result<gst::Element, glib::BoolError> {
     let caps: gst::Caps = caps.parse()?;
     gst::ElementFactory::make("capsfilter").property("caps", caps).build()

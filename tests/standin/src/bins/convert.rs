@@ -5,7 +5,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
 
-use super::{add_pads, chain, filter, make, relabel};
+use super::{add_pads, chain, converter, filter, relabel};
 use crate::elements::describe;
 use crate::nvmm::ANY_MEMORY;
 
@@ -22,10 +22,7 @@ impl ObjectSubclass for Convert {
 impl Convert {
     fn build(&self) -> Result<(), glib::BoolError> {
         let ordinary = || filter("video/x-raw");
-        let convert = make("videoconvertscale")?;
-        // Chroma is moved, as hardware does it, and not made anew.
-        convert.set_property_from_str("chroma-mode", "none");
-        let elements = [relabel(), ordinary()?, convert, ordinary()?, relabel()];
+        let elements = [relabel(), ordinary()?, converter("videoconvertscale")?, ordinary()?, relabel()];
         chain(self.obj().upcast_ref(), &elements)
     }
 }

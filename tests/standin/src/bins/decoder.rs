@@ -7,7 +7,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
 
-use super::{chain, filter, make, relabel};
+use super::{chain, converter, filter, make, relabel};
 use crate::elements::{Values, boolean, describe, keep_properties, lock, uint};
 
 /// What NVIDIA's decoder takes, as its own template says. Microsoft's MPEG-4 (DivX 3) is not among it.
@@ -39,7 +39,7 @@ impl Decoder {
             return Ok(());
         }
         let first = decoder_for(caps)?;
-        let convert = make("videoconvert")?;
+        let convert = converter("videoconvert")?;
         let (ordinary, on_gpu) = (filter("video/x-raw, format=NV12")?, filter("video/x-raw(memory:NVMM)")?);
         let elements = [first.clone(), convert, ordinary, relabel(), on_gpu];
         chain(self.obj().upcast_ref(), &elements)?;

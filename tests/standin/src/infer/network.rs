@@ -15,7 +15,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
 use super::config::Config;
-use crate::pixels::Scaler;
+use crate::pixels::Fitter;
 
 /// A loaded network with what leads a picture into it.
 pub(super) struct Network {
@@ -29,8 +29,7 @@ pub(super) struct Network {
 /// How the pictures of the batches come into the input.
 struct Fitted {
     content: Content,
-    /// To planes, to the size, to three channels: the steps of the CPU engine, as rounding differs when they are one.
-    steps: [Scaler; 3],
+    fitter: Fitter,
 }
 
 impl Network {
@@ -45,15 +44,8 @@ impl Network {
     /// Prepares for pictures of another kind.
     pub(super) fn fit(&mut self, pictures: &gst_video::VideoInfo) -> Result<(), String> {
         let content = content(&self.config, (pictures.width(), pictures.height()));
-        let size = (content.width, content.height);
-        let whole = (pictures.width(), pictures.height());
-        let (planar, packed) = (gst_video::VideoFormat::I420, gst_video::VideoFormat::Bgr);
-        let step =
-            |from: &gst_video::VideoInfo, format, size| Scaler::new(from, format, size).map_err(|e| e.to_string());
-        let planes = step(pictures, planar, whole)?;
-        let scaled = step(planes.to(), planar, size)?;
-        let colours = step(scaled.to(), packed, size)?;
-        self.fitted = Some(Fitted { content, steps: [planes, scaled, colours] });
+        let fitter = Fitter::new(pictures, (content.width, content.height)).map_err(|error| error.to_string())?;
+        self.fitted = Some(Fitted { content, fitter });
         Ok(())
     }
 
@@ -81,11 +73,9 @@ impl Network {
     }
 
     fn fill(&mut self, picture: &gst::BufferRef) -> Result<(), String> {
-        let fitted = self.fitted.as_ref().ok_or("a batch came before its format")?;
-        let Fitted { content, steps: [planes, scaled, colours] } = fitted;
-        let picture = planes.scale(picture).and_then(|picture| scaled.scale(&picture));
-        let picture = picture.and_then(|picture| colours.scale(&picture)).ok_or("a picture can't be read")?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&picture, colours.to());
+        let Fitted { content, fitter } = self.fitted.as_ref().ok_or("a batch came before its format")?;
+        let fitted = fitter.fit(picture).ok_or("a picture can't be read")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&fitted, fitter.to());
         let frame = frame.map_err(|error| error.to_string())?;
         let image = PackedImage {
             data: frame.plane_data(0).map_err(|error| error.to_string())?,

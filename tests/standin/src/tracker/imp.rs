@@ -132,8 +132,10 @@ impl State {
             self.classes.entry(*class).or_insert_with(|| (object.label().into_owned(), object.component_id()));
         }
         let found: Vec<_> = found.into_iter().collect::<Result<_, _>>()?;
-        let detected: Vec<_> =
+        let mut detected: Vec<_> =
             found.iter().map(|&(class, confidence, bbox)| Detected { class, confidence, bbox }).collect();
+        // The list says nothing by its order, so that of the decoder is restored.
+        detected.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         let confirmed = follower.update(at, size, &detected);
         let mut of_object: Vec<Option<Tracked>> = vec![None; found.len()];
         for object in confirmed {
