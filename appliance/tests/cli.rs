@@ -28,7 +28,7 @@ fn folder(settings: &str) -> tempfile::TempDir {
 #[test]
 fn wrong_settings_end_every_command_with_the_code_of_wrong_settings() {
     let dir = folder("data_dir = 'data'\n[detection]\nfsp = 5\n");
-    for command in ["run", "enroll", "status"] {
+    for command in ["run", "enroll", "status", "why"] {
         check(&appliance(dir.path(), &[command, "--config", "appliance.toml"], &[]), 78, "detection.fsp");
     }
     check(&appliance(dir.path(), &["doctor", "--config", "appliance.toml"], &[]), 1, "detection.fsp");
@@ -107,4 +107,22 @@ fn replay_reads_standard_input_and_names_the_line_that_it_cannot_read() {
     );
     check(&appliance(dir.path(), &["replay", "none.jsonl"], &[]), 1, "none.jsonl: line 1: can't be read");
     check(&appliance(dir.path(), &["replay"], &[]), 2, "TRACKS");
+}
+
+#[test]
+fn why_tells_the_reasons_that_are_on_the_disk_on_the_sites_clock() {
+    let dir = folder("data_dir = 'data'\n[site]\ntime_zone = 'Asia/Kathmandu'\n");
+    let why = |more: &[&str]| appliance(dir.path(), &[&["why", "--config", "appliance.toml"], more].concat(), &[]);
+    check(&why(&[]), 0, "no reasons are kept yet");
+    let decision = r#"{"at":"2026-11-22T13:03:11.250Z","camera_id":"gate","zone_id":"yard","track_id":"gate-k3-7","object_class":"person","event_type":"enter","made":false,"why":[{"gate":"schedule","passed":false}]}"#;
+    std::fs::create_dir_all(dir.path().join("data/why")).unwrap();
+    let file = dir.path().join("data/why/2026-11-22T13_00000.jsonl");
+    std::fs::write(file, format!("{decision}\n{{\"at\":\"2026-")).unwrap();
+    let line = "2026-11-22 (Asia/Kathmandu, UTC+05:45)\n18:48:11 gate/yard: person gate-k3-7 did not enter: outside the schedule";
+    check(&why(&["--at", "2026-11-22T18:48"]), 0, line);
+    check(&why(&["--at", "2026-11-22T13:03:00Z", "--zone", "yard", "--camera", "gate", "--json"]), 0, decision);
+    check(&why(&["--at", "2026-11-22T18:48", "--camera", "lobby"]), 0, "nothing was decided about this");
+    for wrong in [&["--at", "noon"][..], &["--since", "2"], &["--since", "2h", "--at", "14:03"], &["--camera", "A/B"]] {
+        check(&why(wrong), 2, wrong[0]);
+    }
 }

@@ -270,6 +270,69 @@ fn each_gate_has_its_words() {
     assert_eq!(sentence(&made), "gate: person gate-k3-7 left");
 }
 
+/// What the rules of a camera decide about a person who walks in at `begin` and stands there for four seconds, told.
+fn walk_in(dir: &TempDir, rules: serde_json::Value, begin: UtcMillis) -> String {
+    use aivms_appliance_core::analysis::{AnalysisSettings, CameraAnalysis};
+    use aivms_appliance_core::detection::{FrameDetections, Tracked};
+    use aivms_appliance_core::rules::CameraRules;
+    use aivms_contract::geometry::{FrameSize, PixelBox};
+    use aivms_contract::time::{MediaClock, MediaTime};
+
+    let camera = serde_json::from_value(rules).unwrap();
+    let labels = vec!["person".to_owned()];
+    let rules = CameraRules::of(&camera, &berlin());
+    let session = "k3".parse().unwrap();
+    let mut analysis = CameraAnalysis::new(camera.id, &session, labels, &rules, AnalysisSettings::for_rate(5.0));
+    let (sink, mut noted) = channel();
+    for i in 0..30u64 {
+        let x = if i < 10 { 10.0 } else { 60.0 };
+        let object =
+            Tracked { track: 7, class: 0, confidence: 0.55, bbox: PixelBox::new(x, 40.0, x + 10.0, 70.0).unwrap() };
+        let frame = FrameDetections {
+            pts: MediaTime::from_millis(i * 200),
+            frame: FrameSize { width: 100, height: 100 },
+            objects: vec![object],
+        };
+        let findings = analysis.on_frame(&frame, &MediaClock { zero_at: begin });
+        sink.note(&findings.bodies, findings.decisions);
+    }
+    let findings = analysis.on_end();
+    sink.note(&findings.bodies, findings.decisions);
+    drop(sink);
+    let mut decisions = vec![];
+    while let Ok(decision) = noted.receiver.try_recv() {
+        decisions.push(decision);
+    }
+    WhyStore::new(dir.path(), DAY).append(&decisions, begin).unwrap();
+    let now = begin + Duration::from_secs(30);
+    answer(dir.path(), &Ask { since: "1m".parse().ok(), ..Ask::default() }, &berlin(), now).unwrap()
+}
+
+#[test]
+fn one_asks_why_a_person_was_or_was_not_told_of_and_hears_it_as_frigate_notify_108_and_scrypted_1725_ask() {
+    let zone = |more: serde_json::Value| {
+        let mut zone = serde_json::json!({"id": "yard", "polygon": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]});
+        zone.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::json!({"id": "gate", "url": "rtsp://h/1", "zones": [zone]})
+    };
+    let told = |rules, begin| walk_in(&tempfile::tempdir().unwrap(), rules, at(begin));
+    let night = serde_json::json!({"schedule": [{"from": "22:00", "to": "06:00"}]});
+    // The night of nine hours: 05:30 winter time is the ninth, and belongs to the watch.
+    let ninth = told(zone(night.clone()), "2026-10-25T04:30:00Z");
+    assert!(ninth.starts_with("2026-10-25 (Europe/Berlin, UTC+01:00)\n05:30:0"), "{ninth}");
+    assert!(ninth.contains(" entered: debounce held"), "{ninth}");
+    let day = told(zone(night), "2026-10-25T05:30:00Z");
+    assert!(day.contains("06:30:0") && day.contains("did not enter: outside the schedule"), "{day}");
+    let unsure = told(zone(serde_json::json!({"filters": [{"min_confidence": 0.6}]})), "2026-10-25T05:30:00Z");
+    assert!(unsure.contains("did not enter: confidence 0.55, at least 0.6 asked for"), "{unsure}");
+    let brief = told(zone(serde_json::json!({"debounce_ms": 60_000})), "2026-10-25T05:30:00Z");
+    assert!(!brief.contains(" entered"), "{brief}");
+    let mut masked = zone(serde_json::json!({}));
+    masked["masks"] = serde_json::json!([{"polygon": [[0, 0], [1, 0], [1, 1], [0, 1]]}]);
+    let masked = told(masked, "2026-10-25T05:30:00Z");
+    assert!(masked.contains("gate: person") && masked.contains("stands in a mask"), "{masked}");
+}
+
 fn berlin() -> SiteZone {
     SiteZone::of(Some(&"Europe/Berlin".to_owned().try_into().unwrap())).unwrap()
 }
