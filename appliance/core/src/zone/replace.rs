@@ -3,7 +3,8 @@
 use aivms_contract::time::MediaClock;
 use aivms_contract::zone_event::ExitReason;
 
-use super::judged::{Cell, JudgedZone};
+use super::judge::Cell;
+use super::judged::JudgedZone;
 use super::line::{JudgedLine, LineCell};
 use super::{Rulings, Turn, ZoneEngine, judged};
 use crate::rules::CameraRules;

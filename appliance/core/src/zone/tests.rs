@@ -9,6 +9,7 @@ mod speed;
 use aivms_contract::desired::{Anchor, DebounceMs, DwellMs, Fraction, Zone};
 use aivms_contract::geometry::{FrameSize, PixelBox, Point, Polygon};
 use aivms_contract::time::UtcMillis;
+use aivms_contract::zone_event::Direction;
 
 use super::*;
 use crate::detection::{ClassId, Tracked};
