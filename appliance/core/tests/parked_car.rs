@@ -172,6 +172,24 @@ fn a_truck_that_hides_the_car_for_minutes_changes_nothing() {
 }
 
 #[test]
+fn a_box_that_runs_together_with_a_passer_by_before_the_car_is_lost_takes_it_nowhere() {
+    let frames = five(0, 60_000).map(|at| {
+        let merged = [SPACE[0] - 200.0, SPACE[1] - 30.0, 500.0, 240.0];
+        let seen = match at {
+            0..20_000 => vec![(1, CAR, SPACE)],
+            20_000..20_600 => vec![(1, CAR, merged)],
+            20_600..35_000 => vec![],
+            _ => vec![(8, CAR, SPACE)],
+        };
+        (at, seen)
+    });
+    let bodies = play(frames);
+    for (what, times) in [("Start", 1), ("enter", 1), ("exit", 1), ("End at rest", 1), ("End", 0)] {
+        assert_eq!(count(&bodies, what), times, "{what}: {:?}", told_briefly(&bodies));
+    }
+}
+
+#[test]
 fn it_wakes_with_its_first_displaced_sight_and_leaves_as_the_track_it_was() {
     // Rests until 20 s, then drives off to the right at half a width per second, later faster.
     let frames = five(0, 40_000).map(|at| {
