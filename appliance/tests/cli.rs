@@ -62,6 +62,18 @@ fn enrolment_names_what_is_missing_and_never_prints_the_secret() {
 }
 
 #[test]
+fn models_are_not_built_without_deepstream_and_the_message_says_what_is_missing() {
+    // Whether the elements or the library is named depends on the machine.
+    let dir = folder("data_dir = 'data'\n[detection]\nengine = 'deepstream'\ndeepstream_dir = 'nowhere'\n");
+    let model = |command| appliance(dir.path(), &["model", command, "--config", "appliance.toml"], &[]);
+    check(&model("list"), 0, "no engines in");
+    check(&model("build"), 1, "install DeepStream");
+    check(&model("check"), 1, "install DeepStream");
+    let run = ["run", "--config", "appliance.toml"];
+    check(&appliance(dir.path(), &run, &[("EDGE_ID", "edge_1")]), 78, "install DeepStream");
+}
+
+#[test]
 fn status_without_a_running_appliance_says_so() {
     let dir = folder("data_dir = 'data'\n");
     check(&appliance(dir.path(), &["status", "--config", "appliance.toml"], &[]), 1, "no appliance runs");
