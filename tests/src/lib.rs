@@ -12,4 +12,5 @@ pub mod load;
 pub mod proxy;
 pub mod report;
 pub mod site;
+pub mod tracking;
 pub mod wait;

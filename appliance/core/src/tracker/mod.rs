@@ -6,22 +6,8 @@
 //! between frames; and tracks whose speed is not known yet are paired by distance in deviations, since at 5 frames a
 //! second the first two boxes of a runner or a car do not overlap.
 //!
-//! Measured with `examples/track_mot.rs` at a confidence of 0.5 and IoU 0.5, as MOTA / IDF1 / number switches; ByteTrack
-//! is that of PyPI `trackers` 2.6.1, given the same boxes and the same thresholds of 0.5:
-//!
-//! | boxes | here | ByteTrack |
-//! | --- | --- | --- |
-//! | TUD-Campus, `test.txt` of motmetrics 1.4.0 | .538 / .578 / 2 | .535 / .499 / 4 |
-//! | TUD-Stadtmitte, the same | .561 / .574 / 6 | .561 / .574 / 6 |
-//! | YOLOX-nano on vtest.avi, PETS09-S2L1, every second frame | .616 / .707 / 23 | .608 / .569 / 38 |
-//! | NanoDet-G, the same | .793 / .813 / 21 | .788 / .744 / 25 |
-//! | mean of 18 runs the constants were chosen on (these four among them) | .532 / .611 / 519 in all | .517 / .562 / 597 |
-//! | mean of 12 runs nothing was searched on (MOT15, mostly moving cameras) | .351 / .535 / 833 in all | .352 / .536 / 802 |
-//!
-//! So the lead in the upper rows is partly one of choice: about 1,000 settings were tried on those sequences and none
-//! of ByteTrack's. The last row was looked at twice, and one constant was corrected after the first time. With its own
-//! defaults, which start tracks at 0.7, ByteTrack reaches .534 / .577 / 525 and .368 / .541 / 677.
-//! On TUD-Stadtmitte norfair 2.3.0 has the higher IDF1, .646.
+//! How good it is beside ByteTrack, norfair, SORT and OC-SORT, how its constants were chosen, and where it is weak:
+//! `docs/ref/tracking.md`.
 
 mod assignment;
 mod association;

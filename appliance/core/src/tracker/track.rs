@@ -76,6 +76,11 @@ impl Track {
         self.last.bbox
     }
 
+    /// Media time of its last box.
+    pub(super) fn last_seen(&self) -> MediaTime {
+        self.last_seen
+    }
+
     /// Whether its last box is longer ago than `lost_after`.
     pub(super) fn is_over(&self, at: MediaTime, lost_after: Duration) -> bool {
         at.since(self.last_seen) > lost_after
