@@ -7,6 +7,7 @@ mod change;
 mod faults;
 mod memory;
 mod mixed;
+mod program;
 mod site;
 mod snapshot;
 mod video;
