@@ -246,6 +246,7 @@ fn each_gate_has_its_words() {
     let cases = [
         (Gate::Class, None, None, "person is not asked for"),
         (Gate::Confidence, Some(0.41), Some(0.6), "confidence 0.41, at least 0.6 asked for"),
+        (Gate::Confidence, Some(0.6957), Some(0.7), "confidence 0.696, at least 0.7 asked for"),
         (Gate::MinArea, Some(0.001), Some(0.002), "covers 0.1 % of the frame, at least 0.2 asked for"),
         (Gate::MaxArea, Some(0.6), Some(0.5), "covers 60 % of the frame, at most 50 asked for"),
         (Gate::MinAspect, Some(0.1), Some(0.2), "width is 0.1 times the height, at least 0.2 asked for"),

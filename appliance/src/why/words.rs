@@ -73,8 +73,10 @@ fn against(check: &Check, before: &str, scale: f64, unit: &str) -> String {
         Gate::MaxArea | Gate::MaxAspect => "at most",
         _ => "at least",
     };
-    let value = check.value.map_or("not measured".to_owned(), |value| short(value * scale));
-    let limit = check.limit.map(|limit| format!(", {bound} {} asked for", short(limit * scale)));
+    let scaled = |number: Option<f64>| number.map(|number| number * scale);
+    let (value, limit) = told_apart(scaled(check.value), scaled(check.limit));
+    let value = value.unwrap_or("not measured".to_owned());
+    let limit = limit.map(|limit| format!(", {bound} {limit} asked for"));
     format!("{before}{value}{unit}{}", limit.unwrap_or_default())
 }
 
@@ -88,8 +90,22 @@ fn held(check: &Check, before: &str) -> String {
     }
 }
 
+/// Two numbers with as few decimals as show which is larger: 0.6957 is not told as 0.7 beside a limit of 0.7.
+fn told_apart(value: Option<f64>, limit: Option<f64>) -> (Option<String>, Option<String>) {
+    let both = |decimals| {
+        let print = |number: f64| short_to(number, decimals);
+        (value.map(print), limit.map(print))
+    };
+    let is_clear = |decimals: &usize| value == limit || both(*decimals).0 != both(*decimals).1;
+    both((2..6).find(is_clear).unwrap_or(6))
+}
+
 /// At most two decimals, and none that say nothing.
 fn short(number: f64) -> String {
-    let text = format!("{number:.2}");
+    short_to(number, 2)
+}
+
+fn short_to(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
