@@ -5,7 +5,8 @@ FOLDER gets NAME.onnx for each architecture, with an input of SIDE x SIDE pixels
 tests/reference/families, which has the packages.
 
 Nobody's trained weights are used. So that random weights give boxes that differ, the batch normalisations are set
-from real frames and the last layers are scaled until the scores before their sigmoid spread (mean -5, deviation 2).
+from real frames and the last layers are scaled until the scores before their sigmoid spread: for the DETR kinds around
+-5 by 2, for the YOLO kinds, which amplify what differs between frames many times, around -1.5 by 0.4.
 """
 
 import os
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-MEAN, DEVIATION = -5.0, 2.0
+OF_DETR, OF_YOLO = (-5.0, 2.0), (-1.5, 0.4)
 FRAME = (576, 768)
 
 
@@ -101,7 +102,7 @@ def ultralytics(name, folder, batch, side, **export):
             model.end2end = boxes.startswith("one2one")
             spread(model, batch, [level[-1] for level in getattr(head, boxes)], *sides)
             favour_small(getattr(head, boxes), head.reg_max)
-            spread(model, batch, [level[-1] for level in getattr(head, classes)], MEAN, DEVIATION)
+            spread(model, batch, [level[-1] for level in getattr(head, classes)], *OF_YOLO)
         model.end2end = False
     written = whole.export(format="onnx", imgsz=side, simplify=False, opset=17, verbose=False, **export)
     Path(written).replace(folder / f"{name}.onnx")
@@ -116,8 +117,8 @@ def favour_small(levels, bins):
 
 def prepare_decoder(model, batch, decoder, box_layers):
     enliven([decoder.enc_bbox_head.layers[-1], *box_layers], 0.02)
-    spread(model, batch, [decoder.enc_score_head], MEAN, DEVIATION)
-    spread(model, batch, [head for head in list(decoder.dec_score_head)[-1:]], MEAN, DEVIATION)
+    spread(model, batch, [decoder.enc_score_head], *OF_DETR)
+    spread(model, batch, [head for head in list(decoder.dec_score_head)[-1:]], *OF_DETR)
 
 
 class Outputs(nn.Module):

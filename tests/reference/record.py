@@ -18,7 +18,7 @@ FRAME, NUMBER = [768, 576], 400
 # Export, family, shipped description, threshold (such that some tens of boxes pass), overlap from which doubles are
 # suppressed (low for YOLO11: random weights overlap less than trained ones).
 RECORDED = [
-    ("yolo11n", "yolov8", "yolo11n-640", 0.2, 0.2),
+    ("yolo11n", "yolov8", "yolo11n-640", 0.3, 0.2),
     ("yolo26n", "yolo_end_to_end", "yolo26n-640", 0.3, None),
     ("yolov10n", "yolo_end_to_end", "yolov10n-640", 0.3, None),
     ("rtdetr-r18", "rtdetr", "rtdetr-r18-640", 0.6, None),

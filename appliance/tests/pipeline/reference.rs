@@ -183,10 +183,10 @@ fn the_other_families_give_the_boxes_of_their_own_projects_processing_where_they
     let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/reference/exports");
     let Some(python) = python() else { return eprintln!("no Python with onnxruntime here: nothing compared") };
     for (name, description, side, threshold) in [
-        ("yolov8n", "yolov8n-640", 160, 0.5),
-        ("yolo11n", "yolo11n-640", 160, 0.5),
-        ("yolo26n", "yolo26n-640", 160, 0.25),
-        ("yolov10n", "yolov10n-640", 160, 0.3),
+        ("yolov8n", "yolov8n-640", 160, 0.7),
+        ("yolo11n", "yolo11n-640", 160, 0.7),
+        ("yolo26n", "yolo26n-640", 160, 0.5),
+        ("yolov10n", "yolov10n-640", 160, 0.5),
         ("rtdetr-r18", "rtdetr-r18-640", 160, 0.6),
         ("rtdetr-resnet50", "rtdetr-r18-640", 160, 0.6),
         ("dfine-n", "dfine-n-640", 320, 0.6),
