@@ -5,8 +5,9 @@
 median time of one update. The trackers come from two environments, because norfair needs NumPy 1 and trackers NumPy 2;
 each is imported where it is used.
 
-Settings: `norfair` is set as Frigate 0.18 sets it for a camera of 5 frames per second (distance of the bottom middle and
-of width and height in units of the box, at most 2.5; counted from the third box; given up after 25 frames without one),
+Settings: `norfair` has the distance and the limit of Frigate's norfair_tracker.py (bottom middle, width and height in
+units of the box, 2.5 at most), counts from the third box and gives up after 25 frames without one: half a second and
+5 seconds of a camera of 5 frames per second. What Frigate adds in newer versions, such as another filter, is left out.
 `norfair-iou` has norfair's own distance (intersection over union, 0.7 at most), counts from the third box as well, and
 is left at its defaults otherwise. Its default of waiting 7 frames would cost it more. ByteTrack, SORT and OC-SORT have
 the defaults of `trackers` and are told the frame rate.
