@@ -177,21 +177,11 @@ fn yolox_gives_the_boxes_of_its_own_projects_processing_on_real_frames() {
     check(&python, &Case { model, description: shipped("yolox-nano-416"), threshold: 0.1, least_boxes: 60 });
 }
 
-/// The exports that `tests/reference/families` leaves in the cache; set-up does not make them.
-#[test]
-fn the_other_families_give_the_boxes_of_their_own_projects_processing_where_they_were_exported() {
+/// Compares exports that `tests/reference/families` leaves in the cache; set-up does not make them.
+fn check_exports(side: u32, cases: &[(&str, &str, f32)]) {
     let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/reference/exports");
     let Some(python) = python() else { return eprintln!("no Python with onnxruntime here: nothing compared") };
-    for (name, description, side, threshold) in [
-        ("yolov8n", "yolov8n-640", 160, 0.7),
-        ("yolo11n", "yolo11n-640", 160, 0.7),
-        ("yolo26n", "yolo26n-640", 160, 0.5),
-        ("yolov10n", "yolov10n-640", 160, 0.5),
-        ("rtdetr-r18", "rtdetr-r18-640", 160, 0.6),
-        ("rtdetr-resnet50", "rtdetr-r18-640", 160, 0.6),
-        ("dfine-n", "dfine-n-640", 320, 0.6),
-        ("dfine-n-labelled", "dfine-n-640", 320, 0.6),
-    ] {
+    for &(name, description, threshold) in cases {
         let model = exports.join(format!("{name}.onnx"));
         if !model.exists() {
             eprintln!("{} is not here: nothing compared", model.display());
@@ -200,6 +190,26 @@ fn the_other_families_give_the_boxes_of_their_own_projects_processing_where_they
         let description = shipped(description).replace("= 640", &format!("= {side}"));
         check(&python, &Case { model, description, threshold, least_boxes: 60 });
     }
+}
+
+#[test]
+fn exports_of_yolov8_and_yolo11_give_the_boxes_of_their_own_projects_processing() {
+    check_exports(160, &[("yolov8n", "yolov8n-640", 0.7), ("yolo11n", "yolo11n-640", 0.7)]);
+}
+
+#[test]
+fn exports_of_yolo26_and_yolov10_give_the_boxes_of_their_own_projects_processing() {
+    check_exports(160, &[("yolo26n", "yolo26n-640", 0.5), ("yolov10n", "yolov10n-640", 0.5)]);
+}
+
+#[test]
+fn exports_of_rt_detr_give_the_boxes_of_its_own_projects_processing() {
+    check_exports(160, &[("rtdetr-r18", "rtdetr-r18-640", 0.6), ("rtdetr-resnet50", "rtdetr-r18-640", 0.6)]);
+}
+
+#[test]
+fn exports_of_d_fine_give_the_boxes_of_its_own_projects_processing() {
+    check_exports(320, &[("dfine-n", "dfine-n-640", 0.6), ("dfine-n-labelled", "dfine-n-640", 0.6)]);
 }
 
 /// The form of D-FINE's own export; `tests/reference/make_labelled.py` made the small networks.
