@@ -7,6 +7,7 @@
 
 mod aside;
 mod kind;
+mod live;
 mod name;
 mod reclaim;
 mod rest;
@@ -19,13 +20,10 @@ use aivms_contract::time::MediaTime;
 
 use self::aside::Aside;
 pub use self::kind::Kinds;
+use self::live::LiveTrack;
 pub use self::name::{MAX_SESSION_LEN, Session, SessionError, TrackNames};
 pub use self::rest::RestSettings;
-use self::rest::{Motion, Place, Stillness};
-use crate::detection::{ClassId, FrameDetections, Tracked};
-
-/// Most evidence a track gathers for its class, in summed confidence: about ten contrary sights then rename it.
-const MOST_EVIDENCE: f32 = 5.0;
+use crate::detection::{FrameDetections, Tracked};
 
 /// Most tracks at rest that are remembered without being seen: more than a full car park, and few enough to search.
 const MAX_REMEMBERED: usize = 256;
@@ -119,38 +117,6 @@ pub struct TrackBook {
     /// Numbers given to what is left out of the frames.
     aside: Vec<Aside>,
     newest: Option<MediaTime>,
-}
-
-#[derive(Debug)]
-struct LiveTrack {
-    /// The tracker's number; `None` for one at rest whose number went to another object.
-    tracker: Option<u64>,
-    number: u64,
-    first_at: MediaTime,
-    last: Sight,
-    sights: u32,
-    class: ClassVote,
-    still: Stillness,
-    /// The sight that woke it, until that is reported.
-    woke: Option<Sight>,
-    reporting: Reporting,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Reporting {
-    /// Not seen often enough to be real.
-    Unconfirmed,
-    /// Real, and its `Start` is owed.
-    Owed,
-    /// Last reported with this sight, as at rest or not.
-    Reported(Sight, bool),
-}
-
-/// What a track is, by weight of evidence, so that one odd frame does not rename it.
-#[derive(Debug, Clone, Copy)]
-struct ClassVote {
-    class: ClassId,
-    evidence: f32,
 }
 
 impl TrackBook {
@@ -276,117 +242,6 @@ impl TrackBook {
         });
         self.kinds = kinds;
         ended
-    }
-}
-
-impl LiveTrack {
-    fn new(number: u64, sight: Sight) -> Self {
-        Self {
-            tracker: Some(sight.object.track),
-            number,
-            first_at: sight.at,
-            last: sight,
-            sights: 0,
-            class: ClassVote { class: sight.object.class, evidence: 0.0 },
-            still: Stillness::new(&sight),
-            woke: None,
-            reporting: Reporting::Unconfirmed,
-        }
-    }
-
-    fn see(&mut self, mut sight: Sight, settings: &TrackSettings, seen: &mut Vec<(u64, Sight)>) {
-        self.class.hear(sight.object.class, sight.object.confidence);
-        sight.object.class = self.class.class;
-        match self.still.see(&sight, &settings.rest) {
-            Motion::Free => {}
-            Motion::Resting(held) => sight.object.bbox = held.bbox,
-            Motion::Doubtful => return,
-            Motion::Woke(first) => {
-                self.woke = Some(first);
-                seen.push((self.number, first));
-            }
-        }
-        self.last = sight;
-        seen.push((self.number, sight));
-        self.sights = self.sights.saturating_add(1);
-        let long_enough = self.sights >= 2 && self.age() >= settings.confirm_after;
-        if self.sights >= settings.confirm_sights || long_enough {
-            self.confirm();
-        }
-    }
-
-    fn confirm(&mut self) {
-        if matches!(self.reporting, Reporting::Unconfirmed) {
-            self.reporting = Reporting::Owed;
-        }
-    }
-
-    /// Whether it was not seen for too long. One that was about to leave its place rests again instead.
-    fn is_over(&mut self, now: MediaTime, settings: &TrackSettings) -> bool {
-        let unseen = now.since(self.last.at);
-        if unseen > settings.lost_after && !self.still.is_resting() {
-            self.still.settle_back(&self.last);
-        }
-        unseen > if self.still.is_resting() { settings.rest.remember } else { settings.lost_after }
-    }
-
-    /// What stands where, for one at rest.
-    fn stand(&self) -> (ClassId, Place) {
-        (self.class.class, Place::of(&self.last))
-    }
-
-    fn report(&mut self, settings: &TrackSettings) -> Option<Report> {
-        let resting = self.still.is_resting();
-        let (phase, sight) = match self.reporting {
-            Reporting::Unconfirmed => return None,
-            Reporting::Owed => (TrackPhase::Start, self.last),
-            Reporting::Reported(last, rested) => {
-                let is_due = if resting {
-                    !rested || self.is_due(last, settings.rest.report_every)
-                } else {
-                    self.has_news(last, settings)
-                };
-                let woke = self.woke.filter(|_| rested && !resting);
-                (is_due || woke.is_some()).then_some((TrackPhase::Update, woke.unwrap_or(self.last)))?
-            }
-        };
-        self.woke = None;
-        self.reporting = Reporting::Reported(sight, resting);
-        Some(Report { number: self.number, phase, sight, age: sight.at.since(self.first_at), stationary: resting })
-    }
-
-    fn has_news(&self, last: Sight, settings: &TrackSettings) -> bool {
-        let moved = self.last.frame != last.frame || self.last.object.bbox.iou(last.object.bbox) < settings.moved_iou;
-        self.is_due(last, settings.report_every) || (moved && self.is_due(last, settings.moved_every))
-    }
-
-    fn is_due(&self, last: Sight, every: Duration) -> bool {
-        self.last.at.since(last.at) >= every
-    }
-
-    fn end(self) -> EndedTrack {
-        let heard_of = matches!(self.reporting, Reporting::Reported(..));
-        let stationary = self.still.is_resting();
-        let report =
-            Report { number: self.number, phase: TrackPhase::End, sight: self.last, age: self.age(), stationary };
-        EndedTrack { number: self.number, report: heard_of.then_some(report) }
-    }
-
-    fn age(&self) -> Duration {
-        self.last.at.since(self.first_at)
-    }
-}
-
-impl ClassVote {
-    fn hear(&mut self, class: ClassId, confidence: f32) {
-        let weight = confidence.max(0.0);
-        if class == self.class {
-            self.evidence = (self.evidence + weight).min(MOST_EVIDENCE);
-        } else if weight > self.evidence {
-            *self = Self { class, evidence: weight - self.evidence };
-        } else {
-            self.evidence -= weight;
-        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Environment {
     /// Replaces what `file` says by what the variables say.
     pub(super) fn overlay(&self, file: &mut File) -> Result<(), ConfigError> {
         if let Some(url) = self.0.get("CLOUD_URL") {
-            let url = super::file::CloudUrl::check(url, file.cloud.allow_plain_http);
+            let url = super::value::CloudUrl::check(url, file.cloud.allow_plain_http);
             file.cloud.url = Some(url.map_err(|problem| ConfigError::Variable { name: "CLOUD_URL", problem })?);
         }
         if let Some(id) = self.parsed("EDGE_ID")? {
@@ -49,7 +49,7 @@ impl Environment {
             file.edge.secret = Some(Secret::new(secret.clone()));
         }
         if let Some(model) = self.0.get("DETECTION_MODEL") {
-            file.detection.model = super::file::ModelName::try_from(model.clone())
+            file.detection.model = super::value::ModelName::try_from(model.clone())
                 .map_err(|problem| ConfigError::Variable { name: "DETECTION_MODEL", problem })?;
         }
         if let Some(confidence) = self.number::<f64>("DETECTION_CONFIDENCE", "a number")? {

@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod file;
 mod secret;
+mod value;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

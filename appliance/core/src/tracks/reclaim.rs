@@ -14,8 +14,8 @@
 use aivms_contract::geometry::FrameSize;
 use aivms_contract::time::MediaTime;
 
-use super::LiveTrack;
 use super::kind::Kinds;
+use super::live::LiveTrack;
 use crate::detection::Tracked;
 
 /// Time since its last sight in which a track at rest may be found half off its place.

@@ -1,3 +1,4 @@
+use super::live::ClassVote;
 use super::*;
 use aivms_contract::geometry::PixelBox;
 
