@@ -51,21 +51,26 @@ pub enum EngineLoadError {
 /// # Errors
 /// Names what is missing or does not fit, and what to do.
 pub fn load_engine(settings: &EngineSettings) -> Result<Arc<dyn Engine>, EngineLoadError> {
+    // Told once it is loaded: settings that are refused end the program with that one line.
     let opened = match settings.kind {
         EngineKind::Cpu => {
+            let detector = Detector::load(&settings.cpu)?;
             tracing::info!("the processor analyses, as configured");
-            return Ok(Detector::load(&settings.cpu)?);
+            return Ok(detector);
         }
         EngineKind::Auto | EngineKind::DeepStream => deepstream::open(&settings.deepstream.dir),
     };
     match opened {
         Ok(library) => {
-            tracing::info!(layout = ?library.abi(), "DeepStream analyses");
-            Ok(DeepStreamEngine::load(settings.deepstream.clone(), library)?)
+            let layout = library.abi();
+            let engine = DeepStreamEngine::load(settings.deepstream.clone(), library)?;
+            tracing::info!(?layout, "DeepStream analyses");
+            Ok(engine)
         }
         Err(reason) if settings.kind == EngineKind::Auto => {
+            let detector = Detector::load(&settings.cpu)?;
             tracing::info!(%reason, "the processor analyses, because DeepStream can't be used");
-            Ok(Detector::load(&settings.cpu)?)
+            Ok(detector)
         }
         Err(reason) => Err(reason.into()),
     }
