@@ -107,6 +107,9 @@ impl CameraAnalysis {
         };
         let clock = *self.clock.insert(*clock);
         for one in left_out {
+            if one.is_masked() {
+                self.tracks.unrest(one.tracker());
+            }
             self.ignored.note(self.tracks.number_of(one.tracker()), frame.pts, one);
         }
         let ended = turn.ended.iter().map(|track| track.number);

@@ -135,7 +135,9 @@ impl TrackBook {
         }
         self.newest = Some(frame.pts);
         let settings = self.settings;
-        let mut ended = self.end_where(|track| track.is_over(frame.pts, &settings));
+        let kinds = std::mem::take(&mut self.kinds);
+        let mut ended = self.end_where(|track| track.is_over(frame.pts, &settings, &kinds));
+        self.kinds = kinds;
         ended.extend(self.end_forgotten());
         self.part_from_numbers(frame.pts);
         let mut objects = frame.objects.clone();
@@ -157,6 +159,13 @@ impl TrackBook {
     pub fn confirm(&mut self, number: u64) {
         if let Some(track) = self.live.iter_mut().find(|track| track.number == number) {
             track.confirm();
+        }
+    }
+
+    /// Takes back that a track rests, because its place is hidden by a rule: unseen it then ends like any other.
+    pub fn unrest(&mut self, tracker: u64) {
+        if let Some(track) = self.live.iter_mut().find(|track| track.tracker == Some(tracker)) {
+            track.still.forget();
         }
     }
 

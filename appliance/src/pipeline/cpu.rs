@@ -1,5 +1,6 @@
 //! The engine without special hardware: GStreamer decodes, ONNX Runtime detects, the core's tracker follows.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -17,6 +18,8 @@ use super::infer::{Detector, Eye};
 use super::snapshot::Jpeg;
 use super::unit_feed;
 
+/// Pictures that are looked at after the last motion at least: so many looks vote on what stands there.
+const LEAST_LOOKS: f64 = 5.0;
 /// How often a thread without pictures looks whether it is to end.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
@@ -37,7 +40,13 @@ impl Engine for Detector {
             output: feed.output.clone(),
             shared: Arc::clone(&shared),
         };
-        let thread = std::thread::Builder::new().name(format!("watch-{}", feed.camera)).spawn(move || watcher.run());
+        let output = feed.output.clone();
+        let watch = move || {
+            if catch_unwind(AssertUnwindSafe(|| watcher.run())).is_err() {
+                output.end(EngineError::Detect("its thread panicked; this is a fault of the program".to_owned()));
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("watch-{}", feed.camera)).spawn(watch);
         let thread = thread.map_err(|error| EngineError::Thread(error.to_string()))?;
         let feeder = tokio::spawn(unit_feed::feed(feed.units, Arc::clone(&decoder), feed.output));
         Ok(Box::new(Session { decoder, shared, feeder, thread: Some(thread) }))
@@ -45,7 +54,10 @@ impl Engine for Detector {
 }
 
 fn motion_gate(feed: &Feed) -> MotionGate {
-    let settings = MotionSettings { sure: feed.watch.confidence, ..MotionSettings::default() };
+    let usual = MotionSettings::default();
+    // Long enough for the looks that vote, also at few pictures per second.
+    let looks = Duration::try_from_secs_f64(LEAST_LOOKS / feed.watch.fps).unwrap_or_default();
+    let settings = MotionSettings { sure: feed.watch.confidence, linger: usual.linger.max(looks), ..usual };
     let phase = f64::from(crc32fast::hash(feed.camera.as_str().as_bytes())) / f64::from(u32::MAX);
     #[expect(clippy::cast_possible_truncation, reason = "a number of 0 to 1")]
     MotionGate::new(settings, phase as f32)

@@ -100,6 +100,8 @@ impl Files {
     fn give_up(&mut self, camera: &CameraId, error: &io::Error) {
         if let Some(camera) = self.cameras.get_mut(camera) {
             camera.lost += 1;
+            // What is lost until the next file may be an end or new rules, so that file must not be taken to go on here.
+            camera.next_part = camera.next_part.saturating_add(1);
             (camera.open, camera.retry) = (None, Some(Instant::now() + RETRY_AFTER));
         }
         if self.complained.is_none_or(|last| last.elapsed() > RETRY_AFTER) {

@@ -85,13 +85,15 @@ impl WhyStore {
         written
     }
 
-    /// Deletes the files that are too old, and those that a wrong clock has dated into the future.
+    /// Deletes the files that are too old; gives the others, those first that go first when room is needed.
+    ///
+    /// Files dated ahead are not too old: it is the present clock that may be wrong, as it is on a device that starts
+    /// without one. They go first.
     fn delete_old(&mut self, now: UtcMillis) -> io::Result<Vec<(FileName, u64)>> {
-        let is_old = |name: &FileName| {
-            now.since(name.hour) >= self.limits.keep + HOUR || name.hour.since(now) > HOUR || self.limits.keep.is_zero()
-        };
-        let (old, files): (Vec<_>, Vec<_>) = list(&self.dir)?.into_iter().partition(|(name, _)| is_old(name));
+        let is_old = |name: &FileName| now.since(name.hour) >= self.limits.keep + HOUR || self.limits.keep.is_zero();
+        let (old, mut files): (Vec<_>, Vec<_>) = list(&self.dir)?.into_iter().partition(|(name, _)| is_old(name));
         old.iter().try_for_each(|(name, _)| self.delete(*name))?;
+        files.sort_by_key(|(name, _)| (name.hour.since(now) <= HOUR, *name));
         Ok(files)
     }
 

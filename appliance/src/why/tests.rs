@@ -97,7 +97,7 @@ fn a_question_is_answered_by_camera_zone_track_and_time() {
 }
 
 #[test]
-fn what_is_too_old_goes_and_so_does_what_a_wrong_clock_dated_into_the_future() {
+fn what_is_too_old_goes_and_a_start_with_an_unset_clock_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = WhyStore::new(dir.path(), config::Why { keep: HOUR * 2, ..DAY });
     for hour in 0..5 {
@@ -107,9 +107,12 @@ fn what_is_too_old_goes_and_so_does_what_a_wrong_clock_dated_into_the_future() {
     // Nothing new has to be decided for that.
     store.append(&[], noon() + HOUR * 6).unwrap();
     assert_eq!(kept(dir.path()), [debounced(noon() + HOUR * 4)]);
-    store.append(&[debounced(at("2038-01-01T00:00:00Z"))], at("2038-01-01T00:00:00Z")).unwrap();
+    store.append(&[], at("1970-01-01T00:00:01Z")).unwrap();
+    assert_eq!(kept(dir.path()), [debounced(noon() + HOUR * 4)]);
+    let ahead = at("2038-01-01T00:00:00Z");
+    store.append(&[debounced(ahead)], ahead).unwrap();
     store.append(&[debounced(noon())], noon()).unwrap();
-    assert_eq!(kept(dir.path()), [debounced(noon())]);
+    assert_eq!(kept(dir.path()), [debounced(noon()), debounced(ahead)]);
     // Files of others are left alone.
     std::fs::write(store::folder(dir.path()).join("notes.txt"), "mine").unwrap();
     WhyStore::new(dir.path(), config::Why { keep: Duration::ZERO, ..DAY })

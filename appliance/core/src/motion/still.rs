@@ -25,16 +25,31 @@ impl StillLife {
         self.looks.push_back(look);
     }
 
-    /// What is there, each thing as it was seen last.
+    /// What is there, each thing where it was seen last.
     pub(super) fn held(&self) -> Vec<Detected> {
         let mut held: Vec<Detected> = vec![];
-        for found in self.looks.iter().rev().flatten() {
-            let votes = self.looks.iter().filter(|look| look.iter().any(|other| is_same(found, other))).count();
-            if votes * 2 > self.looks.len() && !held.iter().any(|kept| is_same(kept, found)) {
-                held.push(*found);
+        for look in self.looks.iter().rev() {
+            // Boxes of one look are different things, also when they overlap.
+            let newer = held.len();
+            for found in look {
+                if !held[..newer].iter().any(|kept| is_same(kept, found)) {
+                    held.extend(self.vote(found));
+                }
             }
         }
         held
+    }
+
+    /// A thing that most looks saw, with their mean confidence: given again and again, that of a single look would
+    /// weigh as much as many looks.
+    fn vote(&self, found: &Detected) -> Option<Detected> {
+        let nearest = |look: &Vec<Detected>| {
+            let same = look.iter().filter(|other| is_same(found, other));
+            same.max_by(|a, b| found.bbox.iou(a.bbox).total_cmp(&found.bbox.iou(b.bbox))).copied()
+        };
+        let seen: Vec<_> = self.looks.iter().filter_map(nearest).map(|seen| seen.confidence).collect();
+        let confidence = seen.iter().sum::<f32>() / seen.len() as f32;
+        (seen.len() * 2 > self.looks.len()).then_some(Detected { confidence, ..*found })
     }
 
     /// Whether `found` is what is held to be there, as far as either is `sure` to be something.

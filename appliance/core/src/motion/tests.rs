@@ -108,6 +108,26 @@ fn a_look_that_finds_something_new_is_followed_by_others() {
 }
 
 #[test]
+fn two_things_that_overlap_stay_two_and_are_given_with_their_mean_confidence() {
+    let (mut gate, mut given) = (MotionGate::new(MotionSettings::default(), 1.0), vec![]);
+    for n in 0..40 {
+        match judge(&mut gate, n, &picture(n, 4, None)) {
+            Verdict::Look => {
+                let lucky = Detected { confidence: if n == 9 { 0.9 } else { 0.5 }, ..thing(40.0) };
+                gate.found(MediaTime::from_millis(n * INTERVAL_MS), &[lucky, thing(44.0)]);
+            }
+            Verdict::Still(held) => given.push(held),
+        }
+    }
+    assert!(!given.is_empty());
+    for held in given {
+        let [one, two] = held[..] else { panic!("{held:?}") };
+        assert_eq!((one.bbox, two.bbox), (thing(40.0).bbox, thing(44.0).bbox));
+        assert!((one.confidence - 0.58).abs() < 1e-3 && (two.confidence - 0.7).abs() < 1e-3, "{held:?}");
+    }
+}
+
+#[test]
 fn a_detector_that_flickers_at_its_threshold_does_not_hold_the_gate_open() {
     let unsure = |n: u64| if n.is_multiple_of(2) { vec![Detected { confidence: 0.2, ..thing(40.0) }] } else { vec![] };
     let looked = looks((0..400).map(|n| (n, picture(n, 4, None))), unsure);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aivms_contract::detection::TrackPhase;
 use aivms_contract::time::MediaTime;
 
+use super::kind::Kinds;
 use super::rest::{Motion, Place, Stillness};
 use super::{EndedTrack, Report, Sight, TrackSettings};
 use crate::detection::ClassId;
@@ -89,12 +90,13 @@ impl LiveTrack {
     }
 
     /// Whether it was not seen for too long. One that was about to leave its place rests again instead.
-    pub(super) fn is_over(&mut self, now: MediaTime, settings: &TrackSettings) -> bool {
+    pub(super) fn is_over(&mut self, now: MediaTime, settings: &TrackSettings, kinds: &Kinds) -> bool {
         let unseen = now.since(self.last.at);
         if unseen > settings.lost_after && !self.still.is_resting() {
             self.still.settle_back(&self.last);
         }
-        unseen > if self.still.is_resting() { settings.rest.remember } else { settings.lost_after }
+        let stays = self.still.is_resting() && !kinds.walks(self.class.class);
+        unseen > if stays { settings.rest.remember } else { settings.lost_after }
     }
 
     /// What stands where, for one at rest.

@@ -95,6 +95,8 @@ fn rebind(live: &mut [LiveTrack], claimed: &[(usize, u64)]) {
     for track in &mut *live {
         if claimed.iter().any(|&(_, object)| track.tracker == Some(object)) {
             track.tracker = None;
+            // What it was suspected of is over; a later doubt must not be dated back to it.
+            track.still.doubt_no_more();
         }
     }
     claimed.iter().for_each(|&(index, object)| live[index].tracker = Some(object));

@@ -119,6 +119,11 @@ impl Stillness {
         self.off = None;
     }
 
+    /// Forgets that it rests or rested.
+    pub(super) fn forget(&mut self) {
+        (self.held, self.former, self.off) = (None, None, None);
+    }
+
     /// Takes a sight later than the last one.
     pub(super) fn see(&mut self, sight: &Sight, settings: &RestSettings) -> Motion {
         self.place = self.place.scaled(sight.frame);

@@ -91,3 +91,19 @@ fn one_odd_frame_does_not_rename_a_track_but_lasting_evidence_does() {
     (0..10).for_each(|_| vote.hear(7, 0.8));
     assert_eq!(vote.class, 7);
 }
+
+#[test]
+fn a_person_who_stood_and_is_hidden_is_lost_like_one_who_walks_and_a_car_is_not() {
+    let labels = ["person", "car"].map(String::from);
+    for (class, lost) in [(0, true), (1, false)] {
+        let mut book = TrackBook::new(TrackSettings::default(), Kinds::of_labels(&labels));
+        let mut ended = vec![];
+        for i in 0..=100 {
+            let stands = Tracked { class, ..object(1, 0.0) };
+            let seen = if i <= 75 { vec![stands] } else { vec![] };
+            ended.extend(book.on_frame(&frame(i * 200, seen)).expect("in order").ended);
+            book.reports();
+        }
+        assert_eq!(!ended.is_empty(), lost, "class {class}");
+    }
+}

@@ -54,6 +54,12 @@ impl LeftOut {
     pub fn tracker(&self) -> u64 {
         self.object.track
     }
+
+    /// Whether a mask hides it, and not a filter.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.why.last().is_some_and(|check| check.gate == Gate::Mask)
+    }
 }
 
 impl Ignored {

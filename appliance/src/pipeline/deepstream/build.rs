@@ -43,6 +43,10 @@ impl Build<'_> {
     pub(super) fn run(mut self, cache: &EngineCache) -> Result<PathBuf, DeepStreamError> {
         let dir = cache.dir();
         std::fs::create_dir_all(dir).map_err(|source| DeepStreamError::io(dir, source))?;
+        let lock = std::fs::File::create(dir.join("build.lock")).map_err(|source| DeepStreamError::io(dir, source))?;
+        if lock.try_lock().is_err() {
+            return Err(DeepStreamError::Build("another build is going on; wait for its end".to_owned()));
+        }
         self.check_room(dir)?;
         let work = tempdir_in(dir, self.key)?;
         let start = Instant::now();
@@ -93,6 +97,9 @@ impl Build<'_> {
         if status.success() { Ok(()) } else { Err(failed(format!("{status}\n{}", last.join("\n")))) }
     }
 }
+
+/// Begins the names of the folders in which engines are built.
+const BUILDING: &str = "building-";
 
 /// A child that does not outlive what waits for it.
 struct Killed(Child);
@@ -190,11 +197,15 @@ fn free_memory(root: &Path) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// An empty folder for the work on one key.
+/// An empty folder for the work on one key, by the one build that goes on. Removes what killed ones have left.
 fn tempdir_in(dir: &Path, key: &EngineKey) -> Result<PathBuf, DeepStreamError> {
-    let name = format!("building-{}", &key.model.get(..16).unwrap_or("model"));
-    let work = dir.join(name);
-    let _ = std::fs::remove_dir_all(&work);
+    for left in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if left.file_name().to_string_lossy().starts_with(BUILDING) {
+            let _ = std::fs::remove_dir_all(left.path());
+        }
+    }
+    // With the process in its name, so that a builder whose parent was killed does not write into it.
+    let work = dir.join(format!("{BUILDING}{}-{}", key.digest(), std::process::id()));
     std::fs::create_dir_all(&work).map_err(|source| DeepStreamError::io(&work, source))?;
     Ok(work)
 }

@@ -74,7 +74,7 @@ impl EngineKey {
         format!("{}, batch {batch}, TensorRT {tensorrt}, {device}", precision.name())
     }
 
-    fn digest(&self) -> String {
+    pub(super) fn digest(&self) -> String {
         // Strings and numbers always become JSON.
         let text = serde_json::to_string(self).unwrap_or_default();
         hex(&Sha256::digest(text))[..NAME_DIGITS].to_owned()

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aivms_appliance_core::model::ModelDescription;
 use aivms_contract::geometry::FrameSize;
@@ -27,6 +26,11 @@ use crate::pipeline::engine::{Engine, EngineCounters, EngineError, EngineSession
 use crate::pipeline::snapshot::Jpeg;
 use crate::pipeline::unit_feed;
 
+/// A start that takes longer than this may have been given up by the camera that asked for it.
+const SLOW_START: Duration = Duration::from_secs(5);
+/// For how long a pipeline that started slowly waits for its camera to come back.
+const KEPT_AFTER_START: Duration = Duration::from_secs(90);
+
 /// The network, made ready for nvinfer, and the pipelines that use it.
 pub struct DeepStreamEngine {
     settings: DeepStreamSettings,
@@ -37,8 +41,6 @@ pub struct DeepStreamEngine {
     pipelines: Mutex<Vec<Running>>,
     /// Cameras whose pictures had another size than was announced, with both.
     learned: Arc<Mutex<BTreeMap<CameraId, Learned>>>,
-    /// Numbers the tracker's files.
-    made: AtomicU64,
 }
 
 /// The size that was announced, if any, and that of the decoded pictures.
@@ -75,35 +77,55 @@ impl DeepStreamEngine {
             settings,
             pipelines: Mutex::default(),
             learned: Arc::default(),
-            made: AtomicU64::default(),
         }))
     }
 
     /// The running pipeline for pictures of this size, or a new one, with the camera in it.
     fn join(&self, size: FrameSize, watch: &Watch, camera: &Camera<'_>) -> Result<Joined, EngineError> {
+        let pipeline = self.pipeline_for(size, watch)?;
+        // Only those who want this very pipeline wait while it is being started.
+        let mut started = lock(&pipeline.started);
+        let (branch, number) = camera.enter(&pipeline)?;
+        if !*started {
+            let begun = Instant::now();
+            if let Err(error) = pipeline.start() {
+                pipeline.detach(&branch, number);
+                return Err(error);
+            }
+            *started = true;
+            if begun.elapsed() > SLOW_START {
+                keep_for_a_while(Arc::clone(&pipeline));
+            }
+        }
+        drop(started);
+        Ok(Joined { pipeline, branch, number })
+    }
+
+    /// A pipeline that fits, running or not started yet. Nothing that may block is done while the list is locked.
+    fn pipeline_for(&self, size: FrameSize, watch: &Watch) -> Result<Arc<SharedPipeline>, EngineError> {
+        // Declared before the lock, so that a pipeline of which this is the last holder goes down after it.
+        let mut alive = Vec::new();
         let mut pipelines = lock(&self.pipelines);
-        pipelines.retain(|running| running.pipeline.upgrade().is_some_and(|pipeline| !pipeline.has_failed()));
-        let fits = |running: &Running| {
-            let pipeline = running.pipeline.upgrade()?;
-            (running.confidence == watch.confidence && same_shape(pipeline.mux, size)).then_some(pipeline)
-        };
-        if let Some(pipeline) = pipelines.iter().find_map(fits) {
-            let (branch, number) = camera.enter(&pipeline)?;
-            return Ok(Joined { pipeline, branch, number });
+        pipelines.retain(|running| {
+            let Some(pipeline) = running.pipeline.upgrade() else { return false };
+            let usable = !pipeline.has_failed();
+            alive.push((usable && running.confidence == watch.confidence, pipeline));
+            usable
+        });
+        if let Some((_, pipeline)) = alive.iter().find(|(fits, pipeline)| *fits && same_shape(pipeline.mux, size)) {
+            return Ok(Arc::clone(pipeline));
         }
         let pipeline = Arc::new(self.build(mux_size(size), watch)?);
-        let (branch, number) = camera.enter(&pipeline)?;
-        let joined = Joined { pipeline, branch, number };
-        joined.pipeline.start()?;
-        pipelines.push(Running { pipeline: Arc::downgrade(&joined.pipeline), confidence: watch.confidence });
-        Ok(joined)
+        pipelines.push(Running { pipeline: Arc::downgrade(&pipeline), confidence: watch.confidence });
+        Ok(pipeline)
     }
 
     fn build(&self, mux: FrameSize, watch: &Watch) -> Result<SharedPipeline, EngineError> {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let file = self.settings.work_dir.join(format!("tracker-{number}.yml"));
         let interval = self.settings.interval;
         let text = tracker_config(&TrackingSettings { confidence: watch.confidence, fps: watch.fps, interval });
+        // Named by what it says: cameras that come back for years write no further files.
+        let name = crc32fast::hash(text.as_bytes());
+        let file = self.settings.work_dir.join(format!("tracker-{name:08x}.yml"));
         write(&file, text.as_bytes()).map_err(|error| EngineError::Pipeline(error.to_string()))?;
         tracing::info!(width = mux.width, height = mux.height, "a DeepStream pipeline starts");
         SharedPipeline::build(&Plan {
@@ -190,8 +212,8 @@ struct Session {
 
 impl EngineSession for Session {
     fn counters(&self) -> EngineCounters {
-        if self.lane.is_stalled() && !self.pipeline.has_failed() {
-            self.pipeline.give_up("no picture has come out of it for 20 s");
+        if self.lane.is_stalled() {
+            self.tell_of_stall();
         }
         let [decoded, admitted, analysed] = self.lane.counts();
         EngineCounters {
@@ -205,6 +227,18 @@ impl EngineSession for Session {
 
     fn snapshot(&self, wait: Duration) -> Result<Jpeg, EngineError> {
         self.branch.snapshot(wait)
+    }
+}
+
+impl Session {
+    /// While other cameras' pictures come out, only this camera is at fault.
+    fn tell_of_stall(&self) {
+        let why = "no picture has come out of it for 20 s";
+        if self.pipeline.is_moving() && !self.pipeline.has_failed() {
+            self.lane.end(EngineError::Pipeline(why.to_owned()));
+        } else {
+            self.pipeline.give_up(why);
+        }
     }
 }
 
@@ -223,6 +257,16 @@ fn inference_settings(settings: &DeepStreamSettings, network: &Network, weights:
         calibration: settings.calibration.clone(),
         interval: settings.interval,
     }
+}
+
+/// Holds a pipeline that has no camera yet: loading a network takes longer than a camera waits for a decoder, and the
+/// next attempt must find it running instead of beginning again.
+fn keep_for_a_while(pipeline: Arc<SharedPipeline>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(KEPT_AFTER_START).await;
+        // Taking it down may block.
+        drop(tokio::task::spawn_blocking(move || drop(pipeline)));
+    });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,6 +40,8 @@ struct State {
     under_way: VecDeque<(MediaTime, FrameSize)>,
     /// When pictures last came out, or first went in.
     moved: Option<Instant>,
+    /// When a picture last came out.
+    arrived: Option<Instant>,
     /// Tracks that were confident once, with the time they were seen last.
     confident: BTreeMap<u64, MediaTime>,
 }
@@ -62,6 +64,7 @@ impl Lane {
             size: None,
             under_way: VecDeque::new(),
             moved: None,
+            arrived: None,
             confident: BTreeMap::new(),
         };
         let zero = AtomicU64::default;
@@ -113,6 +116,7 @@ impl Lane {
         let place = state.under_way.iter().position(|(awaited, _)| *awaited == at)?;
         let (_, size) = state.under_way.drain(..=place).next_back()?;
         state.moved = Some(Instant::now());
+        state.arrived = state.moved;
         Some(size)
     }
 
@@ -147,7 +151,14 @@ impl Lane {
     /// Whether pictures go in and none has come out for long.
     pub(super) fn is_stalled(&self) -> bool {
         let state = self.lock();
-        !state.under_way.is_empty() && state.moved.is_some_and(|moved| moved.elapsed() > STALLED_AFTER)
+        // A camera of few pictures waits longer for the next one, which may be lost on the way.
+        let few = Duration::try_from_secs_f64(3.0 / self.watch.fps).unwrap_or(Duration::MAX);
+        let limit = STALLED_AFTER.max(few);
+        !state.under_way.is_empty() && state.moved.is_some_and(|moved| moved.elapsed() > limit)
+    }
+
+    fn has_arrived_lately(&self) -> bool {
+        self.lock().arrived.is_some_and(|arrived| arrived.elapsed() <= STALLED_AFTER)
     }
 
     /// Pictures decoded, chosen and analysed.
@@ -176,6 +187,11 @@ impl Lanes {
 
     pub(super) fn leave(&self, number: u32) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// Whether pictures of any camera have come out lately.
+    pub(super) fn any_arrives(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().any(|lane| lane.has_arrived_lately())
     }
 
     /// Tells every camera why nothing is analysed any more.

@@ -29,6 +29,12 @@ pub(super) struct OnnxInput {
 /// The bytes are no ONNX model, or it has no input or several.
 pub(super) fn input(file: &[u8]) -> Result<OnnxInput, OnnxError> {
     let graph = graph(file)?;
+    for tensor in graph.all(5) {
+        // The engine's key is the file's digest, which must cover the weights.
+        if tensor?.number(14)? == Some(1) {
+            return Err(OnnxError("its weights lie in another file; save the model as one file"));
+        }
+    }
     let weights = names_of_initializers(&graph)?;
     let mut inputs = Vec::new();
     for value in graph.all(11) {

@@ -52,6 +52,8 @@ pub(super) struct SharedPipeline {
     lanes: Arc<Lanes>,
     failure: Arc<Failure>,
     pub(super) mux: FrameSize,
+    /// Whether it has been started; held while it is being started, for those who come meanwhile.
+    pub(super) started: Mutex<bool>,
 }
 
 /// Why a pipeline is not to be used any more, once that is so.
@@ -77,7 +79,7 @@ impl SharedPipeline {
         decoder.install(&source_pad(&inference)?);
         ObjectReader { library: Arc::clone(library), lanes: Arc::clone(&lanes), mux }.install(&source_pad(&tracker)?);
         watch_bus(&pipeline, &lanes, &failure)?;
-        Ok(Self { pipeline, muxer, lanes, failure, mux })
+        Ok(Self { pipeline, muxer, lanes, failure, mux, started: Mutex::new(false) })
     }
 
     /// Starts a pipeline that has its first camera; opening the network takes seconds.
@@ -95,6 +97,11 @@ impl SharedPipeline {
         self.failure.get().is_some()
     }
 
+    /// Whether pictures of any camera have come out lately.
+    pub(super) fn is_moving(&self) -> bool {
+        self.lanes.any_arrives()
+    }
+
     /// Says to all cameras that nothing comes out any more.
     pub(super) fn give_up(&self, why: &str) {
         self.failure.set(why);
@@ -106,6 +113,11 @@ impl SharedPipeline {
         let number = self.lanes.enter(lane);
         branch.bin.set_property("name", format!("{BIN}{number}"));
         self.link(branch, number).inspect_err(|_| self.detach(branch, number))?;
+        // Whoever was in when it failed was told; who came in just after it must hear it here.
+        if let Some(why) = self.failure.get() {
+            self.detach(branch, number);
+            return Err(EngineError::Pipeline(why));
+        }
         Ok(number)
     }
 

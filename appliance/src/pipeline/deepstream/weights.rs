@@ -1,5 +1,6 @@
 //! The network as DeepStream takes it: the ONNX file, changed where nvinfer can't do what the description asks for.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use aivms_appliance_core::model::ModelDescription;
@@ -59,7 +60,7 @@ impl Network {
     }
 }
 
-/// Puts a file in its place whole or not at all.
+/// Puts a file in its place whole or not at all, also over a power cut.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DeepStreamError> {
     let failed = |source| DeepStreamError::io(path, source);
     if std::fs::read(path).is_ok_and(|there| there == content) {
@@ -68,7 +69,12 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DeepStreamError> 
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(failed)?;
     let beside = path.with_extension("new");
-    std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, path)).map_err(failed)
+    let written = std::fs::File::create(&beside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&beside, path)).map_err(failed)?;
+    std::fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// Lower-case hexadecimal digits.
