@@ -157,6 +157,8 @@ async fn supervise(
     store: SharedStore,
 ) -> Result<()> {
     let first = tokio::select! {
+        // Asked first: told to stop, parts may have ended before this is looked at, and that is no failure.
+        biased;
         () = stop.cancelled() => Ok(()),
         ended = fronts.join_next() => flat(ended),
         ended = &mut committer => Err(ended.err().map_or_else(|| anyhow!("ingest ended"), Into::into)),
