@@ -13,6 +13,7 @@ help:
 setup:
 	@scripts/setup test
 	@scripts/fetch
+	@scripts/fetch-deepstream
 	@scripts/fetch-tools
 
 run test bench lint:
