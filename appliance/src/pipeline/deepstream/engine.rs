@@ -83,21 +83,27 @@ impl DeepStreamEngine {
     /// The running pipeline for pictures of this size, or a new one, with the camera in it.
     fn join(&self, size: FrameSize, watch: &Watch, camera: &Camera<'_>) -> Result<Joined, EngineError> {
         let pipeline = self.pipeline_for(size, watch)?;
-        // Only those who want this very pipeline wait while it is being started.
+        // A decoder that hangs holds up its own camera and no other: those who want this very pipeline wait for its
+        // start and for nothing else.
+        let branch = camera.branch(&pipeline)?;
         let mut started = lock(&pipeline.started);
-        let (branch, number) = camera.enter(&pipeline)?;
-        if !*started {
-            let begun = Instant::now();
-            if let Err(error) = pipeline.start() {
-                pipeline.detach(&branch, number);
-                return Err(error);
-            }
-            *started = true;
-            if begun.elapsed() > SLOW_START {
-                keep_for_a_while(Arc::clone(&pipeline));
-            }
+        if *started {
+            drop(started);
+            let number = pipeline.attach(&branch, camera.lane)?;
+            return Ok(Joined { pipeline, branch, number });
         }
+        // What is not started yet opens nothing when a camera is added.
+        let number = pipeline.attach(&branch, camera.lane)?;
+        let begun = Instant::now();
+        if let Err(error) = pipeline.start() {
+            pipeline.detach(&branch, number);
+            return Err(error);
+        }
+        *started = true;
         drop(started);
+        if begun.elapsed() > SLOW_START {
+            keep_for_a_while(Arc::clone(&pipeline));
+        }
         Ok(Joined { pipeline, branch, number })
     }
 
@@ -179,10 +185,8 @@ struct Joined {
 }
 
 impl Camera<'_> {
-    fn enter(&self, pipeline: &SharedPipeline) -> Result<(Arc<Branch>, u32), EngineError> {
-        let branch = Arc::new(Branch::build(self.format, self.lane, self.on_size(pipeline.mux))?);
-        let number = pipeline.attach(&branch, self.lane)?;
-        Ok((branch, number))
+    fn branch(&self, pipeline: &SharedPipeline) -> Result<Arc<Branch>, EngineError> {
+        Ok(Arc::new(Branch::build(self.format, self.lane, self.on_size(pipeline.mux))?))
     }
 
     /// Pictures of a shape that this pipeline would distort need another one: the connection ends, and the next one
