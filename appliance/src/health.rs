@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use aivms_appliance_core::schedule::SiteZone;
-use aivms_contract::health::{CameraHealth, CameraState, Health, Notice, OutboxHealth};
+use aivms_contract::health::{CameraHealth, CameraState, DiskHealth, Health, Notice, OutboxHealth, RecordingHealth};
 use aivms_contract::id::CameraId;
 use aivms_contract::status::Status;
 use aivms_contract::time::UtcMillis;
@@ -29,6 +29,16 @@ pub struct Vitals {
     applied_version: AtomicU64,
     time_zone: RwLock<SiteZone>,
     notices: Mutex<VecDeque<Notice>>,
+    footage: RwLock<FootageVitals>,
+}
+
+/// What is known of footage.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FootageVitals {
+    /// Each recorded camera.
+    pub cameras: BTreeMap<CameraId, RecordingHealth>,
+    /// Each disk.
+    pub disks: Vec<DiskHealth>,
 }
 
 /// What is known of one configured camera.
@@ -63,6 +73,7 @@ impl Vitals {
             applied_version: AtomicU64::new(0),
             time_zone: RwLock::default(),
             notices: Mutex::default(),
+            footage: RwLock::default(),
         }
     }
 
@@ -91,6 +102,15 @@ impl Vitals {
     #[must_use]
     pub fn time_zone(&self) -> SiteZone {
         self.time_zone.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets what is known of footage.
+    pub fn set_footage(&self, footage: FootageVitals) {
+        *self.footage.write().unwrap_or_else(PoisonError::into_inner) = footage;
+    }
+
+    fn footage(&self) -> RwLockReadGuard<'_, FootageVitals> {
+        self.footage.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a notice for the next health report.
@@ -133,6 +153,7 @@ impl Vitals {
             disk_total_bytes: disk.total_bytes,
             disk_free_bytes: disk.free_bytes,
             cameras: self.cameras(),
+            footage_disks: self.footage().disks.clone(),
             outbox,
             notices,
         }
@@ -166,6 +187,7 @@ impl CameraVitals {
                 cause: None,
                 since: *since,
                 detect_fps: 0.0,
+                recording: None,
             },
             Self::Running(health) => {
                 let health = health.borrow().clone();
@@ -202,7 +224,14 @@ mod tests {
 
     fn camera(id: &str, state: CameraState, cause: &str) -> CameraHealth {
         let since = UtcMillis::from_millis(0);
-        CameraHealth { camera_id: id.parse().unwrap(), state, cause: Some(cause.to_owned()), since, detect_fps: 5.0 }
+        CameraHealth {
+            camera_id: id.parse().unwrap(),
+            state,
+            cause: Some(cause.to_owned()),
+            since,
+            detect_fps: 5.0,
+            recording: None,
+        }
     }
 
     fn running(camera: CameraHealth) -> (CameraId, CameraVitals) {

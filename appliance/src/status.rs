@@ -208,6 +208,7 @@ pub(crate) mod tests {
             cause: cause.map(str::to_owned),
             since: at - Duration::from_secs(300),
             detect_fps: 4.96,
+            recording: None,
         };
         StatusFile {
             at,
@@ -232,6 +233,7 @@ pub(crate) mod tests {
                     camera("entrance", CameraState::Streaming, None),
                     camera("yard", CameraState::Retrying, Some("401 Unauthorized: check username and password")),
                 ],
+                footage_disks: Vec::new(),
                 outbox: OutboxHealth { entries: 12, bytes: 8_388_608, shed: 0 },
                 notices: Vec::new(),
             },

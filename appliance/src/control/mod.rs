@@ -152,7 +152,11 @@ impl Control {
                 let report = self.vitals.report(clock::now(), self.outbox.health(), Vec::new());
                 Ok(fields(&report))
             }
-            Action::RequestClip { .. } => Err("footage is not recorded by this version".to_owned()),
+            Action::RequestClip { .. }
+            | Action::RequestSnapshot { .. }
+            | Action::LockFootage { .. }
+            | Action::UnlockFootage { .. }
+            | Action::OpenRelay => Err("footage is not recorded by this version".to_owned()),
         };
         match done {
             Ok(data) => succeeded(id, clock::now(), data),

@@ -30,8 +30,15 @@ const HEAD_KIND: u8 = 0;
 const SUFFIX: &str = ".spool";
 
 /// The durable kinds in the order in which a full outbox sheds them; the last is never shed.
-pub(crate) const SHEDDING_ORDER: [UpKind; 5] =
-    [UpKind::Detections, UpKind::Health, UpKind::Clips, UpKind::ZoneEvents, UpKind::Alerts];
+pub(crate) const SHEDDING_ORDER: [UpKind; 7] = [
+    UpKind::Detections,
+    UpKind::Health,
+    UpKind::Snapshots,
+    UpKind::Clips,
+    UpKind::Footage,
+    UpKind::ZoneEvents,
+    UpKind::Alerts,
+];
 
 /// Whose outbox a spool file is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,8 +206,15 @@ fn checksum(fields: &[u8], payload: &[u8]) -> u32 {
 }
 
 /// Codes are on disk: never change one.
-const KIND_CODES: [(u8, UpKind); 5] =
-    [(1, UpKind::Detections), (2, UpKind::ZoneEvents), (3, UpKind::Alerts), (4, UpKind::Health), (5, UpKind::Clips)];
+const KIND_CODES: [(u8, UpKind); 7] = [
+    (1, UpKind::Detections),
+    (2, UpKind::ZoneEvents),
+    (3, UpKind::Alerts),
+    (4, UpKind::Health),
+    (5, UpKind::Clips),
+    (6, UpKind::Snapshots),
+    (7, UpKind::Footage),
+];
 
 fn kind_code(kind: UpKind) -> u8 {
     KIND_CODES.iter().find(|(_, known)| *known == kind).expect("a body has one of the durable kinds").0

@@ -11,7 +11,15 @@ use crate::site::{self, Site, body};
 use crate::writer::MAX_BYTES;
 
 /// The kinds in the order in which they are shed; alerts never are.
-const KINDS: [UpKind; 5] = [UpKind::Detections, UpKind::Health, UpKind::Clips, UpKind::ZoneEvents, UpKind::Alerts];
+const KINDS: [UpKind; 7] = [
+    UpKind::Detections,
+    UpKind::Health,
+    UpKind::Snapshots,
+    UpKind::Clips,
+    UpKind::Footage,
+    UpKind::ZoneEvents,
+    UpKind::Alerts,
+];
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -10,9 +10,11 @@ use aivms_contract::alert::{Alert, Severity};
 use aivms_contract::clip::Clip;
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::{Body, Envelope};
+use aivms_contract::footage::{Footage, FootageEvent, Gap, GapCause};
 use aivms_contract::geometry::{FrameSize, PixelBox};
 use aivms_contract::health::{Health, Notice, OutboxHealth};
 use aivms_contract::id::EdgeId;
+use aivms_contract::snapshot::Snapshot;
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
@@ -133,6 +135,7 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             disk_total_bytes: 1,
             disk_free_bytes: 1,
             cameras: Vec::new(),
+            footage_disks: Vec::new(),
             outbox: OutboxHealth::default(),
             notices: Vec::new(),
         }),
@@ -145,6 +148,29 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             event_id: None,
             command_id: None,
             missing_ms: 0,
+            missing: Vec::new(),
+            event_offset_ms: None,
+            codecs: None,
+            sha256: None,
+            masked: false,
+        }),
+        UpKind::Snapshots => Body::Snapshots(Snapshot {
+            snapshot_id: format!("s{number}").parse().unwrap(),
+            camera_id,
+            timestamp: at,
+            frame: FrameSize { width: 1920, height: 1080 },
+            size_bytes: 1,
+            sha256: text,
+            object: None,
+            event_id: None,
+            command_id: None,
+            boxes: false,
+            masked: false,
+        }),
+        UpKind::Footage => Body::Footage(Footage {
+            camera_id,
+            timestamp: at,
+            event: FootageEvent::Gap(Gap { start: at, end: None, cause: GapCause::Camera, detail: Some(text) }),
         }),
         other => panic!("{} is not durable", other.as_str()),
     }
@@ -169,6 +195,9 @@ pub(crate) fn check_entry(outbox: &Outbox, entry: &Entry, number: u64) {
         Body::Alerts(found) => found.title.len(),
         Body::Health(found) => found.version.len(),
         Body::Clips(found) => usize::try_from(found.size_bytes).unwrap(),
+        Body::Snapshots(found) => found.sha256.len(),
+        Body::Footage(Footage { event: FootageEvent::Gap(gap), .. }) => gap.detail.as_ref().unwrap().len(),
+        Body::Footage(other) => panic!("{other:?}"),
     };
     assert_eq!(envelope.body, body(entry.kind, number, bytes));
 }

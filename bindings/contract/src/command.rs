@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::{CameraId, CommandId};
+use crate::id::{CameraId, CommandId, LockId};
 use crate::time::UtcMillis;
 
 /// Something to do once.
@@ -43,6 +43,35 @@ pub enum Action {
         /// Length wanted.
         duration_ms: u64,
     },
+    /// Take a snapshot.
+    RequestSnapshot {
+        /// The camera.
+        camera_id: CameraId,
+        /// The moment wanted, from recorded footage; absent for now.
+        at: Option<UtcMillis>,
+        /// Whether boxes are to be drawn into it.
+        boxes: bool,
+    },
+    /// Keep a span of footage whatever retention says.
+    LockFootage {
+        /// The name of the lock; locking twice under one name changes nothing.
+        lock_id: LockId,
+        /// The camera.
+        camera_id: CameraId,
+        /// Beginning of the span.
+        start: UtcMillis,
+        /// End of the span.
+        end: UtcMillis,
+        /// Why, in the words of whoever locks it.
+        reason: String,
+    },
+    /// Take a lock away.
+    UnlockFootage {
+        /// The lock.
+        lock_id: LockId,
+    },
+    /// Open the relay's WebSocket: somebody wants to look.
+    OpenRelay,
 }
 
 /// Says why a command can't be carried out by this version; becomes the reason of a `rejected` answer.
@@ -74,6 +103,32 @@ struct RequestClip {
     duration_ms: u64,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestSnapshot {
+    camera_id: CameraId,
+    at: Option<UtcMillis>,
+    #[serde(default)]
+    boxes: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockFootage {
+    lock_id: LockId,
+    camera_id: CameraId,
+    start: UtcMillis,
+    end: UtcMillis,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnlockFootage {
+    lock_id: LockId,
+}
+
 impl Command {
     /// Reads name and arguments.
     ///
@@ -91,6 +146,22 @@ impl Command {
                 let RequestClip { camera_id, start, duration_ms } = self.arguments()?;
                 Ok(Action::RequestClip { camera_id, start, duration_ms })
             }
+            "request_snapshot" => {
+                let RequestSnapshot { camera_id, at, boxes } = self.arguments()?;
+                Ok(Action::RequestSnapshot { camera_id, at, boxes })
+            }
+            "lock_footage" => {
+                let LockFootage { lock_id, camera_id, start, end, reason } = self.arguments()?;
+                if end <= start {
+                    return Err(ActionError::Payload("end: must be after start".to_owned()));
+                }
+                Ok(Action::LockFootage { lock_id, camera_id, start, end, reason })
+            }
+            "unlock_footage" => {
+                let UnlockFootage { lock_id } = self.arguments()?;
+                Ok(Action::UnlockFootage { lock_id })
+            }
+            "open_relay" => self.arguments().map(|NoArguments {}| Action::OpenRelay),
             other => Err(ActionError::Unknown(other.to_owned())),
         }
     }

@@ -6,8 +6,10 @@ use crate::VERSION;
 use crate::alert::Alert;
 use crate::clip::Clip;
 use crate::detection::Detection;
+use crate::footage::Footage;
 use crate::health::Health;
 use crate::id::{EdgeId, EventId, OutboxId};
+use crate::snapshot::Snapshot;
 use crate::time::UtcMillis;
 use crate::topic::UpKind;
 use crate::zone_event::ZoneEvent;
@@ -52,6 +54,10 @@ pub enum Body {
     Health(Health),
     /// A clip is ready.
     Clips(Clip),
+    /// A snapshot is ready.
+    Snapshots(Snapshot),
+    /// Something happened to footage.
+    Footage(Footage),
 }
 
 /// Says why bytes on a durable topic are not an acceptable envelope.
@@ -81,6 +87,8 @@ impl Body {
             Self::Alerts(_) => UpKind::Alerts,
             Self::Health(_) => UpKind::Health,
             Self::Clips(_) => UpKind::Clips,
+            Self::Snapshots(_) => UpKind::Snapshots,
+            Self::Footage(_) => UpKind::Footage,
         }
     }
 
@@ -93,6 +101,8 @@ impl Body {
             Self::Alerts(body) => body.timestamp,
             Self::Health(body) => body.timestamp,
             Self::Clips(body) => body.start,
+            Self::Snapshots(body) => body.timestamp,
+            Self::Footage(body) => body.timestamp,
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Health {
     pub disk_free_bytes: u64,
     /// Each configured camera.
     pub cameras: Vec<CameraHealth>,
+    /// The disks that hold footage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub footage_disks: Vec<DiskHealth>,
     /// What waits to be stored by the cloud.
     pub outbox: OutboxHealth,
     /// What happened since the last report and a person should know.
@@ -41,6 +44,55 @@ pub struct CameraHealth {
     pub since: UtcMillis,
     /// Frames analysed per second over the last period.
     pub detect_fps: f32,
+    /// Its recording; absent when it is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingHealth>,
+}
+
+/// State of one camera's recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordingHealth {
+    /// Whether video reaches the disk.
+    pub state: RecordingState,
+    /// Why it does not, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Bytes of its footage on all disks.
+    pub bytes: u64,
+    /// Beginning of its oldest footage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<UtcMillis>,
+    /// Days its oldest footage will be old once retention has settled at today's rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_days: Option<f32>,
+    /// Part of the day so far that was recorded, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuity_percent: Option<f32>,
+}
+
+/// Whether video reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingState {
+    /// It does.
+    Recording,
+    /// None comes from the camera.
+    Waiting,
+    /// The disk takes none.
+    Failing,
+}
+
+/// Room on a disk that holds footage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskHealth {
+    /// Which one: `fast` or `slow`.
+    pub tier: String,
+    /// All bytes of it.
+    pub total_bytes: u64,
+    /// Bytes left.
+    pub free_bytes: u64,
+    /// Bytes of footage on it.
+    pub footage_bytes: u64,
 }
 
 /// What a camera's supervised task is doing.

@@ -106,6 +106,10 @@ segment_ids! {
     CommandId: check_segment;
     /// The span of video kept for an event or asked for by a command.
     ClipId: check_segment;
+    /// One picture kept for an event or asked for by a command.
+    SnapshotId: check_segment;
+    /// One person's order to keep a span of footage.
+    LockId: check_segment;
 }
 
 fn check_edge(text: &str) -> Result<(), IdError> {

@@ -49,6 +49,10 @@ kinds! {
         Health = "health",
         /// Clips that are ready; durable.
         Clips = "clips",
+        /// Snapshots that are ready; durable.
+        Snapshots = "snapshots",
+        /// Gaps, deletions and locks of footage; durable.
+        Footage = "footage",
         /// Heartbeat; lossy.
         Status = "status",
         /// Answers to commands.
@@ -74,7 +78,16 @@ impl UpKind {
     /// Whether messages of this kind travel in envelopes, are stored and acknowledged.
     #[must_use]
     pub fn is_durable(self) -> bool {
-        matches!(self, Self::Detections | Self::ZoneEvents | Self::Alerts | Self::Health | Self::Clips)
+        matches!(
+            self,
+            Self::Detections
+                | Self::ZoneEvents
+                | Self::Alerts
+                | Self::Health
+                | Self::Clips
+                | Self::Snapshots
+                | Self::Footage
+        )
     }
 }
 

@@ -51,6 +51,14 @@ fn every_durable_kind_of_v1_decodes() {
         ("v1-alerts.json", UpKind::Alerts),
         ("v1-health.json", UpKind::Health),
         ("v1-clips.json", UpKind::Clips),
+        ("v1-clips-incomplete.json", UpKind::Clips),
+        ("v1-snapshots.json", UpKind::Snapshots),
+        ("v1-footage-gap.json", UpKind::Footage),
+        ("v1-footage-continuity.json", UpKind::Footage),
+        ("v1-footage-deleted.json", UpKind::Footage),
+        ("v1-footage-locked.json", UpKind::Footage),
+        ("v1-footage-unlocked.json", UpKind::Footage),
+        ("v1-health-recording.json", UpKind::Health),
     ] {
         let envelope: Envelope = check(name);
         assert_eq!(envelope.body.kind(), kind, "{name}");
@@ -69,10 +77,13 @@ fn every_other_message_of_v1_decodes() {
     check::<Reported>("v1-reported-refused.json");
     check::<Desired>("v1-desired.json");
     check::<Desired>("v1-desired-rules.json");
+    check::<Desired>("v1-desired-recording.json");
     check::<CamerasFile>("cameras.json");
     check::<CamerasFile>("cameras-rules.json");
     let command: Command = check("v1-commands.json");
     assert!(matches!(command.action(), Ok(Action::RequestClip { .. })));
+    let command: Command = check("v1-commands-lock-footage.json");
+    assert!(matches!(command.action(), Ok(Action::LockFootage { .. })));
 }
 
 #[test]

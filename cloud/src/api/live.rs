@@ -221,6 +221,8 @@ fn data(event: StoredEvent) -> Value {
         Body::Alerts(body) => Some(flat(&event, body)),
         Body::Health(body) => Some(flat(&event, body)),
         Body::Clips(body) => Some(flat(&event, body)),
+        Body::Snapshots(body) => Some(flat(&event, body)),
+        Body::Footage(body) => Some(flat(&event, body)),
     }
     .unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Reads what an edge says on a durable topic.
 
 use aivms_contract::envelope::{Body, Envelope};
+use aivms_contract::health::CameraHealth;
 use aivms_contract::id::{EdgeId, OutboxId};
 use aivms_contract::topic::UpKind;
 use serde::Deserialize;
@@ -66,8 +67,21 @@ fn check_values(body: &Body) -> Result<(), String> {
         Body::Health(body) if !body.cameras.iter().all(|camera| camera.detect_fps.is_finite()) => {
             Err("cameras: a detect_fps is out of range".to_owned())
         }
-        Body::Health(_) | Body::Alerts(_) | Body::Clips(_) => Ok(()),
+        Body::Health(body) if !body.cameras.iter().all(has_finite_recording) => {
+            Err("cameras: a figure of its recording is out of range".to_owned())
+        }
+        Body::Snapshots(body) => match &body.object {
+            Some(object) => seen(&object.object_class, object.confidence),
+            None => Ok(()),
+        },
+        Body::Health(_) | Body::Alerts(_) | Body::Clips(_) | Body::Footage(_) => Ok(()),
     }
+}
+
+fn has_finite_recording(camera: &CameraHealth) -> bool {
+    camera.recording.as_ref().is_none_or(|recording| {
+        [recording.forecast_days, recording.continuity_percent].into_iter().flatten().all(f32::is_finite)
+    })
 }
 
 /// The least an envelope of any version must hold.

@@ -26,8 +26,14 @@ pub(super) fn utc_now() -> UtcMillis {
 impl HealthBoard {
     pub(super) fn new(camera_id: CameraId) -> (Self, watch::Receiver<CameraHealth>) {
         let state = CameraState::Connecting;
-        let (health, read) =
-            watch::channel(CameraHealth { camera_id, state, cause: None, since: utc_now(), detect_fps: 0.0 });
+        let (health, read) = watch::channel(CameraHealth {
+            camera_id,
+            state,
+            cause: None,
+            since: utc_now(),
+            detect_fps: 0.0,
+            recording: None,
+        });
         (Self { health, measured: Instant::now(), analysed: 0 }, read)
     }
 

@@ -3,6 +3,7 @@
 //! The same shapes are read from `cameras.json` on the edge. Unknown keys are errors everywhere.
 
 mod number;
+mod recording;
 mod rule;
 mod schedule;
 
@@ -11,11 +12,13 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 pub use self::number::{
-    Aspect, Confidence, DebounceMs, DwellMs, DwellTimes, Fps, Fraction, Kmh, MAX_DWELL_TIMES, Metres, Objects,
-    ValueError,
+    Aspect, Confidence, Days, DebounceMs, DwellMs, DwellTimes, Fps, Fraction, Gib, Kmh, MAX_DWELL_TIMES, Metres,
+    Objects, ValueError,
 };
+pub use self::recording::{Recording, RtspClient};
 pub use self::rule::{Anchor, Ground, Line, LineDirection, Mask, ObjectFilter, Occupancy, Zone};
 pub use self::schedule::{Schedule, ScheduleSpan, TimeOfDay, TimeZoneName, Weekday};
+use crate::geometry::Polygon;
 use crate::id::CameraId;
 use crate::time::UtcMillis;
 
@@ -63,6 +66,13 @@ pub struct Camera {
     pub name: String,
     /// Where the video comes from: `rtsp://`, `rtsps://`, `file://` (looped, in real time) or `v4l2:///dev/video0`.
     pub url: String,
+    /// A second, smaller stream of the same camera in one of the same forms: analysed and shown live in place of the
+    /// first, which is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_url: Option<String>,
+    /// What connects to a network camera.
+    #[serde(default, skip_serializing_if = "RtspClient::is_default")]
+    pub rtsp_client: RtspClient,
     /// User of the camera, when not in the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -90,6 +100,12 @@ pub struct Camera {
     /// What objects must be like to be followed at all on this camera.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<ObjectFilter>,
+    /// What of its video is kept, and for how long.
+    #[serde(default, skip_serializing_if = "Recording::is_empty")]
+    pub recording: Recording,
+    /// Parts of the picture that nobody may see: burned into every clip, snapshot and live picture that leaves the edge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "few_polygons")]
+    pub privacy_masks: Vec<Polygon>,
 }
 
 /// A list of zones with distinct ids.
@@ -112,9 +128,12 @@ pub struct Settings {
     /// Frames analysed per second and camera.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detection_fps: Option<Fps>,
-    /// Days footage is kept.
+    /// Days footage is kept; what `recording` says as `continuous_days` wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_retention_days: Option<u32>,
+    /// What of the cameras' video is kept, and for how long, where a camera does not say otherwise.
+    #[serde(default, skip_serializing_if = "Recording::is_empty")]
+    pub recording: Recording,
     /// The site's time zone, in which schedules are meant; absent for UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<TimeZoneName>,
@@ -220,6 +239,14 @@ fn check_shared_ids(camera: &Camera) -> Result<(), ValueError> {
 }
 
 fn few_masks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Mask>, D::Error> {
+    few(deserializer)
+}
+
+fn few_polygons<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Polygon>, D::Error> {
+    few(deserializer)
+}
+
+fn few<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let masks = Vec::deserialize(deserializer)?;
     if masks.len() > MAX_MASKS {
         return Err(serde::de::Error::custom(format!("at most {MAX_MASKS} masks, found {}", masks.len())));

@@ -71,6 +71,10 @@ checked_numbers! {
     Metres(f64, "f64") { |v| v > 0.0 && v <= 1000.0, "must be above 0 and at most 1000 metres", default 10.0 }
     /// A speed in kilometres per hour, above 0 and at most 500.
     Kmh(f64, "f64") { |v| v > 0.0 && v <= 500.0, "must be above 0 and at most 500 km/h", default 30.0 }
+    /// A number of days, 0 to 3,650.
+    Days(f64, "f64") { |v| (0.0..=3650.0).contains(&v), "must be 0 to 3650 days", default 7.0 }
+    /// A number of GiB, above 0 and at most 1,000,000.
+    Gib(f64, "f64") { |v| v > 0.0 && v <= 1_000_000.0, "must be above 0 and at most 1000000 GiB", default 100.0 }
     /// A number of objects, 1 to 1,000.
     Objects(u32, "u32") { |v| (1..=1000).contains(&v), "must be 1 to 1000", default 1 }
     /// A debounce time in milliseconds, at most 60,000.

@@ -71,6 +71,8 @@ pub(super) fn kind_number(kind: UpKind) -> i64 {
         UpKind::Status => 6,
         UpKind::Results => 7,
         UpKind::Reported => 8,
+        UpKind::Snapshots => 9,
+        UpKind::Footage => 10,
     }
 }
 
@@ -260,6 +262,8 @@ fn filterable(body: &Body) -> Filterable<'_> {
         Body::Alerts(body) => Filterable { camera: Some(body.camera_id.as_str()), ..Filterable::default() },
         Body::Health(_) => Filterable::default(),
         Body::Clips(body) => Filterable { camera: Some(body.camera_id.as_str()), ..Filterable::default() },
+        Body::Snapshots(body) => Filterable { camera: Some(body.camera_id.as_str()), ..Filterable::default() },
+        Body::Footage(body) => Filterable { camera: Some(body.camera_id.as_str()), ..Filterable::default() },
     }
 }
 
@@ -270,6 +274,8 @@ fn body_json(body: &Body) -> String {
         Body::Alerts(body) => serde_json::to_string(body),
         Body::Health(body) => serde_json::to_string(body),
         Body::Clips(body) => serde_json::to_string(body),
+        Body::Snapshots(body) => serde_json::to_string(body),
+        Body::Footage(body) => serde_json::to_string(body),
     };
     json.expect("contract types always serialise")
 }

@@ -164,6 +164,8 @@ fn read_body(row: &Row<'_>, kind: i64) -> rusqlite::Result<Body> {
         3 => json(row).map(Body::Alerts),
         4 => json(row).map(Body::Health),
         5 => json(row).map(Body::Clips),
+        9 => json(row).map(Body::Snapshots),
+        10 => json(row).map(Body::Footage),
         other => Err(SqliteError::IntegralValueOutOfRange(5, other)),
     }
 }

@@ -123,7 +123,8 @@ create table events (
     edge integer not null,
     outbox integer not null,
     seq integer not null,
-    -- Number of the topic kind, see `kind_number`: 1 detections, 2 zone-events, 3 alerts, 4 health, 5 clips.
+    -- Number of the topic kind, see `kind_number`: 1 detections, 2 zone-events, 3 alerts, 4 health, 5 clips,
+    -- 9 snapshots, 10 footage.
     kind integer not null,
     -- The camera it is about; null for health.
     camera integer,

@@ -149,6 +149,7 @@ fn every_kind() -> Vec<Body> {
             disk_total_bytes: 10,
             disk_free_bytes: 4,
             cameras: Vec::new(),
+            footage_disks: Vec::new(),
             outbox: OutboxHealth::default(),
             notices: Vec::new(),
         }),
@@ -161,6 +162,11 @@ fn every_kind() -> Vec<Body> {
             event_id: None,
             command_id: None,
             missing_ms: 0,
+            missing: Vec::new(),
+            event_offset_ms: None,
+            codecs: None,
+            sha256: None,
+            masked: false,
         }),
     ]
 }
