@@ -35,6 +35,28 @@ pub struct AccessUnit {
     pub buffer: gst::Buffer,
 }
 
+/// Sound of one AAC frame, on the timeline of the pictures of its connection.
+#[derive(Debug, Clone)]
+pub struct AudioUnit {
+    /// How to read `buffer`; the same `Arc` until the format changes.
+    pub format: Arc<AudioFormat>,
+    /// Time of its first sample.
+    pub at: MediaTime,
+    /// One raw AAC frame, without ADTS.
+    pub buffer: gst::Buffer,
+}
+
+/// How sound is to be read: AAC, as the camera sent it or transcoded from what browsers do not play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Samples per second and channel.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// The AudioSpecificConfig of ISO/IEC 14496-3.
+    pub config: Vec<u8>,
+}
+
 /// How the bytes of a stream are to be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamFormat {

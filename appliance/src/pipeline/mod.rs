@@ -12,6 +12,7 @@
 pub mod access_unit;
 pub mod camera;
 pub mod choice;
+pub mod consumer;
 mod cpu;
 pub mod decode;
 pub mod deepstream;
