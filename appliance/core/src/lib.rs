@@ -2,8 +2,9 @@
 //!
 //! The path of a frame: a network's output tensors are turned into boxes ([`decode`], [`nms`], [`letterbox`]),
 //! boxes into tracks ([`tracker`]), tracks into reports ([`tracks`]) and zone events ([`zone`]); [`analysis`] joins
-//! the last two for one camera. [`schedule`] says when rules are judged. Nothing here reads a clock, so the same input
-//! gives the same bytes.
+//! the last two for one camera under its [`rules`]. [`motion`] says in which pictures nothing changed, [`ground`] how
+//! fast something moves over the ground, [`schedule`] when rules are judged; [`replay`] judges recorded tracks again.
+//! Nothing here reads a clock, so the same input gives the same bytes.
 
 pub mod analysis;
 pub mod backoff;

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::DeepStreamError;
 use super::machine::Machine;
 use super::settings::Precision;
-use super::weights::{hex, write};
+use super::weights::write;
 
 /// Digits of a key's digest in names of files: 64 bits.
 const NAME_DIGITS: usize = 16;
@@ -77,7 +77,7 @@ impl EngineKey {
     pub(super) fn digest(&self) -> String {
         // Strings and numbers always become JSON.
         let text = serde_json::to_string(self).unwrap_or_default();
-        hex(&Sha256::digest(text))[..NAME_DIGITS].to_owned()
+        hex::encode(Sha256::digest(text))[..NAME_DIGITS].to_owned()
     }
 }
 
@@ -157,7 +157,7 @@ fn only_ours(path: &Path) -> std::io::Result<()> {
 /// SHA-256 of a file, in hexadecimal digits.
 pub(super) fn digest_of(path: &Path) -> Result<String, DeepStreamError> {
     let content = std::fs::read(path).map_err(|source| DeepStreamError::io(path, source))?;
-    Ok(hex(&Sha256::digest(content)))
+    Ok(hex::encode(Sha256::digest(content)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The network as DeepStream takes it: the ONNX file, changed where nvinfer can't do what the description asks for.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use aivms_appliance_core::model::ModelDescription;
@@ -9,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::DeepStreamError;
 use super::nvinfer_config::has_common_deviation;
 use super::onnx::{self, OnnxInput};
+use crate::state::durable;
 
 /// A network to be put to nvinfer.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub(super) fn network(path: &Path, model: &ModelDescription, work_dir: &Path) ->
         let stem = path.file_stem().and_then(std::ffi::OsStr::to_str).unwrap_or("model");
         onnx = work_dir.join(format!("{stem}-one-deviation.onnx"));
     }
-    let digest = hex(&Sha256::digest(&file));
+    let digest = hex::encode(Sha256::digest(&file));
     Ok(Network { onnx, input, model, digest, changed: is_changed.then_some(file) })
 }
 
@@ -66,18 +66,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), DeepStreamError> 
     if std::fs::read(path).is_ok_and(|there| there == content) {
         return Ok(());
     }
-    let parent = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let beside = path.with_extension("new");
-    let written = std::fs::File::create(&beside).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&beside, path)).map_err(failed)?;
-    std::fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    durable::make_dir(path.parent().unwrap_or(Path::new(".")))
+        .and_then(|()| durable::replace(path, content))
+        .map_err(failed)
 }

@@ -71,7 +71,6 @@ pub enum RtspClient {
 impl RtspClient {
     /// Whether it is the default.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
