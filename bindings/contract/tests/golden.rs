@@ -11,6 +11,7 @@ use aivms_contract::ack::Ack;
 use aivms_contract::command::{Action, Command, CommandResult};
 use aivms_contract::desired::{CamerasFile, Desired, Reported};
 use aivms_contract::envelope::Envelope;
+use aivms_contract::relay::{BoxesAt, FromEdge, ToEdge};
 use aivms_contract::status::Status;
 use aivms_contract::topic::UpKind;
 use serde::Serialize;
@@ -84,6 +85,25 @@ fn every_other_message_of_v1_decodes() {
     assert!(matches!(command.action(), Ok(Action::RequestClip { .. })));
     let command: Command = check("v1-commands-lock-footage.json");
     assert!(matches!(command.action(), Ok(Action::LockFootage { .. })));
+}
+
+#[test]
+fn every_message_of_the_relay_decodes_and_an_unknown_one_is_told_from_a_wrong_one() {
+    for name in ["open-live", "open-playback", "seek", "credit", "close"] {
+        assert_ne!(check::<ToEdge>(&format!("v1-relay-{name}.json")), ToEdge::Unknown, "{name}");
+    }
+    for name in ["cameras", "timeline", "sprite", "boxes"] {
+        assert_ne!(check::<ToEdge>(&format!("v1-relay-ask-{name}.json")), ToEdge::Unknown, "{name}");
+    }
+    for name in ["opened", "skipped", "dropped", "ended", "cameras", "timeline", "failed", "error"] {
+        assert_ne!(check::<FromEdge>(&format!("v1-relay-{name}.json")), FromEdge::Unknown, "{name}");
+    }
+    check::<Vec<BoxesAt>>("v1-relay-boxes.json");
+    assert_eq!(ToEdge::read(r#"{"type": "pan", "camera_id": 7}"#), Ok(ToEdge::Unknown));
+    assert_eq!(FromEdge::read(r#"{"type": "sung", "stream": "a"}"#), Ok(FromEdge::Unknown));
+    for wrong in [r#"{"type": "close"}"#, r#"{"type": "open", "stream": 1}"#, "{}", "no JSON", "[]"] {
+        assert!(ToEdge::read(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]
