@@ -252,7 +252,7 @@ impl Outbox {
         let in_flight = Arc::clone(&self.in_flight);
         let permit = in_flight.acquire_owned().await.map_err(|_| OutboxError::Closed)?;
         let (answer, receiver) = oneshot::channel();
-        self.orders.send(Order::Append(body, answer, permit)).map_err(|_| OutboxError::Closed)?;
+        self.orders.send(Order::Append(Box::new(body), answer, permit)).map_err(|_| OutboxError::Closed)?;
         Ok(receiver)
     }
 

@@ -32,7 +32,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, OutboxError>>;
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Keep a message; answered with its sequence number once it is on disk.
-    Append(Body, Answer<u64>, OwnedSemaphorePermit),
+    Append(Box<Body>, Answer<u64>, OwnedSemaphorePermit),
     /// Everything up to here is stored by the cloud.
     Acknowledge(u64, Answer<()>),
     /// Write what waits, save the cursors and end.
@@ -181,7 +181,7 @@ impl Writer {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Append(body, answer, permit) => self.take_body(body, answer, permit),
+            Order::Append(body, answer, permit) => self.take_body(*body, answer, permit),
             Order::Acknowledge(through, answer) => {
                 let _ = answer.send(self.acknowledge(through));
             }
