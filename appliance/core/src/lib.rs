@@ -8,10 +8,13 @@
 
 pub mod analysis;
 pub mod backoff;
+pub mod best_frame;
+pub mod clip;
 pub mod decode;
 pub mod detection;
 pub mod ground;
 pub mod letterbox;
+pub mod mask;
 pub mod model;
 pub mod motion;
 pub mod nms;
