@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_appliance::pipeline::access_unit::fan_out;
+use aivms_appliance::pipeline::consumer::Consumers;
 use aivms_appliance::pipeline::engine::{Engine, EngineOutput, Feed, Watch};
 use aivms_appliance::pipeline::source::address::Address;
 use aivms_appliance::pipeline::source::{Source, SourceOutput};
@@ -82,6 +83,8 @@ async fn print_messages(arguments: &Arguments, detector: Arc<Detector>, until: I
         time_zone: SiteZone::default(),
         stationary: RestSettings::default(),
         recorder: None,
+        consumers: Consumers::default(),
+        audio: false,
     };
     let camera = spawn_camera(spec, detector, bodies);
     while let Ok(Some(body)) = timeout_at(until, messages.recv()).await {

@@ -188,6 +188,12 @@ impl CameraSupervisor {
         SourceStatus { state, cause, since: self.since }
     }
 
+    /// Why the source last failed; `None` while it streams, or when it never did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.cause.as_ref()
+    }
+
     /// Failures in a row; 0 while it streams steadily.
     #[must_use]
     pub fn failures(&self) -> u32 {

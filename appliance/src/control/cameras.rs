@@ -12,6 +12,7 @@ use super::plan::{Step, plan};
 use crate::clock;
 use crate::health::{CameraVitals, Vitals};
 use crate::pipeline::camera::{CameraHandle, CameraOutput, CameraSpec, spawn_camera};
+use crate::pipeline::consumer::Consumers;
 use crate::pipeline::engine::Engine;
 use crate::tracks_file::TracksRecorder;
 
@@ -22,6 +23,7 @@ pub struct CameraSet {
     vitals: Arc<Vitals>,
     stationary: RestSettings,
     recorder: Option<TracksRecorder>,
+    consumers: Consumers,
     running: BTreeMap<CameraId, Running>,
 }
 
@@ -35,7 +37,14 @@ impl CameraSet {
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, output: impl Into<CameraOutput>, vitals: Arc<Vitals>) -> Self {
         let (stationary, recorder) = (RestSettings::default(), None);
-        Self { engine, output: output.into(), vitals, stationary, recorder, running: BTreeMap::new() }
+        let (output, consumers, running) = (output.into(), Consumers::default(), BTreeMap::new());
+        Self { engine, output, vitals, stationary, recorder, consumers, running }
+    }
+
+    /// The same, with those who take the cameras' video beside the analysis.
+    #[must_use]
+    pub fn feeding(self, consumers: Consumers) -> Self {
+        Self { consumers, ..self }
     }
 
     /// The same, with what the settings file says of objects at rest and of recording what cameras see.
@@ -125,6 +134,8 @@ impl CameraSet {
             time_zone: wanted.time_zone.clone(),
             stationary: self.stationary,
             recorder: self.recorder.clone(),
+            consumers: self.consumers.clone(),
+            audio: wanted.audio,
         }
     }
 }

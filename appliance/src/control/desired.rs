@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::config::{self, Config};
 
+/// Whether sound is recorded where nobody says so: who records speech unasked breaks the law in many places.
+const SOUND: bool = false;
+
 /// Says why a desired document is refused, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -30,6 +33,8 @@ pub struct Wanted {
     pub classes: Vec<String>,
     /// The site's time zone.
     pub time_zone: SiteZone,
+    /// Whether sound is wanted with its video.
+    pub audio: bool,
 }
 
 /// Reads a desired document.
@@ -66,6 +71,7 @@ pub fn wanted(config: &Config, desired: Option<&Desired>) -> Vec<Wanted> {
         confidence: confidence.get(),
         classes: if camera.classes.is_empty() { config.detection.classes.clone() } else { camera.classes.clone() },
         time_zone: time_zone.clone(),
+        audio: camera.recording.or(&settings.recording).audio.unwrap_or(SOUND),
         camera: camera.clone(),
     };
     cameras.as_slice().iter().map(with_defaults).collect()

@@ -40,13 +40,16 @@ fn rules(wanted: &Wanted) -> CameraRules {
     CameraRules::of(&wanted.camera, &wanted.time_zone)
 }
 
-/// Whether only rules and name differ, if anything.
+/// Whether only what does not concern the connection differs, if anything.
 fn differs_in_rules_only(running: &Wanted, wanted: &Wanted) -> bool {
     let mut same = running.clone();
     let (camera, like) = (&mut same.camera, &wanted.camera);
     (camera.zones, camera.lines) = (like.zones.clone(), like.lines.clone());
     (camera.masks, camera.filters) = (like.masks.clone(), like.filters.clone());
     camera.name.clone_from(&like.name);
+    // Whether there is sound is in `audio`; how long it is all kept, and what of it nobody may see, is none of the stream's.
+    camera.recording.clone_from(&like.recording);
+    camera.privacy_masks.clone_from(&like.privacy_masks);
     same.time_zone = wanted.time_zone.clone();
     same == *wanted
 }
@@ -62,7 +65,14 @@ mod tests {
         let zones: Vec<_> = zones.into_iter().collect();
         let camera = serde_json::json!({"id": id, "url": url, "enabled": enabled, "zones": zones});
         let camera = serde_json::from_value(camera).unwrap();
-        Wanted { camera, detection_fps: 5.0, confidence: 0.5, classes: Vec::new(), time_zone: SiteZone::default() }
+        Wanted {
+            camera,
+            detection_fps: 5.0,
+            confidence: 0.5,
+            classes: Vec::new(),
+            time_zone: SiteZone::default(),
+            audio: false,
+        }
     }
 
     fn running(wanted: &[Wanted]) -> BTreeMap<CameraId, Wanted> {

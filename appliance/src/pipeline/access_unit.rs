@@ -13,10 +13,20 @@ use tokio::sync::broadcast;
 /// the next key picture. Units that every consumer has taken are freed at once.
 const FAN_OUT_UNITS: usize = 256;
 
+/// Frames of sound kept for the slowest consumer of a camera: ten seconds of AAC at 48 kHz. A consumer further behind
+/// loses the oldest ones and learns how many.
+const FAN_OUT_AUDIO: usize = 512;
+
 /// Makes the bounded fan-out of one camera connection: sending never waits, each consumer reads at its own pace.
 #[must_use]
 pub fn fan_out() -> (broadcast::Sender<AccessUnit>, broadcast::Receiver<AccessUnit>) {
     broadcast::channel(FAN_OUT_UNITS)
+}
+
+/// Makes the bounded fan-out of one camera connection's sound.
+#[must_use]
+pub fn audio_fan_out() -> (broadcast::Sender<AudioUnit>, broadcast::Receiver<AudioUnit>) {
+    broadcast::channel(FAN_OUT_AUDIO)
 }
 
 /// One picture as the camera encoded it, or one raw picture of a source that does not encode.

@@ -3,7 +3,9 @@
 mod connection;
 mod event;
 mod health;
+mod link;
 mod outbound;
+mod stream;
 mod task;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::event::Orders;
 use self::health::HealthBoard;
 use self::task::CameraTask;
+use super::consumer::Consumers;
 use super::engine::{Engine, Watch};
 use super::source::address::{Address, CameraAddressError};
 use crate::tracks_file::{CameraTap, RunInfo, TracksRecorder};
@@ -48,6 +51,10 @@ pub struct CameraSpec {
     pub stationary: RestSettings,
     /// Where what is seen is recorded, if it is.
     pub recorder: Option<TracksRecorder>,
+    /// Those who take its video beside the analysis.
+    pub consumers: Consumers,
+    /// Whether they get its sound too.
+    pub audio: bool,
 }
 
 /// Where what a camera has to say goes.

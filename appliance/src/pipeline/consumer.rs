@@ -1,5 +1,8 @@
 //! The seam between a camera and what takes its encoded video beside the analysis: the recorder and the relay.
 
+use std::fmt;
+use std::sync::Arc;
+
 use aivms_appliance_core::supervise::Failure;
 use aivms_contract::id::CameraId;
 use aivms_contract::time::MediaClock;
@@ -20,10 +23,11 @@ pub enum StreamRole {
 /// camera's task.
 pub trait StreamConsumer: Send + Sync + 'static {
     /// A connection has given its first picture. The feed holds every unit from that one on; it ends with the
-    /// connection.
+    /// connection. A feed that came before is over then, even when the pipeline behind it hangs and still gives units.
     fn connected(&self, camera: &CameraId, feed: StreamFeed);
 
-    /// A connection, or an attempt to make one, has ended. Called for each attempt.
+    /// A connection, or an attempt to make one, has ended. Called for each attempt; with `Restarted` and `Stopped` also
+    /// when there was neither, because the camera was waiting for its next attempt.
     fn disconnected(&self, camera: &CameraId, role: StreamRole, end: StreamEnd);
 }
 
@@ -38,6 +42,46 @@ pub struct StreamFeed {
     pub audio: broadcast::Receiver<AudioUnit>,
     /// Media time of this connection to wall time; replaced when the wall clock is set.
     pub clock: watch::Receiver<MediaClock>,
+}
+
+/// Those who take a camera's video; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Consumers(Arc<[Arc<dyn StreamConsumer>]>);
+
+impl Consumers {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn StreamConsumer> {
+        self.0.iter().map(Arc::as_ref)
+    }
+
+    /// Tells all that a connection, or an attempt to make one, has ended.
+    pub(super) fn disconnected(&self, camera: &CameraId, role: StreamRole, end: &StreamEnd) {
+        self.iter().for_each(|consumer| consumer.disconnected(camera, role, end.clone()));
+    }
+}
+
+impl From<Vec<Arc<dyn StreamConsumer>>> for Consumers {
+    fn from(consumers: Vec<Arc<dyn StreamConsumer>>) -> Self {
+        Self(consumers.into())
+    }
+}
+
+impl fmt::Debug for Consumers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Consumers({})", self.len())
+    }
 }
 
 /// Why a camera gives no video.

@@ -92,6 +92,8 @@ async fn a_camera_comes_back_by_itself_after_the_shared_pipeline_has_failed() {
         classes: vec![],
         time_zone: SiteZone::default(),
         recorder: None,
+        consumers: aivms_appliance::pipeline::consumer::Consumers::default(),
+        audio: false,
         stationary: RestSettings::default(),
     };
     let (sender, mut messages) = tokio::sync::mpsc::channel(1000);

@@ -106,6 +106,7 @@ fn wanted(id: &str, rules: &serde_json::Value) -> Wanted {
         confidence: 0.5,
         classes: vec!["person".to_owned()],
         time_zone: aivms_appliance_core::schedule::SiteZone::default(),
+        audio: false,
     }
 }
 

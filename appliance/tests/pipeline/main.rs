@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aivms_appliance::pipeline::camera::CameraSpec;
+use aivms_appliance::pipeline::consumer::Consumers;
 use aivms_appliance::pipeline::infer::{Detector, DetectorSettings};
 use aivms_appliance_core::schedule::SiteZone;
 use aivms_appliance_core::tracks::RestSettings;
@@ -48,5 +49,7 @@ fn spec(camera: serde_json::Value) -> CameraSpec {
         time_zone: SiteZone::default(),
         stationary: RestSettings::default(),
         recorder: None,
+        consumers: Consumers::default(),
+        audio: false,
     }
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aivms_appliance_core::supervise::Failure;
-use aivms_contract::id::CameraId;
 use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::pipeline::access_unit::{AccessUnit, fan_out};
+use super::stream::{Stream, Taps};
+use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::engine::{Engine, EngineCounters, EngineOutput, EngineResults, EngineSession, Feed, Watch};
-use crate::pipeline::source::address::Address;
-use crate::pipeline::source::{Source, SourceEnd, SourceOutput};
+use crate::pipeline::source::{Source, SourceEnd};
 
 /// Longest wait for a device or a decoder to open.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -47,19 +46,25 @@ impl LeftBehind {
 /// One connection; made new for each attempt.
 pub(super) struct Connection {
     source: Source,
-    units: broadcast::Receiver<AccessUnit>,
     ends: mpsc::Receiver<SourceEnd>,
-    /// Holds the units that arrive until the analysis begins.
-    first_units: Option<broadcast::Receiver<AccessUnit>>,
+    taps: Taps,
+    /// Set by the first unit.
+    anchor: Option<Anchor>,
     analysis: Option<Analysis>,
+}
+
+/// What the first unit of a connection fixes.
+struct Anchor {
+    clock: watch::Sender<MediaClock>,
+    /// The first unit's time on the media timeline.
+    media: MediaTime,
+    /// When it was seen.
+    seen: Instant,
 }
 
 struct Analysis {
     session: Box<dyn EngineSession>,
     results: EngineResults,
-    clock: MediaClock,
-    /// The first unit's time on the media timeline and on this machine.
-    anchor: (MediaTime, Instant),
     counted: EngineCounters,
     /// When the number of pictures to be analysed was last seen to grow.
     seen: Instant,
@@ -72,41 +77,41 @@ type Parts<'c> =
     (&'c mut broadcast::Receiver<AccessUnit>, &'c mut mpsc::Receiver<SourceEnd>, Option<&'c mut EngineResults>);
 
 impl Connection {
-    /// Starts a source for `address`.
-    pub(super) async fn open(address: &Address, left: &mut LeftBehind) -> Result<Self, Failure> {
-        let (sender, units) = fan_out();
-        let first_units = Some(sender.subscribe());
-        let (output, ends) = SourceOutput::new(sender);
-        let address = address.clone();
+    /// Starts a source for `stream`.
+    pub(super) async fn open(stream: &Stream, left: &mut LeftBehind) -> Result<Self, Failure> {
+        let (output, taps, ends) = stream.open_taps();
+        let address = stream.address.clone();
         let source = in_time("source", left, move || Source::start(&address, output)).await??;
-        Ok(Self { source, units, ends, first_units, analysis: None })
+        Ok(Self { source, ends, taps, anchor: None, analysis: None })
     }
 
-    /// Fixes the connection's clock by its first unit, seen at `at`, and begins the analysis.
-    pub(super) async fn begin(
+    /// Fixes the connection's clock by its first unit, seen at `at`, and hands its units to the stream's consumers.
+    pub(super) fn anchor(&mut self, stream: &Stream, unit: &AccessUnit, at: UtcMillis) {
+        let (clock, follow) = watch::channel(MediaClock::anchored(unit.at, at));
+        stream.hand_over(&mut self.taps, &follow);
+        self.anchor = Some(Anchor { clock, media: unit.at, seen: Instant::now() });
+    }
+
+    /// Begins the analysis; `unit` is the first one.
+    pub(super) async fn analyse(
         &mut self,
-        camera: &CameraId,
+        stream: &Stream,
         engine: &Arc<dyn Engine>,
         watch: &Watch,
         unit: &AccessUnit,
-        at: UtcMillis,
         left: &mut LeftBehind,
     ) -> Result<(), Failure> {
-        let Some(units) = self.first_units.take() else { return Ok(()) };
-        let seen_at = Instant::now();
+        let Some(units) = self.taps.analysis.take() else { return Ok(()) };
         let (output, results) = EngineOutput::new();
         let format = Arc::clone(&unit.format);
-        let feed = Feed { camera: camera.clone(), format, units, watch: watch.clone(), output };
+        let feed = Feed { camera: stream.camera.clone(), format, units, watch: watch.clone(), output };
         let engine = Arc::clone(engine);
         let session = in_time("decoder", left, move || engine.connect(feed)).await?;
         let session = session.map_err(|error| Failure::Other(error.to_string()))?;
-        let clock = MediaClock::anchored(unit.at, at);
         let interval = Duration::try_from_secs_f64(2.0 / watch.fps).unwrap_or_default();
         self.analysis = Some(Analysis {
             session,
             results,
-            clock,
-            anchor: (unit.at, seen_at),
             counted: EngineCounters::default(),
             seen: Instant::now(),
             picture_within: PICTURE_WITHIN.saturating_add(interval),
@@ -116,21 +121,24 @@ impl Connection {
 
     /// The channels on which the connection speaks.
     pub(super) fn parts(&mut self) -> Parts<'_> {
-        (&mut self.units, &mut self.ends, self.analysis.as_mut().map(|analysis| &mut analysis.results))
+        let results = self.analysis.as_mut().map(|analysis| &mut analysis.results);
+        (&mut self.taps.units, &mut self.ends, results)
     }
 
     /// The connection's clock, once units arrive.
     pub(super) fn clock(&self) -> Option<MediaClock> {
-        self.analysis.as_ref().map(|analysis| analysis.clock)
+        self.anchor.as_ref().map(|anchor| *anchor.clock.borrow())
     }
 
     /// Follows the wall clock, which reads `now`, when it was set: many devices start with a wrong one, and what is
     /// seen must not be told at wrong times for as long as the connection holds.
-    pub(super) fn follow_wall_clock(&mut self, camera: &CameraId, now: UtcMillis) {
-        let Some(Analysis { clock, anchor: (media, real), .. }) = &mut self.analysis else { return };
-        if let Some(set) = set_anew(*clock, *media, real.elapsed(), now) {
-            tracing::info!(camera.id = %camera, "the wall clock was set; events are told by it from now on");
-            *clock = set;
+    pub(super) fn follow_wall_clock(&mut self, stream: &Stream, now: UtcMillis) {
+        let Some(anchor) = &self.anchor else { return };
+        let clock = *anchor.clock.borrow();
+        if let Some(set) = set_anew(clock, anchor.media, anchor.seen.elapsed(), now) {
+            let (camera, role) = (&stream.camera, stream.role);
+            tracing::info!(camera.id = %camera, ?role, "the wall clock was set; events are told by it from now on");
+            anchor.clock.send_replace(set);
         }
     }
 
@@ -163,8 +171,8 @@ impl Connection {
 
     /// Whether a unit's time fits the time that has passed since the first one.
     pub(super) fn is_in_time(&self, unit: &AccessUnit) -> bool {
-        let Some(Analysis { anchor: (media, real), .. }) = &self.analysis else { return true };
-        stray(*media, unit.at, real.elapsed()) <= MAX_STRAY
+        let Some(Anchor { media, seen, .. }) = &self.anchor else { return true };
+        stray(*media, unit.at, seen.elapsed()) <= MAX_STRAY
     }
 
     /// Takes source and analysis down; false when that does not end in time and goes on by itself.

@@ -1,24 +1,25 @@
 //! The task that keeps one camera running.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aivms_appliance_core::analysis::{CameraAnalysis, Findings};
-use aivms_appliance_core::backoff::Backoff;
 use aivms_appliance_core::detection::FrameDetections;
-use aivms_appliance_core::supervise::{Action, CameraSupervisor, Failure, SourceKind, WatchSettings};
+use aivms_appliance_core::supervise::{Action, Failure};
 use aivms_contract::health::CameraState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::connection::{Connection, LeftBehind};
+use super::connection::Connection;
 use super::event::{Event, Orders, next_event};
-use super::health::{HealthBoard, utc_now};
+use super::health::HealthBoard;
+use super::link::Link;
 use super::outbound::{Closed, Outbound};
+use super::stream::Stream;
 use super::{CameraCounters, CameraOutput, CameraSpec, SpecError};
 use crate::pipeline::access_unit::AccessUnit;
+use crate::pipeline::consumer::{StreamEnd, StreamRole};
 use crate::pipeline::engine::{Engine, Watch};
-use crate::pipeline::source::SourceEnd;
 use crate::pipeline::source::address::Address;
 use crate::tracks_file::CameraTap;
 use crate::why::WhySink;
@@ -39,16 +40,12 @@ pub(super) struct CameraTask {
     analysis: CameraAnalysis,
     /// Records every input of the analysis.
     tap: Option<CameraTap>,
-    /// The failure last logged.
-    logged: String,
-    left_behind: LeftBehind,
-    /// Zero of the supervisor's clock.
-    started: Instant,
 }
 
 /// What a camera needs to connect, found right.
 struct Plan {
-    address: Address,
+    /// The stream that is analysed.
+    stream: Stream,
     watch: Watch,
 }
 
@@ -70,9 +67,7 @@ impl CameraTask {
         );
         let tap = spec.tap(engine.labels());
         let outbound = Outbound::new(camera, output.bodies);
-        let (logged, left_behind) = (String::new(), LeftBehind::default());
-        let (why, started) = (output.why, Instant::now());
-        Self { spec, engine, outbound, why, board, counts, analysis, tap, logged, left_behind, started }
+        Self { spec, engine, outbound, why: output.why, board, counts, analysis, tap }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -83,7 +78,7 @@ impl CameraTask {
             return orders.stop.cancelled().await;
         }
         match self.plan() {
-            Ok(plan) => self.keep_running(&plan, orders).await,
+            Ok(Plan { stream, watch }) => self.keep_running(Link::new(stream), &watch, orders).await,
             Err(error) => {
                 tracing::error!(camera.id = %camera.id, %error, "the camera can't run as it is configured");
                 self.board.show_idle(CameraState::Retrying, Some(error.to_string()));
@@ -93,113 +88,96 @@ impl CameraTask {
     }
 
     fn plan(&self) -> Result<Plan, SpecError> {
-        Ok(Plan { address: Address::of(&self.spec.camera)?, watch: self.spec.watch(self.engine.labels())? })
+        let stream = Stream {
+            camera: self.spec.camera.id.clone(),
+            role: StreamRole::Main,
+            address: Address::of(&self.spec.camera)?,
+            consumers: self.spec.consumers.clone(),
+            audio: self.spec.audio,
+            analysed: true,
+        };
+        Ok(Plan { stream, watch: self.spec.watch(self.engine.labels())? })
     }
 
-    fn new_supervisor(&self) -> CameraSupervisor {
-        let camera = &self.spec.camera;
-        let kind = SourceKind::of_url(&camera.url);
-        CameraSupervisor::new(camera.id.clone(), kind, WatchSettings::default(), Backoff::for_cameras(), self.now())
-    }
-
-    async fn keep_running(mut self, plan: &Plan, mut orders: Orders) {
-        let mut supervisor = self.new_supervisor();
-        let mut connection = None;
+    async fn keep_running(mut self, mut link: Link, watch: &Watch, mut orders: Orders) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let deadline = self.started + supervisor.next_deadline();
-            let action = match next_event(&mut self.outbound, &mut orders, &mut connection, &mut tick, deadline).await {
-                Event::Stop | Event::Sent(Err(Closed)) => break,
-                Event::Restart => {
-                    self.disconnect(&mut connection).await;
-                    supervisor = self.new_supervisor();
-                    None
-                }
-                Event::Rules(rules) => {
-                    if let Some(tap) = &mut self.tap {
-                        tap.rules(&rules);
-                    }
-                    let findings = self.analysis.replace_rules(&rules);
-                    self.tell(findings);
-                    None
-                }
-                Event::Sent(Ok(())) => None,
-                Event::SourceEnd(end) => self.on_source_end(&mut supervisor, connection.as_ref(), &end),
-                Event::EngineEnd(error) => self.fail(&mut supervisor, Failure::Other(error.to_string())),
-                Event::Frame(frame) => {
-                    self.judge(&frame, connection.as_ref());
-                    None
-                }
-                Event::Unit(unit) => {
-                    supervisor.on_access_unit(self.now());
-                    let taken = self.take_unit(plan, connection.as_mut(), unit).await;
-                    taken.err().and_then(|failure| self.fail(&mut supervisor, failure))
-                }
-                Event::Tick => self.on_tick(&mut supervisor, connection.as_mut()),
-                Event::Deadline => self.on_deadline(&mut supervisor, connection.as_ref()),
-            };
-            self.carry_out(action, plan, &mut supervisor, &mut connection).await;
-            self.board.show(supervisor.status(), self.now());
+            let deadline = link.deadline();
+            let event = next_event(&mut self.outbound, &mut orders, &mut link.connection, &mut tick, deadline).await;
+            if matches!(event, Event::Stop | Event::Sent(Err(Closed))) {
+                break;
+            }
+            let action = self.on_event(event, &mut link, watch).await;
+            self.carry_out(action, &mut link).await;
+            self.board.show(link.status(), link.now());
         }
-        self.disconnect(&mut connection).await;
+        self.disconnect(&mut link, &StreamEnd::Stopped).await;
         self.finish().await;
     }
 
-    async fn carry_out(
-        &mut self,
-        action: Option<Action>,
-        plan: &Plan,
-        supervisor: &mut CameraSupervisor,
-        connection: &mut Option<Connection>,
-    ) {
+    async fn on_event(&mut self, event: Event, link: &mut Link, watch: &Watch) -> Option<Action> {
+        match event {
+            Event::Stop | Event::Sent(_) => None,
+            Event::Restart => {
+                self.disconnect(link, &StreamEnd::Restarted).await;
+                link.begin_anew();
+                None
+            }
+            Event::Rules(rules) => {
+                if let Some(tap) = &mut self.tap {
+                    tap.rules(&rules);
+                }
+                let findings = self.analysis.replace_rules(&rules);
+                self.tell(findings);
+                None
+            }
+            Event::SourceEnd(end) => link.on_source_end(&end),
+            Event::EngineEnd(error) => link.fail(Failure::Other(error.to_string())),
+            Event::Frame(frame) => {
+                self.judge(&frame, link);
+                None
+            }
+            Event::Unit(unit) => {
+                link.on_unit();
+                let taken = self.take_unit(link, watch, unit?).await;
+                taken.err().and_then(|failure| link.fail(failure))
+            }
+            Event::Tick => self.on_tick(link),
+            Event::Deadline => link.on_deadline(),
+        }
+    }
+
+    async fn carry_out(&mut self, action: Option<Action>, link: &mut Link) {
+        let end = link.end();
         match action {
             None => {}
-            Some(Action::Start) => self.connect(plan, supervisor, connection).await,
-            Some(Action::Stop) => self.disconnect(connection).await,
+            Some(Action::Start) => self.connect(link).await,
+            Some(Action::Stop) => self.disconnect(link, &end).await,
             // A file source replays by itself; one that ended all the same is followed by a new one.
             Some(Action::Replay) => {
-                self.disconnect(connection).await;
-                self.connect(plan, supervisor, connection).await;
+                self.disconnect(link, &end).await;
+                self.connect(link).await;
             }
         }
     }
 
-    async fn connect(&mut self, plan: &Plan, supervisor: &mut CameraSupervisor, connection: &mut Option<Connection>) {
-        if !self.left_behind.has_room() {
-            let hang = "earlier pipelines of it hang: restart the appliance, or the device if it does not help";
-            self.fail(supervisor, Failure::Other(hang.to_owned()));
-            return;
-        }
-        self.counts.send_modify(|counts| counts.connections += 1);
-        match Connection::open(&plan.address, &mut self.left_behind).await {
-            Ok(opened) => *connection = Some(opened),
-            Err(failure) => {
-                // Without a source there is nothing to stop.
-                self.fail(supervisor, failure);
-            }
-        }
+    async fn connect(&mut self, link: &mut Link) {
+        link.connect().await;
+        self.counts.send_modify(|counts| counts.connections = link.connections);
     }
 
     /// Begins the analysis at the first unit of a connection and watches the time of the others.
-    async fn take_unit(
-        &mut self,
-        plan: &Plan,
-        connection: Option<&mut Connection>,
-        unit: Option<AccessUnit>,
-    ) -> Result<(), Failure> {
-        let (Some(connection), Some(unit)) = (connection, unit) else { return Ok(()) };
-        if connection.clock().is_some() {
-            let jumped = || Failure::Other("its timestamps do not fit the time that has passed".to_owned());
-            return if connection.is_in_time(&unit) { Ok(()) } else { Err(jumped()) };
+    async fn take_unit(&mut self, link: &mut Link, watch: &Watch, unit: AccessUnit) -> Result<(), Failure> {
+        if !link.take(&unit)? {
+            return Ok(());
         }
-        let (camera, format) = (&self.spec.camera.id, &unit.format);
-        tracing::info!(camera.id = %camera, codec = format.codec(), frame = ?format.frame, "the camera streams");
-        connection.begin(camera, &self.engine, &plan.watch, &unit, utc_now(), &mut self.left_behind).await
+        let Link { stream, connection: Some(connection), left_behind, .. } = link else { return Ok(()) };
+        connection.analyse(stream, &self.engine, watch, &unit, left_behind).await
     }
 
-    fn judge(&mut self, frame: &FrameDetections, connection: Option<&Connection>) {
-        if let Some(clock) = connection.and_then(Connection::clock) {
+    fn judge(&mut self, frame: &FrameDetections, link: &Link) {
+        if let Some(clock) = link.clock() {
             self.board.count_frame();
             if let Some(tap) = &mut self.tap {
                 tap.frame(frame, clock);
@@ -216,81 +194,30 @@ impl CameraTask {
         self.outbound.push(bodies);
     }
 
-    fn on_tick(&mut self, supervisor: &mut CameraSupervisor, connection: Option<&mut Connection>) -> Option<Action> {
+    fn on_tick(&mut self, link: &mut Link) -> Option<Action> {
         self.board.measure();
-        let blind = connection.is_some_and(|connection| {
-            self.count(connection);
-            connection.follow_wall_clock(&self.spec.camera.id, utc_now());
-            connection.is_blind()
-        });
-        if blind { self.fail(supervisor, Failure::NotVideo) } else { None }
-    }
-
-    fn on_source_end(
-        &mut self,
-        supervisor: &mut CameraSupervisor,
-        connection: Option<&Connection>,
-        end: &SourceEnd,
-    ) -> Option<Action> {
-        match connection.map(|connection| connection.failure(end)) {
-            None => None,
-            Some(Failure::Ended) => {
-                let action = supervisor.on_end_of_stream(self.now(), fastrand::f64());
-                self.log_stop(supervisor, action)
-            }
-            Some(failure) => self.fail(supervisor, failure),
-        }
-    }
-
-    fn on_deadline(&mut self, supervisor: &mut CameraSupervisor, connection: Option<&Connection>) -> Option<Action> {
-        let now = self.now();
-        // Silence of a host that has not answered is another fault than silence of a camera.
-        let silence = connection.map(|connection| connection.failure(&Failure::NoVideo.into()));
-        if silence == Some(Failure::Unreachable) && now >= supervisor.next_deadline() {
-            return self.fail(supervisor, Failure::Unreachable);
-        }
-        let action = supervisor.on_deadline(now, fastrand::f64());
-        self.log_stop(supervisor, action)
-    }
-
-    fn fail(&mut self, supervisor: &mut CameraSupervisor, failure: Failure) -> Option<Action> {
-        let action = supervisor.on_failure(failure, self.now(), fastrand::f64());
-        self.log_stop(supervisor, action)
-    }
-
-    /// Logs the failure that an action answers to: when it is a new one, and ever rarer while it stays the same, so
-    /// that a dead camera does not bury what else is in the log.
-    fn log_stop(&mut self, supervisor: &CameraSupervisor, action: Option<Action>) -> Option<Action> {
-        if action == Some(Action::Stop) {
-            let cause = supervisor.status().cause.unwrap_or_default();
-            let retry_in = supervisor.next_deadline().saturating_sub(self.now());
-            let (camera, failures) = (&self.spec.camera.id, supervisor.failures());
-            if cause != self.logged || failures.is_power_of_two() {
-                tracing::warn!(camera.id = %camera, failures, ?retry_in, "{cause}");
-            } else {
-                tracing::debug!(camera.id = %camera, failures, ?retry_in, "{cause}");
-            }
-            self.logged = cause;
-        }
-        action
+        self.count(link);
+        link.follow_wall_clock();
+        let blind = link.connection.as_ref().is_some_and(Connection::is_blind);
+        if blind { link.fail(Failure::NotVideo) } else { None }
     }
 
     /// Ends the connection and with it all tracks.
-    async fn disconnect(&mut self, connection: &mut Option<Connection>) {
-        let Some(mut connection) = connection.take() else { return };
-        self.count(&mut connection);
-        if let Some(tap) = &mut self.tap {
-            tap.end();
+    async fn disconnect(&mut self, link: &mut Link, end: &StreamEnd) {
+        if link.connection.is_some() {
+            self.count(link);
+            if let Some(tap) = &mut self.tap {
+                tap.end();
+            }
+            let findings = self.analysis.on_end();
+            self.tell(findings);
         }
-        let findings = self.analysis.on_end();
-        self.tell(findings);
-        if !connection.close(&mut self.left_behind).await {
-            self.counts.send_modify(|counts| counts.left_behind += 1);
-            tracing::error!(camera.id = %self.spec.camera.id, "the camera's pipeline does not end and is left behind");
-        }
+        link.close(end).await;
+        self.counts.send_modify(|counts| counts.left_behind = link.left);
     }
 
-    fn count(&self, connection: &mut Connection) {
+    fn count(&self, link: &mut Link) {
+        let Some(connection) = &mut link.connection else { return };
         let new = connection.count();
         self.counts.send_modify(|counts| {
             counts.frames_analysed += new.analysed;
@@ -310,9 +237,5 @@ impl CameraTask {
             (counts.events_waiting, counts.events_lost) = (0, lost as u64);
             counts.detections_dropped = self.outbound.dropped;
         });
-    }
-
-    fn now(&self) -> Duration {
-        self.started.elapsed()
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc};
 use self::address::Address;
 pub use self::end::SourceEnd;
 use self::end::{broken, missing_element};
-use super::access_unit::AccessUnit;
+use super::access_unit::{AccessUnit, AudioUnit};
 
 /// Room for the reasons a source gives for its end; only the first is read, later ones are dropped.
 const ENDS: usize = 1;
@@ -45,6 +45,8 @@ enum Running {
 #[derive(Clone)]
 pub struct SourceOutput {
     units: broadcast::Sender<AccessUnit>,
+    /// Where sound goes, when there is anybody who wants it.
+    audio: Option<broadcast::Sender<AudioUnit>>,
     ends: mpsc::Sender<SourceEnd>,
 }
 
@@ -53,7 +55,19 @@ impl SourceOutput {
     #[must_use]
     pub fn new(units: broadcast::Sender<AccessUnit>) -> (Self, mpsc::Receiver<SourceEnd>) {
         let (ends, end) = mpsc::channel(ENDS);
-        (Self { units, ends }, end)
+        (Self { units, audio: None, ends }, end)
+    }
+
+    /// The same, with sound going to `audio`.
+    #[must_use]
+    pub fn with_audio(self, audio: broadcast::Sender<AudioUnit>) -> Self {
+        Self { audio: Some(audio), ..self }
+    }
+
+    /// Whether anybody wants sound.
+    #[must_use]
+    pub fn wants_audio(&self) -> bool {
+        self.audio.is_some()
     }
 
     fn end(&self, end: SourceEnd) {

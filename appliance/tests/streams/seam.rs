@@ -1,0 +1,51 @@
+//! What a consumer is told of a camera, whatever the camera's source is.
+
+use std::sync::Arc;
+
+use aivms_appliance::pipeline::consumer::{StreamEnd, StreamRole};
+use aivms_appliance_core::supervise::Failure;
+use serde_json::json;
+
+use crate::consumer::{Counting, eventually};
+use crate::spawn;
+
+fn junction(url: &str) -> serde_json::Value {
+    json!({ "id": "junction", "url": url })
+}
+
+fn video() -> String {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/video/vtest.avi");
+    let file = std::path::absolute(file).unwrap();
+    assert!(file.exists(), "{} is missing: run `make setup`", file.display());
+    format!("file://{}", file.display())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_gets_every_unit_from_the_first_on_and_the_reason_of_each_end() {
+    let counting = Arc::new(Counting::default());
+    let camera = spawn(junction(&video()), &counting);
+    let first = counting.connection("junction", 0, 5).await;
+    camera.restart();
+    let second = counting.connection("junction", 1, 5).await;
+    camera.stop().await;
+    for seen in [first, second] {
+        let units = seen.units.lock().unwrap();
+        assert!(units[0].key, "it begins with the first unit");
+        assert_eq!(seen.clock.utc(units[0].at).since(seen.clock.zero_at), units[0].at.since(Default::default()));
+        assert!(units.windows(2).all(|pair| pair[0].at < pair[1].at));
+        assert_eq!((seen.role, *seen.lost.lock().unwrap()), (StreamRole::Main, 0));
+    }
+    let ends: Vec<_> = counting.ends("junction").into_iter().map(|(_, end, _)| end).collect();
+    assert_eq!(ends, [StreamEnd::Restarted, StreamEnd::Stopped]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_attempt_that_fails_is_told_with_its_cause() {
+    let counting = Arc::new(Counting::default());
+    let camera = spawn(junction("file:///nothing/here.mp4"), &counting);
+    let ends = eventually("two failures", || Some(counting.ends("junction")).filter(|ends| ends.len() >= 2)).await;
+    assert!(ends.iter().all(|(role, end, _)| (*role, end) == (StreamRole::Main, &StreamEnd::Failed(Failure::Missing))));
+    assert!(counting.connections("junction").is_empty());
+    camera.stop().await;
+    assert_eq!(counting.ends("junction").last().unwrap().1, StreamEnd::Stopped);
+}
