@@ -58,8 +58,8 @@ impl Environment {
         if let Some(fps) = self.number::<f64>("DETECTION_FPS", "a number")? {
             file.detection.fps = checked("DETECTION_FPS", fps.try_into())?;
         }
-        if let Some(days) = self.number("RECORDING_RETENTION_DAYS", "a whole number of days")? {
-            file.recording.retention_days = days;
+        if let Some(days) = self.number::<f64>("RECORDING_RETENTION_DAYS", "a number of days")? {
+            file.recording.continuous_days = checked("RECORDING_RETENTION_DAYS", days.try_into())?;
         }
         Ok(())
     }

@@ -3,11 +3,14 @@
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 
-use aivms_contract::desired::{Confidence, Fps};
+use aivms_contract::desired::{Confidence, Days, Fps, Gib};
 use aivms_contract::id::EdgeId;
 use serde::Deserialize;
 
-use super::value::{Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, SiteTimeZone, StationarySeconds};
+use super::value::{
+    Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, SegmentSeconds, SiteTimeZone, StationarySeconds,
+    SyncSeconds,
+};
 use super::{ConfigError, Secret};
 use crate::pipeline::choice::EngineKind;
 use crate::pipeline::deepstream::{self, Precision};
@@ -117,8 +120,31 @@ pub(super) struct DetectionSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RecordingSection {
-    /// Days footage is kept; default 7. RECORDING_RETENTION_DAYS wins.
-    pub(super) retention_days: u32,
+    /// Whether cameras are recorded that do not say otherwise; default true.
+    pub(super) enabled: bool,
+    /// Whether sound is recorded with them; default false, since speech is private.
+    pub(super) audio: bool,
+    /// Where footage is recorded to; default `recordings` in `data_dir`.
+    pub(super) dir: Option<PathBuf>,
+    /// A folder on a second, slower disk for older footage; default none.
+    pub(super) slow_dir: Option<PathBuf>,
+    /// Seconds after which a file ends with the next key picture, 10 to 600; default 60.
+    pub(super) segment_s: SegmentSeconds,
+    /// Most seconds of video that a power cut costs, 1 to 60; default 1.
+    pub(super) sync_s: SyncSeconds,
+    /// Days everything is kept; default 7. RECORDING_RETENTION_DAYS wins.
+    #[serde(alias = "retention_days")]
+    pub(super) continuous_days: Days,
+    /// Days is kept what shows motion; default as `continuous_days`.
+    pub(super) motion_days: Option<Days>,
+    /// Days is kept what shows a followed object; default as `motion_days`.
+    pub(super) object_days: Option<Days>,
+    /// Days is kept what belongs to a zone event; default 30.
+    pub(super) event_days: Days,
+    /// Most GiB of one camera's footage; default no limit.
+    pub(super) max_gib: Option<Gib>,
+    /// GiB that stay free on each disk; default 5.
+    pub(super) min_free_gib: Gib,
 }
 
 /// `[outbox]`
@@ -209,7 +235,20 @@ impl Default for DetectionSection {
 
 impl Default for RecordingSection {
     fn default() -> Self {
-        Self { retention_days: 7 }
+        Self {
+            enabled: true,
+            audio: false,
+            dir: None,
+            slow_dir: None,
+            segment_s: SegmentSeconds(60),
+            sync_s: SyncSeconds(1),
+            continuous_days: Days::default(),
+            motion_days: None,
+            object_days: None,
+            event_days: Days::try_from(30.0).unwrap_or_default(),
+            max_gib: None,
+            min_free_gib: Gib::try_from(5.0).unwrap_or_default(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use aivms_appliance_core::schedule::SiteZone;
 use aivms_appliance_core::tracks::RestSettings;
-use aivms_contract::desired::{Cameras, CamerasFile, Confidence, Fps};
+use aivms_contract::desired::{self, Cameras, CamerasFile, Confidence, Fps};
 use aivms_contract::id::EdgeId;
 use url::Url;
 
@@ -26,7 +26,7 @@ pub use secret::Secret;
 
 use crate::pipeline::choice::EngineKind;
 use crate::pipeline::deepstream::Precision;
-use file::File;
+use file::{File, RecordingSection};
 
 /// Where the settings are when `--config` does not say otherwise.
 pub const DEFAULT_PATH: &str = "/etc/aivms/appliance.toml";
@@ -48,8 +48,8 @@ pub struct Config {
     pub edge_secret: Option<Secret>,
     /// Detector and its thresholds.
     pub detection: Detection,
-    /// Days footage is kept.
-    pub recording_retention_days: u32,
+    /// Footage: where, how and for how long.
+    pub recording: Recording,
     /// Bounds of the outbox.
     pub outbox: Outbox,
     /// Rhythm of what the edge says by itself.
@@ -115,6 +115,23 @@ pub struct DeepStream {
     pub batch: u32,
     /// Batches tracked without inference after each that is inferred.
     pub interval: u32,
+}
+
+/// Footage: where, how and for how long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Where it is recorded to.
+    pub dir: PathBuf,
+    /// Where older footage is moved to, on a second disk.
+    pub slow_dir: Option<PathBuf>,
+    /// Length at which a file ends with the next key picture.
+    pub segment: Duration,
+    /// Most video that a power cut costs.
+    pub sync: Duration,
+    /// Bytes that stay free on each disk.
+    pub min_free_bytes: u64,
+    /// What is kept, for cameras that do not say otherwise and where no document does; all but `max_gib` is there.
+    pub policy: desired::Recording,
 }
 
 /// Bounds of the outbox.
@@ -228,7 +245,7 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
                 .record_tracks
                 .then(|| file.detection.record_tracks_mib.0.saturating_mul(1024 * 1024)),
         },
-        recording_retention_days: file.recording.retention_days,
+        recording: recording(file.recording, base, &data_dir),
         outbox: Outbox {
             max_bytes: file.outbox.max_mib.get().saturating_mul(1024 * 1024),
             group_time: Duration::from_millis(file.outbox.group_ms.get().into()),
@@ -246,6 +263,37 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
         cameras,
         cameras_file,
     }
+}
+
+fn recording(section: RecordingSection, base: &Path, data_dir: &Path) -> Recording {
+    let motion_days = section.motion_days.unwrap_or(section.continuous_days);
+    Recording {
+        dir: section.dir.map_or_else(|| data_dir.join("recordings"), |dir| base.join(dir)),
+        slow_dir: section.slow_dir.map(|dir| base.join(dir)),
+        segment: Duration::from_secs(section.segment_s.0.into()),
+        sync: Duration::from_secs(section.sync_s.0.into()),
+        min_free_bytes: bytes(section.min_free_gib),
+        policy: desired::Recording {
+            enabled: Some(section.enabled),
+            audio: Some(section.audio),
+            continuous_days: Some(section.continuous_days),
+            motion_days: Some(motion_days),
+            object_days: Some(section.object_days.unwrap_or(motion_days)),
+            event_days: Some(section.event_days),
+            max_gib: section.max_gib,
+        },
+    }
+}
+
+/// Whole bytes of a number of GiB.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be above 0 and at most a million"
+)]
+pub fn bytes(gib: desired::Gib) -> u64 {
+    (gib.get() * f64::from(1 << 30)) as u64
 }
 
 fn read_optional(path: &Path, must_exist: bool) -> Result<Option<String>, ConfigError> {

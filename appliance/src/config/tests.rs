@@ -32,7 +32,13 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.detection.confidence.get(), 0.5);
     assert_eq!(config.detection.fps.get(), 5.0);
     assert_eq!(config.detection.model, Path::new("/var/lib/aivms/models/nanodet-g-416.onnx"));
-    assert_eq!(config.recording_retention_days, 7);
+    assert_eq!(config.recording.dir, Path::new("/var/lib/aivms/recordings"));
+    let policy = &config.recording.policy;
+    assert_eq!((policy.enabled, policy.audio, policy.max_gib), (Some(true), Some(false), None));
+    let days = [policy.continuous_days, policy.motion_days, policy.object_days, policy.event_days];
+    assert_eq!(days.map(|days| days.unwrap().get()), [7.0, 7.0, 7.0, 30.0]);
+    assert_eq!((config.recording.segment.as_secs(), config.recording.sync.as_secs()), (60, 1));
+    assert_eq!(config.recording.min_free_bytes, 5 << 30);
     assert_eq!(config.outbox.max_bytes, 1 << 30);
     assert_eq!(config.reporting.heartbeat, Duration::from_secs(30));
     assert_eq!(config.time_zone.name(), "UTC");
@@ -63,7 +69,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.edge_secret.unwrap().reveal(), "hush");
     assert_eq!(config.detection.model, Path::new("/models/yolo11n.onnx"));
     assert_eq!((config.detection.fps.get(), config.detection.confidence.get()), (10.0, 0.7));
-    assert_eq!(config.recording_retention_days, 30);
+    assert_eq!(config.recording.policy.continuous_days.unwrap().get(), 30.0);
 }
 
 #[test]

@@ -87,6 +87,36 @@ impl TryFrom<u32> for StationarySeconds {
     }
 }
 
+/// Seconds of one file of footage.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct SegmentSeconds(pub(super) u32);
+
+impl TryFrom<u32> for SegmentSeconds {
+    type Error = String;
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        match seconds {
+            10..=600 => Ok(Self(seconds)),
+            _ => Err(format!("must be 10 to 600 seconds, is {seconds}")),
+        }
+    }
+}
+
+/// Seconds of footage that a power cut may cost.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct SyncSeconds(pub(super) u32);
+
+impl TryFrom<u32> for SyncSeconds {
+    type Error = String;
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        match seconds {
+            1..=60 => Ok(Self(seconds)),
+            _ => Err(format!("must be 1 to 60 seconds, is {seconds}: what waits longer is lost by a power cut")),
+        }
+    }
+}
+
 /// MiB of recordings.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "u64")]
