@@ -1,4 +1,6 @@
-//! The cloud's HTTPS side, as an edge uses it: enrolment, renewal, and the backup way for events.
+//! The cloud's HTTPS side, as an edge uses it: enrolment, renewal, the backup way for events, and files.
+
+mod media;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -195,6 +197,11 @@ impl Cloud {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
+        self.answer(url, request).await
+    }
+
+    /// Sends a request and reads its answer.
+    async fn answer<T: DeserializeOwned>(&self, url: Url, request: RequestBuilder) -> Result<T, CloudError> {
         let response = self.send(&url, request).await?;
         let status = response.status();
         let body = read_body(response).await.map_err(|error| failure(&url, &error))?;

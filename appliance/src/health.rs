@@ -14,6 +14,8 @@ use aivms_contract::status::Status;
 use aivms_contract::time::UtcMillis;
 use tokio::sync::watch;
 
+use crate::uploads::Outgoing;
+
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Most notices waiting for a report; beyond it the oldest goes. Notices are rare, and all of them are logged too.
@@ -30,6 +32,7 @@ pub struct Vitals {
     time_zone: RwLock<SiteZone>,
     notices: Mutex<VecDeque<Notice>>,
     footage: RwLock<FootageVitals>,
+    uploads: RwLock<Option<Outgoing>>,
 }
 
 /// What is known of footage.
@@ -74,6 +77,7 @@ impl Vitals {
             time_zone: RwLock::default(),
             notices: Mutex::default(),
             footage: RwLock::default(),
+            uploads: RwLock::default(),
         }
     }
 
@@ -107,6 +111,11 @@ impl Vitals {
     /// Sets what is known of footage.
     pub fn set_footage(&self, footage: FootageVitals) {
         *self.footage.write().unwrap_or_else(PoisonError::into_inner) = footage;
+    }
+
+    /// Sets the queue of files for the cloud, of which reports tell.
+    pub fn set_uploads(&self, outgoing: Outgoing) {
+        *self.uploads.write().unwrap_or_else(PoisonError::into_inner) = Some(outgoing);
     }
 
     fn footage(&self) -> RwLockReadGuard<'_, FootageVitals> {
@@ -155,6 +164,7 @@ impl Vitals {
             cameras: self.cameras(),
             footage_disks: self.footage().disks.clone(),
             outbox,
+            uploads: self.uploads.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Outgoing::health),
             notices,
         }
     }

@@ -25,4 +25,5 @@ pub mod status;
 mod testing;
 pub mod tracks_file;
 pub mod uplink;
+pub mod uploads;
 pub mod why;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aivms_contract::desired::TimeZoneName;
-use aivms_contract::health::{CameraHealth, CameraState, Health};
+use aivms_contract::health::{CameraHealth, CameraState, Health, UploadsHealth};
 use aivms_contract::id::EdgeId;
 use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,9 @@ impl StatusFile {
         let shed =
             if outbox.shed > 0 { format!(", {} dropped because it was full", outbox.shed) } else { String::new() };
         line(&mut text, "outbox", format_args!("{} waiting, {}{shed}", outbox.entries, in_bytes(outbox.bytes)));
+        if let Some(uploads) = &health.uploads {
+            line(&mut text, "uploads", format_args!("{}", uploads_words(uploads)));
+        }
         let (free, total) = (in_bytes(health.disk_free_bytes), in_bytes(health.disk_total_bytes));
         let full = if health.disk_free_bytes < NEARLY_FULL_BYTES { ": FULL, free some room" } else { "" };
         line(&mut text, "disk", format_args!("{free} free of {total}{full}"));
@@ -196,6 +199,12 @@ fn camera_words(camera: &CameraHealth, now: UtcMillis) -> String {
     format!("{} {state} (for {since}){cause}", camera.camera_id)
 }
 
+fn uploads_words(uploads: &UploadsHealth) -> String {
+    let eta = uploads.eta_s.map(|eta| format!(", done in {}", in_words(Duration::from_secs(eta)))).unwrap_or_default();
+    let cause = uploads.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{} waiting, {}{eta}{cause}", uploads.files, in_bytes(uploads.bytes))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -235,6 +244,7 @@ pub(crate) mod tests {
                 ],
                 footage_disks: Vec::new(),
                 outbox: OutboxHealth { entries: 12, bytes: 8_388_608, shed: 0 },
+                uploads: Some(UploadsHealth { files: 3, bytes: 5 << 20, eta_s: Some(42), cause: None }),
                 notices: Vec::new(),
             },
         }
@@ -250,6 +260,7 @@ running        60 min, process 7
 cloud          MQTT not connected; events go over HTTPS for 92 s: connection refused
 certificate    until 2026-12-22T13:05:00.250Z (in 29 days)
 outbox         12 waiting, 8.0 MiB
+uploads        3 waiting, 5.0 MiB, done in 42 s
 disk           1.5 GiB free of 64.0 GiB
 configuration  version 3 from the cloud
 schedules      on the clock of Europe/Berlin

@@ -25,4 +25,5 @@ pub mod supervise;
 pub mod tracker;
 pub mod tracks;
 pub mod uplink;
+pub mod uploads;
 pub mod zone;

@@ -7,6 +7,7 @@ use aivms_contract::desired::{Confidence, Days, Fps, Gib};
 use aivms_contract::id::EdgeId;
 use serde::Deserialize;
 
+use super::uploads::UploadsSection;
 use super::value::{
     Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, SegmentSeconds, SiteTimeZone, StationarySeconds,
     SyncSeconds,
@@ -29,6 +30,7 @@ pub(super) struct File {
     pub(super) detection: DetectionSection,
     pub(super) recording: RecordingSection,
     pub(super) outbox: OutboxSection,
+    pub(super) uploads: UploadsSection,
     pub(super) reporting: ReportingSection,
     pub(super) why: WhySection,
 }
@@ -188,6 +190,7 @@ impl Default for File {
             detection: DetectionSection::default(),
             recording: RecordingSection::default(),
             outbox: OutboxSection::default(),
+            uploads: UploadsSection::default(),
             reporting: ReportingSection::default(),
             why: WhySection::default(),
         }

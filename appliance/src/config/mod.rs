@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod file;
 mod secret;
+mod uploads;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use check::{check_cameras, check_classes};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use secret::Secret;
+pub use uploads::Uploads;
 
 use crate::pipeline::choice::EngineKind;
 use crate::pipeline::deepstream::Precision;
@@ -52,6 +54,8 @@ pub struct Config {
     pub recording: Recording,
     /// Bounds of the outbox.
     pub outbox: Outbox,
+    /// Bounds and pace of uploads.
+    pub uploads: Uploads,
     /// Rhythm of what the edge says by itself.
     pub reporting: Reporting,
     /// The time zone in which schedules are meant, unless a document of the cloud names another.
@@ -250,6 +254,7 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
             max_bytes: file.outbox.max_mib.get().saturating_mul(1024 * 1024),
             group_time: Duration::from_millis(file.outbox.group_ms.get().into()),
         },
+        uploads: file.uploads.into(),
         reporting: Reporting {
             heartbeat: Duration::from_secs(file.reporting.heartbeat_s.get().into()),
             health: Duration::from_secs(file.reporting.health_s.get().into()),

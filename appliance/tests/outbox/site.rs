@@ -137,6 +137,7 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             cameras: Vec::new(),
             footage_disks: Vec::new(),
             outbox: OutboxHealth::default(),
+            uploads: None,
             notices: Vec::new(),
         }),
         UpKind::Clips => Body::Clips(Clip {

@@ -1,4 +1,5 @@
-//! What an edge says to the cloud over HTTPS: enrolment, renewal and the backup way for events.
+//! What an edge says to the cloud over HTTPS: enrolment, renewal and the backup way for events. Files have their own
+//! module, [`crate::media`].
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |

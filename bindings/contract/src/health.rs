@@ -25,6 +25,9 @@ pub struct Health {
     pub footage_disks: Vec<DiskHealth>,
     /// What waits to be stored by the cloud.
     pub outbox: OutboxHealth,
+    /// Clips and snapshots that wait to be stored by the cloud; absent when none do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<UploadsHealth>,
     /// What happened since the last report and a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
@@ -118,6 +121,21 @@ pub struct OutboxHealth {
     pub bytes: u64,
     /// Entries dropped by the shedding rule since the outbox was made.
     pub shed: u64,
+}
+
+/// Clips and snapshots on their way to the cloud.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UploadsHealth {
+    /// Files that wait, also the one being sent.
+    pub files: u64,
+    /// Bytes of them that the cloud does not have.
+    pub bytes: u64,
+    /// Seconds until all are there at the present pace; absent while nothing moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_s: Option<u64>,
+    /// Why nothing moves, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// Something that happened on the edge.

@@ -25,6 +25,7 @@ pub mod health;
 pub mod id;
 pub mod identity;
 pub mod limits;
+pub mod media;
 pub mod relay;
 pub mod snapshot;
 pub mod status;

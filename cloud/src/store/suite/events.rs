@@ -151,6 +151,7 @@ fn every_kind() -> Vec<Body> {
             cameras: Vec::new(),
             footage_disks: Vec::new(),
             outbox: OutboxHealth::default(),
+            uploads: None,
             notices: Vec::new(),
         }),
         Body::Clips(Clip {
