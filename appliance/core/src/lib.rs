@@ -19,6 +19,7 @@ pub mod model;
 pub mod motion;
 pub mod nms;
 pub mod replay;
+pub mod retention;
 pub mod rules;
 pub mod schedule;
 pub mod supervise;
