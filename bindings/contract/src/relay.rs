@@ -46,7 +46,8 @@ pub enum ToEdge {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         h265: bool,
     },
-    /// Go on playing at another time. Answered by a new init frame.
+    /// Go on playing at another time; credit begins with none again. Answered by [`FromEdge::Opened`] with this time
+    /// and a new init frame.
     Seek {
         /// The stream.
         stream: u32,
@@ -141,6 +142,9 @@ pub enum FromEdge {
         height: u32,
         /// Which of the camera's streams it is.
         role: Role,
+        /// When this answers an `open` or `seek` of playback: the time asked for there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<UtcMillis>,
         /// Whether a privacy mask is burned into the pictures.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         masked: bool,
@@ -303,6 +307,32 @@ impl ToEdge {
     /// It is too long, no JSON, or a member of a known type is wrong.
     pub fn read(text: &str) -> Result<Self, RelayError> {
         read(text)
+    }
+}
+
+impl ToEdge {
+    /// The stream it is about.
+    #[must_use]
+    pub fn stream(&self) -> Option<u32> {
+        match self {
+            Self::Open { stream, .. }
+            | Self::Seek { stream, .. }
+            | Self::Credit { stream, .. }
+            | Self::Close { stream } => Some(*stream),
+            _ => None,
+        }
+    }
+
+    /// The number it is to be answered with.
+    #[must_use]
+    pub fn request(&self) -> Option<u32> {
+        match self {
+            Self::Cameras { request }
+            | Self::Timeline { request, .. }
+            | Self::Sprite { request, .. }
+            | Self::Boxes { request, .. } => Some(*request),
+            _ => None,
+        }
     }
 }
 

@@ -95,7 +95,7 @@ fn every_message_of_the_relay_decodes_and_an_unknown_one_is_told_from_a_wrong_on
     for name in ["cameras", "timeline", "sprite", "boxes"] {
         assert_ne!(check::<ToEdge>(&format!("v1-relay-ask-{name}.json")), ToEdge::Unknown, "{name}");
     }
-    for name in ["opened", "skipped", "dropped", "ended", "cameras", "timeline", "failed", "error"] {
+    for name in ["opened", "opened-playback", "skipped", "dropped", "ended", "cameras", "timeline", "failed", "error"] {
         assert_ne!(check::<FromEdge>(&format!("v1-relay-{name}.json")), FromEdge::Unknown, "{name}");
     }
     check::<Vec<BoxesAt>>("v1-relay-boxes.json");

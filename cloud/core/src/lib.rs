@@ -3,4 +3,5 @@
 pub mod access;
 pub mod account;
 pub mod page;
+pub mod relay;
 pub mod throttle;
