@@ -2,7 +2,8 @@
 //!
 //! The path of an event, by file: [`mqtt`] authenticates a connection and checks each packet; [`ingest`] batches;
 //! [`store`] records in one transaction; the acknowledgement goes back and [`live`] tells the watchers. [`api`] is
-//! everything people and enrolling edges call. [`run`] builds, wires and supervises all of it.
+//! everything people and enrolling edges call; [`relay`] passes live
+//! video and playback on. [`run`] builds, wires and supervises all of it.
 
 pub mod api;
 pub mod ca;
@@ -15,6 +16,7 @@ pub mod live;
 pub mod logging;
 pub mod mqtt;
 mod network;
+pub mod relay;
 pub mod run;
 pub mod secret_file;
 pub mod store;

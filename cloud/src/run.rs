@@ -25,6 +25,7 @@ use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
+use crate::relay::Relay;
 use crate::store::SharedStore;
 use crate::store::sqlite::SqliteStore;
 use crate::{clock, secret_file};
@@ -87,13 +88,14 @@ pub async fn start(config: Config) -> Result<Running> {
         None => secret_file::read_or_draw(&data_dir.join("jwt-secret"))?,
     };
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
-    let (sessions, hints) = (Sessions::default(), LiveHints::default());
+    let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
+    let (relay, calls) = Relay::new(stop.clone());
     let (ingest, batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let front_settings = front_settings(&config.mqtt);
     let front = Front::bind(front_settings, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
     let front = front.await?;
     let (acceptor, http_addr) = bind_http(&config.http).await?;
-    let (mqtt_addr, stop) = (front.local_addr(), CancellationToken::new());
+    let mqtt_addr = front.local_addr();
     let settings = ApiSettings {
         jwt_secret,
         edge_timeout: config.edge_timeout(),
@@ -103,7 +105,7 @@ pub async fn start(config: Config) -> Result<Running> {
         https: config.http.tls_certificate.is_some(),
     };
     let scheme = if settings.https { "https" } else { "http" };
-    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints };
+    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints, relay };
     let endpoint = api::endpoint(parts, settings, stop.clone());
     tracing::info!("API on {scheme}://{http_addr}, its documentation on {scheme}://{http_addr}/docs");
     tracing::info!("MQTT with TLS client certificates on {mqtt_addr}");
@@ -117,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running> {
             .await
             .context("the API server")
     });
+    tokio::spawn(calls.run(front.down_link(), stop.clone()));
     let mqtt_stop = stop.clone();
     fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
     let ingest_stop = CancellationToken::new();

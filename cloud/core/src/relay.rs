@@ -112,19 +112,19 @@ impl Hub {
     ///
     /// # Errors
     /// There is no room.
-    pub fn join(&mut self, wanted: Wanted, now: Duration) -> Result<ViewerId, Full> {
+    pub fn join(&mut self, wanted: &Wanted, now: Duration) -> Result<ViewerId, Full> {
         if self.viewers.len() >= MAX_VIEWERS {
             return Err(Full);
         }
         let shared = match wanted.view {
-            View::Live => self.streams.iter().find(|(_, stream)| stream.suits(&wanted)).map(|(number, _)| *number),
+            View::Live => self.streams.iter().find(|(_, stream)| stream.suits(wanted)).map(|(number, _)| *number),
             View::Playback { .. } => None,
         };
         self.last_viewer += 1;
         let id = ViewerId(self.last_viewer);
         let number = match shared {
             Some(number) => number,
-            None => self.open(&wanted, id)?,
+            None => self.open(wanted, id)?,
         };
         let mut viewer = Viewer::new(number, matches!(wanted.view, View::Live));
         if let Some(stream) = self.streams.get_mut(&number) {
@@ -221,21 +221,21 @@ impl Hub {
     }
 
     /// The edge has said something.
-    pub fn text(&mut self, message: FromEdge, now: Duration) {
-        match &message {
+    pub fn text(&mut self, message: &FromEdge, now: Duration) {
+        match message {
             FromEdge::Opened { stream, from, .. } => {
                 if let Some(open) = self.streams.get_mut(stream)
                     && open.opened(message.clone(), *from)
                 {
-                    self.give(*stream, &message);
+                    self.give(*stream, message);
                 }
             }
             FromEdge::Skipped { stream, .. } | FromEdge::Dropped { stream, .. } => {
-                self.give(*stream, &message);
+                self.give(*stream, message);
             }
             FromEdge::Ended { stream, .. } => {
                 let number = *stream;
-                self.give(number, &message);
+                self.give(number, message);
                 self.streams.remove(&number);
                 self.need_edge(now);
             }

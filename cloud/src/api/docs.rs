@@ -20,10 +20,15 @@ Sign in with `POST /api/auth/login`, press *Authorize* and paste the token. Fail
 **Live events**: `GET /api/events/live` with `Authorization: Bearer <token>` answers `text/event-stream`. Each event \
 is named by its kind (`detections`, `zone-events`, `alerts`, `health`, `clips`), its data is the JSON of the list item, \
 its id its place in the feed. Send the last id as `Last-Event-ID` to get what was missed, up to 1,000 events; beyond \
-that, an event `reset` says that the lists must be read instead. The stream ends when the token does.";
+that, an event `reset` says that the lists must be read instead. The stream ends when the token does.
+
+**Live video and playback**: buy a ticket with `POST /api/live/tickets` and open the WebSocket \
+`GET /api/live/stream?ticket=<ticket>` with it. Text frames are JSON with a `type`, binary frames a head of 32 bytes \
+and fragmented MP4 for `MediaSource`; `docs/ref/relay.md` describes both.";
 
 /// Request bodies whose unknown members are refused.
-const CLOSED_SCHEMAS: [&str; 4] = ["RegisterRequest", "LoginRequest", "NewEdgeRequest", "NewOperatorRequest"];
+const CLOSED_SCHEMAS: [&str; 5] =
+    ["RegisterRequest", "LoginRequest", "NewEdgeRequest", "NewOperatorRequest", "NewTicketRequest"];
 
 /// Says in the document that some bodies take no further members, which the framework has no word for.
 pub(super) fn with_closed_schemas(document: &str) -> String {

@@ -46,7 +46,7 @@ async fn check(request: &Request, bearer: Bearer) -> poem::Result<EdgeCaller> {
     Ok(caller(services, &bearer.token, clock::now()).await?)
 }
 
-async fn caller(services: &Services, token: &str, now: UtcMillis) -> Result<EdgeCaller, Failure> {
+pub(super) async fn caller(services: &Services, token: &str, now: UtcMillis) -> Result<EdgeCaller, Failure> {
     let fingerprint = named_certificate(token)
         .ok_or_else(|| refused("the token must be a JWT with the header x5t#S256, the SHA-256 of the certificate"))?;
     let certificate = services.store.active_certificate(&fingerprint, now).await?;

@@ -162,6 +162,7 @@ impl EdgesApi {
                 rotated => rotated?,
             };
             services.sessions.end(&withdrawn);
+            services.relay.end(&withdrawn);
             tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge secret rotated");
             Ok(Json(EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() }))
         })
@@ -180,6 +181,7 @@ impl EdgesApi {
         to_its_end(async move {
             let withdrawn = services.store.revoke_edge(user.tenant, &edge_id, clock::now()).await?;
             services.sessions.end(&withdrawn);
+            services.relay.end(&withdrawn);
             tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge revoked");
             Ok(Revoked::Done)
         })

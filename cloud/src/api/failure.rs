@@ -74,6 +74,9 @@ pub(super) enum Failure {
     /// The cloud can't do this now; try again after `Retry-After` seconds.
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(Json<Box<Problem>>, #[oai(header = "Retry-After")] String),
+    /// The edge did not answer in time.
+    #[oai(status = 504, content_type = "application/problem+json")]
+    GatewayTimeout(Json<Box<Problem>>),
 }
 
 impl Failure {
@@ -125,6 +128,11 @@ impl Failure {
 
     pub(super) fn unavailable(detail: impl Into<String>, wait: Duration) -> Self {
         Self::Unavailable(problem(StatusCode::SERVICE_UNAVAILABLE, None, detail), whole_seconds(wait))
+    }
+
+    pub(super) fn edge_away() -> Self {
+        let detail = "the edge does not answer: check that it has power and a network";
+        Self::GatewayTimeout(problem(StatusCode::GATEWAY_TIMEOUT, None, detail))
     }
 
     /// Turns an error of the framework into a failure; `allow` lists the methods of the path asked for.

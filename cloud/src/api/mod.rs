@@ -4,11 +4,13 @@ mod accounts;
 mod brakes;
 mod docs;
 mod edge_devices;
+mod edge_relay;
 mod edge_token;
 mod edges;
 mod events;
 mod failure;
 mod feed_cursor;
+mod footage;
 mod guard;
 mod live;
 mod operators;
@@ -17,6 +19,7 @@ mod secrets;
 mod signed_in;
 mod user_token;
 mod values;
+mod viewing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +37,7 @@ use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::mqtt::sessions::Sessions;
 use crate::network::network;
+use crate::relay::Relay;
 use crate::store::SharedStore;
 
 /// What the API is told at start.
@@ -66,6 +70,8 @@ pub struct ApiParts {
     pub sessions: Sessions,
     /// News of stored events.
     pub hints: LiveHints,
+    /// Live view and playback.
+    pub relay: Relay,
 }
 
 /// Groups of operations in the document.
@@ -79,6 +85,8 @@ enum Tags {
     Operators,
     /// What edges saw.
     Events,
+    /// Live view and playback.
+    Footage,
     /// What edges themselves call.
     #[oai(rename = "Edge devices")]
     EdgeDevices,
@@ -91,6 +99,7 @@ struct Services {
     ingest: Ingest,
     sessions: Sessions,
     hints: LiveHints,
+    relay: Relay,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
     feed_cursors: feed_cursor::FeedCursors,
@@ -101,7 +110,8 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-const OUTSIDE_THE_DOCUMENT: [&str; 5] = ["/healthz", "/readyz", "/openapi.json", "/docs", "/api/events/live"];
+const OUTSIDE_THE_DOCUMENT: [&str; 7] =
+    ["/healthz", "/readyz", "/openapi.json", "/docs", "/api/events/live", "/api/live/stream", "/api/edge/relay"];
 
 /// Builds the whole HTTP side. `stop` ends the live streams.
 pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
@@ -117,6 +127,8 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/openapi.json", get(make_sync(move |_| document.clone().with_content_type("application/json"))))
         .at("/docs", get(make_sync(move |_| page.into_response())))
         .at("/api/events/live", get(live::live))
+        .at("/api/live/stream", get(viewing::stream))
+        .at("/api/edge/relay", get(edge_relay::relay))
         .nest("/", api)
         .data(services)
         .map_to_response();
@@ -135,14 +147,21 @@ impl Services {
             ingest: parts.ingest,
             sessions: parts.sessions,
             hints: parts.hints,
+            relay: parts.relay,
             settings,
             stop,
         }
     }
 }
 
-type Operations =
-    (accounts::AccountsApi, edges::EdgesApi, operators::OperatorsApi, events::EventsApi, edge_devices::EdgeDevicesApi);
+type Operations = (
+    accounts::AccountsApi,
+    edges::EdgesApi,
+    operators::OperatorsApi,
+    events::EventsApi,
+    footage::FootageApi,
+    edge_devices::EdgeDevicesApi,
+);
 
 fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
     let operations = (
@@ -150,6 +169,7 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
         edges::EdgesApi(Arc::clone(services)),
         operators::OperatorsApi(Arc::clone(services)),
         events::EventsApi(Arc::clone(services)),
+        footage::FootageApi(Arc::clone(services)),
         edge_devices::EdgeDevicesApi(Arc::clone(services)),
     );
     OpenApiService::new(operations, "AIVMS cloud", env!("CARGO_PKG_VERSION")).description(docs::DESCRIPTION)

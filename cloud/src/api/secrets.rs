@@ -12,7 +12,7 @@ pub(super) struct EdgeSecret(String);
 
 impl EdgeSecret {
     pub(super) fn draw() -> Result<Self, Failure> {
-        Ok(Self(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?)))
+        random_text().map(Self)
     }
 
     pub(super) fn hash(&self) -> [u8; 32] {
@@ -32,6 +32,11 @@ pub(super) fn hash(secret: &str) -> [u8; 32] {
 /// 128 bits for an identifier that can't be guessed.
 pub(super) fn random_bits() -> Result<u128, Failure> {
     random_bytes().map(u128::from_be_bytes)
+}
+
+/// 256 bits in text that may stand in a URL.
+pub(super) fn random_text() -> Result<String, Failure> {
+    Ok(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?))
 }
 
 fn random_bytes<const N: usize>() -> Result<[u8; N], Failure> {

@@ -103,7 +103,8 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let hints = LiveHints::default();
     let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
-    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints };
+    let (relay, _calls) = Relay::new(CancellationToken::new());
+    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints, relay };
     let settings = ApiSettings {
         jwt_secret: Secret::new("0123456789".repeat(4)),
         edge_timeout: Duration::from_secs(120),

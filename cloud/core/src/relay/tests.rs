@@ -50,7 +50,7 @@ fn fragment(hub: &mut Hub, stream: u32, key: bool, number: u32, now: Duration) {
 }
 
 fn begin(hub: &mut Hub, stream: u32) {
-    hub.text(opened(stream, None), at(0));
+    hub.text(&opened(stream, None), at(0));
     send(hub, &header(FrameKind::Init, stream, false, 0), 100, at(0));
 }
 
@@ -83,7 +83,7 @@ fn connected() -> Hub {
 #[test]
 fn a_camera_comes_up_once_however_many_watch_and_ends_when_the_last_has_gone() {
     let mut hub = connected();
-    let viewers: Vec<_> = (0..3).map(|_| hub.join(live("gate"), at(0)).unwrap()).collect();
+    let viewers: Vec<_> = (0..3).map(|_| hub.join(&live("gate"), at(0)).unwrap()).collect();
     let asked = for_edge(&mut hub);
     assert!(matches!(asked[..], [ToEdge::Open { stream: 1, view: View::Live, .. }]), "{asked:?}");
     begin(&mut hub, 1);
@@ -103,12 +103,12 @@ fn a_camera_comes_up_once_however_many_watch_and_ends_when_the_last_has_gone() {
 #[test]
 fn a_late_viewer_begins_with_the_last_key_picture() {
     let mut hub = connected();
-    hub.join(live("gate"), at(0)).unwrap();
+    hub.join(&live("gate"), at(0)).unwrap();
     begin(&mut hub, 1);
     for (number, key) in [(1, true), (2, false), (3, true), (4, false)] {
         fragment(&mut hub, 1, key, number, at(1));
     }
-    let late = hub.join(live("gate"), at(2)).unwrap();
+    let late = hub.join(&live("gate"), at(2)).unwrap();
     fragment(&mut hub, 1, false, 5, at(2));
     assert_eq!(taken(&mut hub, late), ["o", "i", "3", "4", "5"]);
 }
@@ -116,7 +116,7 @@ fn a_late_viewer_begins_with_the_last_key_picture() {
 #[test]
 fn a_slow_viewer_goes_on_at_a_key_picture_and_no_other_loses_anything() {
     let mut hub = connected();
-    let [fast, slow] = [0, 1].map(|_| hub.join(live("gate"), at(0)).unwrap());
+    let [fast, slow] = [0, 1].map(|_| hub.join(&live("gate"), at(0)).unwrap());
     begin(&mut hub, 1);
     let mut seen = Vec::new();
     for number in 0..12 {
@@ -131,7 +131,7 @@ fn a_slow_viewer_goes_on_at_a_key_picture_and_no_other_loses_anything() {
 #[test]
 fn a_viewer_that_never_catches_up_is_sent_away_with_a_reason() {
     let mut hub = connected();
-    let slow = hub.join(live("gate"), at(0)).unwrap();
+    let slow = hub.join(&live("gate"), at(0)).unwrap();
     begin(&mut hub, 1);
     for number in 0..40 {
         fragment(&mut hub, 1, true, number, SECOND * number);
@@ -144,7 +144,7 @@ fn a_viewer_that_never_catches_up_is_sent_away_with_a_reason() {
 #[test]
 fn an_edge_is_called_while_it_is_needed_and_those_who_wait_are_told_when_it_does_not_come() {
     let mut hub = Hub::default();
-    let viewer = hub.join(live("gate"), at(0)).unwrap();
+    let viewer = hub.join(&live("gate"), at(0)).unwrap();
     let request = hub.ask(&Ask::Cameras, at(0)).unwrap();
     let mut calls = 0;
     while let Some(due) = hub.next_deadline() {
@@ -161,12 +161,12 @@ fn an_edge_is_called_while_it_is_needed_and_those_who_wait_are_told_when_it_does
 #[test]
 fn streams_and_questions_survive_a_new_connection_of_the_edge() {
     let mut hub = connected();
-    let (watching, playing) = (hub.join(live("gate"), at(0)).unwrap(), hub.join(playback(0), at(0)).unwrap());
+    let (watching, playing) = (hub.join(&live("gate"), at(0)).unwrap(), hub.join(&playback(0), at(0)).unwrap());
     let request = hub.ask(&Ask::Cameras, at(0)).unwrap();
     hub.credit(playing, 8);
     for_edge(&mut hub);
     begin(&mut hub, 1);
-    hub.text(opened(2, Some(utc(0))), at(0));
+    hub.text(&opened(2, Some(utc(0))), at(0));
     fragment(&mut hub, 2, true, 7, at(1));
     hub.disconnected(at(2));
     hub.tick(at(2));
@@ -184,9 +184,9 @@ fn streams_and_questions_survive_a_new_connection_of_the_edge() {
 #[test]
 fn after_a_seek_nothing_of_the_time_before_arrives() {
     let mut hub = connected();
-    let viewer = hub.join(playback(0), at(0)).unwrap();
+    let viewer = hub.join(&playback(0), at(0)).unwrap();
     hub.credit(viewer, 4);
-    hub.text(opened(1, Some(utc(0))), at(0));
+    hub.text(&opened(1, Some(utc(0))), at(0));
     fragment(&mut hub, 1, true, 1, at(0));
     hub.seek(viewer, utc(100), false);
     hub.seek(viewer, utc(200), false);
@@ -196,9 +196,9 @@ fn after_a_seek_nothing_of_the_time_before_arrives() {
     let seek = ToEdge::Seek { stream: 1, from: utc(200), key_frames_only: false };
     assert_eq!(asked[1..], [seek, ToEdge::Credit { stream: 1, fragments: MAX_CREDIT }], "the last counts");
     fragment(&mut hub, 1, false, 2, at(0));
-    hub.text(opened(1, Some(utc(100))), at(0));
+    hub.text(&opened(1, Some(utc(100))), at(0));
     fragment(&mut hub, 1, true, 100, at(0));
-    hub.text(opened(1, Some(utc(200))), at(0));
+    hub.text(&opened(1, Some(utc(200))), at(0));
     send(&mut hub, &header(FrameKind::Init, 1, false, 0), 100, at(0));
     fragment(&mut hub, 1, true, 200, at(0));
     assert_eq!(taken(&mut hub, viewer), ["o", "o", "i", "200"]);
@@ -211,7 +211,7 @@ fn questions_have_one_answer_and_a_forgotten_one_has_none() {
     hub.forget(second);
     assert_eq!(for_edge(&mut hub), [ToEdge::Cameras { request: first }]);
     for request in [second, first, first] {
-        hub.text(FromEdge::Cameras { request, cameras: Vec::new() }, at(1));
+        hub.text(&FromEdge::Cameras { request, cameras: Vec::new() }, at(1));
     }
     assert!(matches!(hub.take_answer(), Some((request, Answer::Text(_))) if request == first));
     assert_eq!(hub.take_answer(), None);
@@ -221,10 +221,10 @@ fn questions_have_one_answer_and_a_forgotten_one_has_none() {
 fn a_viewer_who_plays_h265_shares_what_is_there_and_gives_nobody_else_what_they_can_not_play() {
     let mut hub = connected();
     let modern = Wanted { h265: true, ..live("gate") };
-    hub.join(modern.clone(), at(0)).unwrap();
-    hub.join(live("gate"), at(0)).unwrap();
+    hub.join(&modern, at(0)).unwrap();
+    hub.join(&live("gate"), at(0)).unwrap();
     assert_eq!(hub.streams(), 2);
-    hub.join(modern, at(0)).unwrap();
+    hub.join(&modern, at(0)).unwrap();
     assert_eq!(hub.streams(), 2);
 }
 
@@ -272,7 +272,7 @@ proptest! {
             let of = |place: usize| viewers.get(place).copied().unwrap_or(ViewerId(0));
             match step {
                 Step::Join(is_live) => {
-                    viewers.extend(hub.join(if is_live { live("gate") } else { playback(0) }, now));
+                    viewers.extend(hub.join(&if is_live { live("gate") } else { playback(0) }, now));
                 }
                 Step::Leave(place) => hub.leave(of(place), now),
                 Step::Take(place) => drop(taken(&mut hub, of(place))),
@@ -282,11 +282,11 @@ proptest! {
                     send(&mut hub, &header(FrameKind::Fragment, stream, key, number), bytes, now);
                 }
                 Step::Begin(stream) => {
-                    hub.text(opened(stream, Some(utc(0))), now);
+                    hub.text(&opened(stream, Some(utc(0))), now);
                     send(&mut hub, &header(FrameKind::Init, stream, false, 0), 500, now);
                 }
                 Step::Ended(stream) => {
-                    hub.text(FromEdge::Ended { stream, reason: EndReason::NoVideo, detail: String::new() }, now);
+                    hub.text(&FromEdge::Ended { stream, reason: EndReason::NoVideo, detail: String::new() }, now);
                 }
                 Step::Connection(true) => hub.connected(now),
                 Step::Connection(false) => hub.disconnected(now),
