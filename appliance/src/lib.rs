@@ -18,6 +18,7 @@ pub mod keeper;
 pub mod logging;
 pub mod outbox;
 pub mod pipeline;
+pub mod recorder;
 pub mod run;
 pub mod state;
 pub mod status;

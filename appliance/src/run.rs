@@ -4,6 +4,7 @@
 //! task that ends by itself is a fault of the program: everything is stopped in order and the process ends with an
 //! error, so that the service manager starts it anew.
 
+mod footage;
 mod keep;
 mod report;
 mod tasks;
@@ -35,6 +36,7 @@ use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 use crate::why::{self, WhyStore};
 
+use footage::FootageParts;
 use report::Reporter;
 use tasks::Tasks;
 
@@ -82,6 +84,7 @@ struct Parts {
     outbox: Outbox,
     vitals: Arc<Vitals>,
     engine: Arc<dyn Engine>,
+    footage: FootageParts,
     identity: watch::Sender<Option<Arc<Identity>>>,
     cloud: Option<(Arc<Cloud>, UplinkSettings)>,
 }
@@ -117,6 +120,7 @@ pub async fn run_until(config: Config, asked: impl Future<Output = ()>) -> anyho
     };
     tracing::info!("the appliance stops");
     stop.in_order(tasks, &outbox).await;
+    parts.footage.close().await;
     outbox.close().await;
     match fault {
         Some(name) => bail!("the task {name} ended by itself; this is a fault of the program"),
@@ -139,8 +143,9 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     }
     let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
     let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
+    let footage = FootageParts::open(&config, &edge, &vitals)?;
     let identity = watch::channel(identity.map(Arc::new)).0;
-    Ok(Parts { config, edge, state, outbox, vitals, engine, identity, cloud })
+    Ok(Parts { config, edge, state, outbox, vitals, engine, footage, identity, cloud })
 }
 
 /// The identity on disk, unless another edge is configured and can be enrolled.
@@ -216,7 +221,8 @@ impl Parts {
     fn control(&self, output: CameraOutput, say: mpsc::Sender<Say>, recorder: Option<TracksRecorder>) -> Control {
         let cameras = CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals));
         Control {
-            cameras: cameras.with(self.config.detection.stationary, recorder),
+            cameras: cameras.with(self.config.detection.stationary, recorder).feeding(self.footage.consumers()),
+            recording: self.footage.policy.clone(),
             config: Arc::clone(&self.config),
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),

@@ -1,13 +1,11 @@
 //! What should run: the desired document when there is one, the local files otherwise.
 
 use aivms_appliance_core::schedule::SiteZone;
-use aivms_contract::desired::{Camera, Desired, Settings};
+use aivms_contract::desired::{Camera, Days, Desired, Recording, Settings};
 use serde::Deserialize;
 
 use crate::config::{self, Config};
-
-/// Whether sound is recorded where nobody says so: who records speech unasked breaks the law in many places.
-const SOUND: bool = false;
+use crate::recorder::RecordingPolicy;
 
 /// Says why a desired document is refused, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +55,19 @@ pub fn read(bytes: &[u8]) -> Result<Desired, Option<Refusal>> {
     Ok(desired)
 }
 
+/// What is recorded of each camera and for how long: the camera wins over the document, and that over the settings.
+#[must_use]
+pub fn recording(config: &Config, desired: Option<&Desired>) -> RecordingPolicy {
+    let cameras = desired.map_or(&config.cameras, |desired| &desired.cameras).as_slice();
+    let cameras = cameras.iter().map(|camera| (camera.id.clone(), camera.recording.clone()));
+    let Some(settings) = desired.map(|desired| &desired.settings) else {
+        return RecordingPolicy::new(config.recording.policy.clone(), cameras);
+    };
+    let days = settings.recording_retention_days.and_then(|days| Days::try_from(f64::from(days)).ok());
+    let site = Recording { continuous_days: settings.recording.continuous_days.or(days), ..settings.recording.clone() };
+    RecordingPolicy::new(site.or(&config.recording.policy), cameras)
+}
+
 /// Every camera as it should run.
 #[must_use]
 pub fn wanted(config: &Config, desired: Option<&Desired>) -> Vec<Wanted> {
@@ -66,12 +77,13 @@ pub fn wanted(config: &Config, desired: Option<&Desired>) -> Vec<Wanted> {
     let fps = settings.detection_fps.unwrap_or(config.detection.fps);
     let confidence = settings.detection_confidence.unwrap_or(config.detection.confidence);
     let time_zone = time_zone(config, desired);
+    let recording = recording(config, desired);
     let with_defaults = |camera: &Camera| Wanted {
         detection_fps: camera.detection_fps.unwrap_or(fps).get(),
         confidence: confidence.get(),
         classes: if camera.classes.is_empty() { config.detection.classes.clone() } else { camera.classes.clone() },
         time_zone: time_zone.clone(),
-        audio: camera.recording.or(&settings.recording).audio.unwrap_or(SOUND),
+        audio: recording.records_sound(&camera.id),
         camera: camera.clone(),
     };
     cameras.as_slice().iter().map(with_defaults).collect()

@@ -16,7 +16,7 @@ use aivms_contract::desired::{Desired, Reported, ReportedState};
 use aivms_contract::id::CommandId;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use cameras::CameraSet;
@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::health::Vitals;
 use crate::outbox::Outbox;
+use crate::recorder::RecordingPolicy;
 use crate::state::{Key, State};
 use crate::uplink::{Say, Told};
 use commands::{Answers, Judgement, failed, succeeded};
@@ -41,6 +42,8 @@ pub struct Control {
     pub vitals: Arc<Vitals>,
     /// Whose fill is part of a health report.
     pub outbox: Outbox,
+    /// What is recorded, for those who record and delete.
+    pub recording: watch::Sender<Arc<RecordingPolicy>>,
     /// The way to the cloud.
     pub say: mpsc::Sender<Say>,
 }
@@ -125,6 +128,7 @@ impl Control {
 
     async fn apply(&mut self, desired: Option<&Desired>) {
         self.vitals.set_time_zone(desired::time_zone(&self.config, desired));
+        self.recording.send_replace(Arc::new(desired::recording(&self.config, desired)));
         self.cameras.apply(&desired::wanted(&self.config, desired)).await;
         self.vitals.set_applied_version(desired.map_or(0, |desired| desired.version));
     }

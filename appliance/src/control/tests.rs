@@ -65,6 +65,7 @@ impl Edge {
             config: Arc::new(config),
             state,
             cameras: CameraSet::new(engine, bodies, Arc::clone(&vitals)),
+            recording: tokio::sync::watch::channel(Arc::default()).0,
             vitals: Arc::clone(&vitals),
             outbox: outbox.clone(),
             say,

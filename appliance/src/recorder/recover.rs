@@ -1,0 +1,225 @@
+//! What earlier runs left: opens the index, compares it with the files, and closes what a crash left open.
+//!
+//! The files are the truth. A file without a row is scanned: cut back to its last complete fragment, closed, and put
+//! into the index; a row without a file is dropped. The newest files of each camera come first, since a crash is most
+//! likely to have left those; a lost index is rebuilt in the same way, while recording goes on.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use aivms_contract::health::Notice;
+use aivms_footage::fragment::FragmentInfo;
+use aivms_footage::scan::{Scan, scan};
+use aivms_footage::table::{FragmentTable, write_tail};
+
+use super::catalogue::Entry;
+use super::footage::{Readiness, Shared};
+use super::index::{Found, IndexKeeper};
+use super::layout::{cameras_in, partial_in, segments_in};
+use super::moving::delete;
+use super::segment::{DiskTier, SegmentKey, Tags};
+
+/// Files of each camera that are mended before anything else: one that was open, and one whose row was not synced.
+const NEWEST: usize = 2;
+/// Pause before an index that can't be opened is tried again.
+const OPEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// What was done about what earlier runs left.
+#[derive(Debug, Default)]
+struct Mended {
+    /// Files that a crash had left open.
+    closed: usize,
+    /// Files without anything in them.
+    empty: usize,
+    /// Bytes cut off behind the last complete fragment.
+    cut: u64,
+    /// Closed files that the index did not know.
+    added: usize,
+    /// Rows whose file is gone.
+    dropped: usize,
+}
+
+/// Does all of the above, then keeps the index until it is told to close.
+pub(super) fn run(mut keeper: IndexKeeper, shared: &Shared) {
+    let mut mended = Mended::default();
+    let found = open(&mut keeper, shared, &mut mended);
+    if keeper.closed {
+        return;
+    }
+    mended.compare(&mut keeper, shared, found);
+    mended.tell(shared);
+    shared.readiness.send_replace(Readiness::Complete);
+    keeper.serve(None);
+}
+
+/// Opens the index. While that fails, what was recorded last is mended all the same.
+fn open(keeper: &mut IndexKeeper, shared: &Shared, mended: &mut Mended) -> Found {
+    let mut complained = false;
+    loop {
+        match keeper.open() {
+            Ok((found, notices)) => {
+                notices.into_iter().for_each(|notice| shared.note(notice));
+                return found;
+            }
+            Err(error) if !complained => {
+                complained = true;
+                tracing::error!(%error, "the index of recordings can't be opened; recording goes on without it");
+                for (key, tier) in missing(shared, &BTreeMap::new()).0 {
+                    mended.mend(shared, &key, tier);
+                }
+                shared.readiness.send_replace(Readiness::Recovered);
+            }
+            Err(_) => {}
+        }
+        keeper.serve(Some(Instant::now() + OPEN_PAUSE));
+        if keeper.closed {
+            return Found::default();
+        }
+    }
+}
+
+type Files = Vec<(SegmentKey, DiskTier)>;
+
+/// The files that are not among `known`: the newest ones, and the others, both from the newest to the oldest.
+fn missing(shared: &Shared, known: &BTreeMap<SegmentKey, Entry>) -> (Files, Files) {
+    let (mut newest, mut others) = (Vec::new(), Vec::new());
+    for (tier, dir) in shared.folders.tiers() {
+        for camera in cameras_in(dir) {
+            let keys = segments_in(dir, &camera).into_iter().rev();
+            let keys = keys.map(|start| SegmentKey { camera: camera.clone(), start });
+            for (place, key) in keys.filter(|key| !known.contains_key(key)).enumerate() {
+                if place < NEWEST { newest.push((key, tier)) } else { others.push((key, tier)) }
+            }
+        }
+    }
+    (newest, others)
+}
+
+impl Mended {
+    fn compare(&mut self, keeper: &mut IndexKeeper, shared: &Shared, found: Found) {
+        if found.damaged > 0 {
+            tracing::warn!(
+                rows = found.damaged,
+                "damaged rows of the index of recordings are made anew from the files"
+            );
+        }
+        let known: BTreeMap<_, _> = found.segments.into_iter().collect();
+        for (key, entry) in &known {
+            self.row(shared, key, *entry);
+        }
+        for (_, dir) in shared.folders.tiers() {
+            partial_in(dir).iter().for_each(|path| drop(delete(path)));
+        }
+        let (newest, others) = missing(shared, &known);
+        for (key, tier) in newest {
+            self.mend(shared, &key, tier);
+        }
+        shared.readiness.send_replace(Readiness::Recovered);
+        for (key, tier) in others {
+            keeper.drain();
+            if keeper.closed {
+                return;
+            }
+            self.mend(shared, &key, tier);
+        }
+    }
+
+    /// Takes over a row, if its file is there; a move between disks that was cut off is ended.
+    fn row(&mut self, shared: &Shared, key: &SegmentKey, entry: Entry) {
+        let there = |tier| shared.folders.of(tier).is_some() && shared.folders.file(key, tier).exists();
+        let other = match entry.tier {
+            DiskTier::Fast => DiskTier::Slow,
+            DiskTier::Slow => DiskTier::Fast,
+        };
+        match (there(entry.tier), there(other)) {
+            (true, twice) => {
+                shared.catalogue.put_left(key, entry);
+                if twice {
+                    let _ = delete(&shared.folders.file(key, other));
+                }
+            }
+            (false, true) => {
+                let entry = Entry { tier: other, ..entry };
+                shared.catalogue.put_left(key, entry);
+                shared.index.change(key, entry);
+            }
+            // A second disk that is not mounted, or not configured any more, may come back.
+            (false, false) if shared.folders.of(entry.tier).is_none_or(|dir| !dir.exists()) => {}
+            (false, false) => {
+                self.dropped += 1;
+                shared.index.remove(key);
+            }
+        }
+    }
+
+    /// Puts a file that the index does not know into it.
+    fn mend(&mut self, shared: &Shared, key: &SegmentKey, tier: DiskTier) {
+        {
+            // Not one that this run has just made.
+            let _making = shared.making.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.catalogue.holds(key) {
+                return;
+            }
+        }
+        let path = shared.folders.file(key, tier);
+        let result = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| self.close(&file));
+        match result {
+            Ok(Some((table, end, bytes))) => {
+                let entry = Entry { end, bytes, tier, tags: Tags::ALL };
+                shared.catalogue.put_left(key, entry);
+                shared.index.put(key, entry, &table);
+            }
+            Ok(None) => {
+                self.empty += 1;
+                let _ = delete(&path);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::error!(path = %path.display(), %error, "a recording can't be read and is left out"),
+        }
+    }
+
+    /// Ends a file with its last complete fragment. Gives what is in it, if anything.
+    fn close(&mut self, file: &File) -> io::Result<Option<(FragmentTable, aivms_contract::time::UtcMillis, u64)>> {
+        let Some(Scan { fragments, good_bytes, closed, .. }) = scan(file)? else { return Ok(None) };
+        let Some(end) = fragments.iter().map(FragmentInfo::wall_end).max() else { return Ok(None) };
+        let table = FragmentTable { fragments };
+        if closed {
+            self.added += 1;
+            return Ok(Some((table, end, good_bytes)));
+        }
+        self.closed += 1;
+        self.cut += file.metadata()?.len().saturating_sub(good_bytes);
+        file.set_len(good_bytes)?;
+        let tail = write_tail(&table);
+        let bytes = match file.write_all_at(&tail, good_bytes) {
+            Ok(()) => good_bytes + tail.len() as u64,
+            Err(_) => {
+                // No room: the table is in the index, and the fragments speak for themselves.
+                file.set_len(good_bytes)?;
+                good_bytes
+            }
+        };
+        file.sync_data()?;
+        Ok(Some((table, end, bytes)))
+    }
+
+    fn tell(&self, shared: &Shared) {
+        let Self { closed, empty, cut, added, dropped } = self;
+        if *closed + *empty + *added > 0 {
+            tracing::info!(closed, empty, cut_bytes = cut, added, "recordings of an earlier run were mended");
+        }
+        if *dropped > 0 {
+            let message = format!("{dropped} recordings are in the index and not on the disk; they were dropped");
+            shared.note(Notice { code: "footage_missing".to_owned(), message, camera_id: None });
+        }
+    }
+}
+
+/// Starts the thread that does all this.
+pub(super) fn spawn(keeper: IndexKeeper, shared: Arc<Shared>) -> io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("footage-index".into()).spawn(move || run(keeper, &shared))
+}
