@@ -10,6 +10,7 @@ pub mod analysis;
 pub mod backoff;
 pub mod best_frame;
 pub mod clip;
+pub mod continuity;
 pub mod decode;
 pub mod detection;
 pub mod ground;
