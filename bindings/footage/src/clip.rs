@@ -72,6 +72,14 @@ pub(crate) struct Piece {
     pub(crate) hash: Option<FragmentHash>,
 }
 
+impl Piece {
+    /// Whether it is of the same segment and begins where `before` ends.
+    fn continues(&self, before: &Self) -> bool {
+        let end = before.head.start.saturating_add(before.head.duration().into());
+        (self.range.segment, self.head.start) == (before.range.segment, end)
+    }
+}
+
 /// Collects the tables of the fragments that a clip is to hold.
 #[derive(Debug, Clone)]
 pub struct ClipPlanner {
@@ -79,15 +87,13 @@ pub struct ClipPlanner {
     wanted: Range<UtcMillis>,
     pieces: Vec<Piece>,
     segments: usize,
-    /// Where the next fragment begins when it continues the last one: segment and decode time.
-    continues: Option<(usize, u64)>,
 }
 
 impl ClipPlanner {
     /// Begins a clip of `wanted`, of footage with these tracks.
     #[must_use]
     pub fn new(tracks: Tracks, wanted: Range<UtcMillis>) -> Self {
-        Self { tracks, wanted, pieces: Vec::new(), segments: 0, continues: None }
+        Self { tracks, wanted, pieces: Vec::new(), segments: 0 }
     }
 
     /// Goes over to the next segment and gives its number in this clip, counted from 0. `start` is the wall time of the
@@ -109,14 +115,14 @@ impl ClipPlanner {
     /// It begins with no key picture and does not continue the fragment before it.
     pub fn fragment(&mut self, head: FragmentHead, offset: u64, hash: Option<FragmentHash>) -> Result<(), ClipError> {
         let segment = self.segments.saturating_sub(1);
-        let key = head.video.first().is_some_and(|picture| picture.key);
-        if !key && self.continues != Some((segment, head.start)) {
-            return Err(ClipError::NoKey(head.wall));
-        }
-        self.continues = Some((segment, head.start.saturating_add(head.duration().into())));
         let offset = offset + u64::from(head.head_bytes);
         let range = MediaRange { segment, offset, bytes: head.media_bytes };
-        self.pieces.push(Piece { head, range, hash });
+        let piece = Piece { head, range, hash };
+        let key = piece.head.video.first().is_some_and(|picture| picture.key);
+        if !key && !self.pieces.last().is_some_and(|last| piece.continues(last)) {
+            return Err(ClipError::NoKey(piece.head.wall));
+        }
+        self.pieces.push(piece);
         Ok(())
     }
 

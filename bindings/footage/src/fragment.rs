@@ -1,14 +1,15 @@
 //! Fragments: at most a second of pictures and sound, each whole in itself, so that a file may end after any of them.
 //!
-//! A fragment is a `prft` box with the wall time of its first picture shown, a `moof` with the sample tables and an
-//! `mdat` with the pictures' bytes, then the sound's.
+//! A fragment is a `prft` box with the wall time of its first picture shown, a `uuid` box with its hash, a `moof` with
+//! the sample tables and an `mdat` with the pictures' bytes, then the sound's. The hash is there because a power cut may
+//! leave a fragment of full length with holes in it.
 
 use std::time::Duration;
 
 use aivms_contract::time::UtcMillis;
 use bytes::Bytes;
 
-use crate::boxes::{HEADER_BYTES, Put, boxed, full};
+use crate::boxes::{HEADER_BYTES, Put, boxed, full, own};
 use crate::hash::{FragmentHash, begin};
 use crate::track::{AUDIO_TRACK, VIDEO_TRACK};
 
@@ -23,6 +24,12 @@ pub const MAX_FRAGMENT_SAMPLES: usize = 1 << 14;
 
 /// Bytes of the `prft` box.
 pub(crate) const PRFT_BYTES: usize = 32;
+/// Bytes of our box with the hash.
+const HASH_BOX_BYTES: usize = HEADER_BYTES + 16 + 32;
+/// Marks our box with the hash.
+pub(crate) const HASH_BOX: &[u8; 16] = b"aivms fragment\0\0";
+/// Bytes in front of the `moof` box.
+pub(crate) const FRONT_BYTES: usize = PRFT_BYTES + HASH_BOX_BYTES;
 /// Seconds from 1900, where NTP counts from, to 1970.
 const NTP_TO_UNIX_SECS: u64 = 2_208_988_800;
 /// The time in `prft` is the one at which the picture was taken.
@@ -132,9 +139,10 @@ pub fn write_fragment(
     let (first, media) = check(fragment)?;
     let start = out.len();
     let audio_bytes = fragment.audio.len() * 8;
-    out.reserve(PRFT_BYTES + 256 + fragment.video.len() * 16 + audio_bytes + media);
+    out.reserve(FRONT_BYTES + 256 + fragment.video.len() * 16 + audio_bytes + media);
     let shown = fragment.video.iter().map(Sample::pts).min().unwrap_or(0);
     prft(out, fragment.wall, u64::try_from(shown).unwrap_or(0));
+    own(out, HASH_BOX, |out| out.zeros(32));
     let moof = out.len();
     let places = moof_box(out, fragment, sequence);
     let payload = out.len() - moof + HEADER_BYTES;
@@ -149,6 +157,8 @@ pub fn write_fragment(
     });
     let mut hasher = begin(fragment);
     hasher.update(&out[moof + payload..]);
+    let hash = hasher.finish();
+    out[moof - 32..moof].copy_from_slice(&hash.0);
     Ok(FragmentInfo {
         offset,
         bytes: u32::try_from(out.len() - start).unwrap_or(u32::MAX),
@@ -156,7 +166,7 @@ pub fn write_fragment(
         duration: fragment.video.iter().fold(0, |sum, sample| sum.saturating_add(sample.duration)),
         wall: fragment.wall,
         key: first.key,
-        hash: Some(hasher.finish()),
+        hash: Some(hash),
     })
 }
 

@@ -47,8 +47,8 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Begins. `limit` is the longest a fragment gets, in ticks of 1/90000 s, as long as a picture does not last longer;
-    /// `sample_rate` that of the sound, if there is some.
+    /// Begins. `limit` is the longest a fragment gets, in ticks of 1/90000 s, with half a picture of tolerance, and as
+    /// long as no picture lasts longer; `sample_rate` that of the sound, if there is some.
     #[must_use]
     pub fn new(limit: u32, sample_rate: Option<u32>) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Gather {
         self.base
     }
 
-    /// Takes the next picture and gives the fragment that ends before it or before the one before it. Pictures ahead
+    /// Takes the next picture and gives the fragment that ends before it, or before the one before it. Pictures ahead
     /// of a segment's first key picture are dropped.
     pub fn picture(&mut self, next: Timed<Shot>) -> Option<Fragment> {
         if self.base.is_none() && !next.item.key {
@@ -79,13 +79,16 @@ impl Gather {
             self.pictures.push(next);
             return None;
         };
-        let full = next.dts - first > i64::from(self.limit) && self.pictures.len() > 1;
-        if next.item.key {
-            let ended = self.take(next.dts);
-            self.pictures.push(next);
-            return ended;
-        }
-        let ended = if full { self.take_all_but_last() } else { None };
+        let step = self.pictures.last().map_or(0, |last| next.dts - last.dts);
+        let limit = i64::from(self.limit) + step / 2;
+        // A picture that has turned out too long for the fragment, or the next one that is going to be.
+        let ended = if !next.item.key && next.dts - first > limit && self.pictures.len() > 1 {
+            self.take_all_but_last()
+        } else if next.item.key || next.dts - first + step > limit {
+            self.take(next.dts)
+        } else {
+            None
+        };
         self.pictures.push(next);
         ended
     }

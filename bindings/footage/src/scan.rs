@@ -1,13 +1,13 @@
 //! What a segment's file holds, whole or torn: a file being written, one cut off by a power cut, one with garbage behind.
 //!
-//! A fragment counts when its tables and its media are all there and fit each other. The first that does not ends the
-//! file; recovery cuts it off there and goes on writing elsewhere.
+//! A fragment counts when its tables and its media are all there and its media still has the hash that stands in front:
+//! blocks that never reached the disk read as zeros. The first that does not count ends the file; recovery cuts it off
+//! there and goes on writing elsewhere.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::boxes::{find, header};
 use crate::fragment::{FragmentHead, FragmentInfo, HeadError};
-use crate::hash::FragmentHash;
 use crate::init::{SegmentAbout, read_about, read_tracks};
 use crate::table::{MAX_FRAGMENTS, MFRO_BYTES, read_tail};
 use crate::track::Tracks;
@@ -45,7 +45,7 @@ pub fn scan(reader: impl Read + Seek) -> io::Result<Option<Scan>> {
 }
 
 /// Finds what a file holds by reading and hashing all of it, whether it was closed or not: what is needed to tell that
-/// it is still what it was. The hashes are those of the content, not those that stand at the file's end.
+/// it is still what it was: fragments from the first on that is not are left out.
 ///
 /// # Errors
 /// Reading fails for another reason than the end of the file.
@@ -66,6 +66,8 @@ pub fn front(bytes: &[u8]) -> Option<(Tracks, SegmentAbout, usize)> {
 struct Walk<R> {
     reader: R,
     length: u64,
+    /// Where the first fragment begins.
+    front: u64,
     scan: Scan,
     buffer: Vec<u8>,
 }
@@ -82,7 +84,7 @@ impl<R: Read + Seek> Walk<R> {
         }
         let Some((tracks, about, end)) = read else { return Ok(None) };
         let scan = Scan { tracks, about, fragments: Vec::new(), good_bytes: end as u64, closed: false };
-        Ok(Some(Self { reader, length, scan, buffer: front }))
+        Ok(Some(Self { reader, length, front: end as u64, scan, buffer: front }))
     }
 
     fn quick(mut self) -> io::Result<Scan> {
@@ -112,7 +114,7 @@ impl<R: Read + Seek> Walk<R> {
         let body = usize::try_from(size).ok().and_then(|size| self.buffer.get(head..size));
         let (Some(body), b"mfra") = (body, &kind) else { return Ok(None) };
         let Some(table) = read_tail(body) else { return Ok(None) };
-        let mut at = self.scan.good_bytes.min(table.fragments.first().map_or(start, |first| first.offset));
+        let mut at = self.front;
         for info in &table.fragments {
             if info.offset != at || info.hash.is_none() {
                 return Ok(None);
@@ -130,7 +132,7 @@ impl<R: Read + Seek> Walk<R> {
         }
         let end = self.scan.good_bytes;
         if let Some((table, bytes)) = self.table_at(end)?
-            && same_places(&table, &self.scan.fragments)
+            && table == self.scan.fragments
             && end + bytes == self.length
         {
             self.scan.good_bytes = self.length;
@@ -148,16 +150,10 @@ impl<R: Read + Seek> Walk<R> {
             return Ok(None);
         }
         read_at(&mut self.reader, at + head_bytes, media_bytes, &mut self.buffer)?;
-        if (self.buffer.len() as u64) < media_bytes || !units_fit(&head, &self.buffer) {
-            return Ok(None);
-        }
-        Ok(Some(FragmentInfo { hash: Some(self.hash(&head)), ..head.info(at) }))
-    }
-
-    fn hash(&self, head: &FragmentHead) -> FragmentHash {
         let mut hasher = head.hasher();
         hasher.update(&self.buffer);
-        hasher.finish()
+        let whole = self.buffer.len() as u64 == media_bytes && hasher.finish() == head.hash;
+        Ok(whole.then(|| head.info(at)))
     }
 
     fn head(&mut self, at: u64) -> io::Result<Option<FragmentHead>> {
@@ -178,28 +174,6 @@ impl<R: Read + Seek> Walk<R> {
         let fits = head.start >= end && head.start.checked_add(head.duration().into()).is_some();
         fits && (head.audio.is_empty() || self.scan.tracks.audio.is_some())
     }
-}
-
-/// Whether two tables say the same but for the hashes.
-fn same_places(a: &[FragmentInfo], b: &[FragmentInfo]) -> bool {
-    let bare = |info: &FragmentInfo| FragmentInfo { hash: None, ..*info };
-    a.iter().map(bare).eq(b.iter().map(bare))
-}
-
-/// Whether the pictures' NAL units fill them exactly. Blocks that never reached the disk read as zeros, and don't.
-fn units_fit(head: &FragmentHead, media: &[u8]) -> bool {
-    let mut rest = media;
-    head.video.iter().all(|picture| {
-        let Some((mut units, after)) = rest.split_at_checked(picture.size as usize) else { return false };
-        rest = after;
-        while let Some((length, body)) = units.split_first_chunk::<4>() {
-            match body.split_at_checked(u32::from_be_bytes(*length) as usize) {
-                Some((unit, next)) if !unit.is_empty() => units = next,
-                _ => return false,
-            }
-        }
-        units.is_empty() && picture.size > 0
-    })
 }
 
 /// Where the first fragment begins, when all in front of it is whole.

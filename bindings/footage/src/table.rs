@@ -4,7 +4,7 @@
 use aivms_contract::time::UtcMillis;
 
 use crate::boxes::{Put, Taker, boxed, find_own, full, own};
-use crate::fragment::{FragmentInfo, PRFT_BYTES};
+use crate::fragment::{FRONT_BYTES, FragmentInfo};
 use crate::hash::FragmentHash;
 use crate::track::{VIDEO_TIMESCALE, VIDEO_TRACK, ticks_to_millis};
 
@@ -147,7 +147,7 @@ fn key_pictures(out: &mut Vec<u8>, fragments: &[FragmentInfo]) {
         out.u32(u32::try_from(keys.clone().count()).unwrap_or(0));
         for info in keys {
             out.u64(info.start);
-            out.u64(info.offset + PRFT_BYTES as u64);
+            out.u64(info.offset + FRONT_BYTES as u64);
             out.put(&[1, 1, 1]);
         }
     });

@@ -7,6 +7,7 @@ use aivms_contract::time::UtcMillis;
 
 use super::Piece;
 use crate::fragment::FragmentHead;
+use crate::times::MAX_REORDER;
 use crate::track::{VIDEO_TIMESCALE, ticks_to_millis};
 
 /// Fragments whose wall times fit within this many milliseconds are one span: cameras' clocks tremble.
@@ -15,17 +16,19 @@ const GAP_MILLIS: i64 = 200;
 /// Which wall time is shown when.
 #[derive(Debug, Clone)]
 pub(crate) struct TimeMap {
-    /// In order: decode time in the clip, earliest time of showing in the clip, and wall time of that.
+    /// In order.
     runs: Vec<Run>,
     /// First and last tick of showing that is not hidden.
     pub(crate) shown: Range<i64>,
     start_wall: UtcMillis,
 }
 
-/// The pictures of one fragment.
+/// What is shown of one fragment before the next one's first picture is.
 #[derive(Debug, Clone)]
 struct Run {
-    /// Ticks in the clip at which its first picture is shown, and at which its last one ends.
+    /// Ticks in the clip at which its first picture is decoded.
+    decoded: i64,
+    /// Ticks in the clip at which its first picture is shown, and at which the next fragment's is.
     ticks: Range<i64>,
     /// Wall time of its first picture shown.
     wall: UtcMillis,
@@ -47,16 +50,7 @@ impl Run {
 impl TimeMap {
     /// The map of `pieces` played one after the other, of which `wanted` is shown. `None` without pieces.
     pub(crate) fn new(pieces: &[Piece], wanted: &Range<UtcMillis>) -> Option<Self> {
-        let mut dts = 0;
-        let runs: Vec<Run> = pieces
-            .iter()
-            .map(|piece| {
-                let begin = dts;
-                dts += i64::from(piece.head.duration());
-                let first = begin + shown_first(&piece.head);
-                Run { ticks: first..first + i64::from(piece.head.duration()), wall: piece.head.wall }
-            })
-            .collect();
+        let runs = runs(pieces);
         let (first, last) = (runs.first()?.ticks.start, runs.last()?.ticks.end);
         let mut map = Self { runs, shown: first..last, start_wall: pieces.first()?.head.wall };
         let (from, wall) = map.picture_at(pieces, wanted.start)?;
@@ -112,13 +106,32 @@ impl TimeMap {
         let ticks = self.ticks_of(wall);
         let at = self.runs.iter().rposition(|run| run.ticks.start <= ticks).unwrap_or(0);
         let run = self.runs.get(at)?;
-        let first = shown_first(&pieces.get(at)?.head);
-        let shown = times(&pieces.get(at)?.head).map(|pts| pts - first + run.ticks.start);
+        // Pictures shown now may have been decoded a few fragments ago, where fragments are of single pictures.
+        let near = (at.saturating_sub(MAX_REORDER)..=at).filter_map(|at| self.runs.get(at).zip(pieces.get(at)));
+        let shown = near.flat_map(|(run, piece)| times(&piece.head).map(|pts| pts + run.decoded));
         // Half a millisecond of tolerance: wall times are whole milliseconds.
-        let from =
-            shown.filter(|pts| *pts <= ticks + i64::from(VIDEO_TIMESCALE) / 2000).max().unwrap_or(run.ticks.start);
+        let latest = ticks + i64::from(VIDEO_TIMESCALE) / 2000;
+        let from = shown.filter(|pts| (run.ticks.start..=latest).contains(pts)).max().unwrap_or(run.ticks.start);
         Some((from, run.wall + millis(from - run.ticks.start)))
     }
+}
+
+/// The runs of `pieces` played one after the other.
+fn runs(pieces: &[Piece]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::with_capacity(pieces.len());
+    let mut decoded = 0;
+    for (at, piece) in pieces.iter().enumerate() {
+        let first = decoded + shown_first(&piece.head);
+        let end = decoded + i64::from(piece.head.duration());
+        if let Some(last) = runs.last_mut()
+            && pieces.get(at - 1).is_some_and(|before| piece.continues(before))
+        {
+            last.ticks.end = first.max(last.ticks.start);
+        }
+        runs.push(Run { decoded, ticks: first..end.max(first), wall: piece.head.wall });
+        decoded = end;
+    }
+    runs
 }
 
 /// Times of showing of a fragment's pictures, in ticks from its first decode time.

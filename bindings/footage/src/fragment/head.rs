@@ -4,11 +4,11 @@ use aivms_contract::time::UtcMillis;
 use bytes::Bytes;
 
 use super::{
-    AUDIO_TRUN, BASE_IS_MOOF, DELTA_FLAGS, Fragment, FragmentInfo, KEY_FLAGS, MAX_FRAGMENT_BYTES, MAX_FRAGMENT_SAMPLES,
-    PRFT_BYTES, Sample, VIDEO_TRUN, from_ntp,
+    AUDIO_TRUN, BASE_IS_MOOF, DELTA_FLAGS, FRONT_BYTES, Fragment, FragmentInfo, HASH_BOX, KEY_FLAGS,
+    MAX_FRAGMENT_BYTES, MAX_FRAGMENT_SAMPLES, PRFT_BYTES, Sample, VIDEO_TRUN, from_ntp,
 };
-use crate::boxes::{HEADER_BYTES, Kind, Taker, each, find, header};
-use crate::hash::{FragmentHasher, HashedPicture};
+use crate::boxes::{HEADER_BYTES, Kind, Taker, each, find, find_own, header};
+use crate::hash::{FragmentHash, FragmentHasher, HashedPicture};
 use crate::track::{AUDIO_TRACK, VIDEO_TRACK};
 
 /// Most bytes before the data: each sample has at most 16 bytes of table.
@@ -43,6 +43,8 @@ pub struct FragmentHead {
     pub sequence: u32,
     /// Wall time of the first picture shown.
     pub wall: UtcMillis,
+    /// Hash of its content as it stands in the fragment; [`FragmentHead::hasher`] tells whether it is right.
+    pub hash: FragmentHash,
     /// Decode time of the first picture in ticks since the segment's start.
     pub start: u64,
     /// The pictures.
@@ -76,9 +78,9 @@ impl FragmentHead {
     /// # Errors
     /// `bytes` ends before the samples begin, or is no fragment.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
-        let (wall, rest) = wall(bytes)?;
-        let (moof_bytes, kind, _) = box_header(rest, PRFT_BYTES)?;
-        let mdat_at = PRFT_BYTES.saturating_add(moof_bytes);
+        let ((wall, hash), rest) = front(bytes)?;
+        let (moof_bytes, kind, _) = box_header(rest, FRONT_BYTES)?;
+        let mdat_at = FRONT_BYTES.saturating_add(moof_bytes);
         if kind != *b"moof" || mdat_at > MAX_HEAD_BYTES {
             return Err(Damaged("no tables of a fragment's size follow the wall time"));
         }
@@ -91,6 +93,7 @@ impl FragmentHead {
         let head = Self {
             head_bytes: short(mdat_at + HEADER_BYTES)?,
             media_bytes: short(media)?,
+            hash,
             ..tables(&moof[HEADER_BYTES..], moof_bytes + HEADER_BYTES, wall)?
         };
         let sizes = head.video.iter().map(|p| u64::from(p.size)).chain(head.audio.iter().map(|s| u64::from(s.size)));
@@ -130,7 +133,7 @@ impl FragmentHead {
         FragmentHasher::new(self.wall, video, self.audio.iter().map(|sound| sound.size))
     }
 
-    /// What the index holds of a fragment that begins at `offset`, without its hash.
+    /// What the index holds of a fragment that begins at `offset`.
     #[must_use]
     pub fn info(&self, offset: u64) -> FragmentInfo {
         FragmentInfo {
@@ -140,7 +143,7 @@ impl FragmentHead {
             duration: self.duration(),
             wall: self.wall,
             key: self.video.first().is_some_and(|picture| picture.key),
-            hash: None,
+            hash: Some(self.hash),
         }
     }
 }
@@ -190,15 +193,17 @@ fn box_header(bytes: &[u8], at: usize) -> Result<(usize, Kind, usize), HeadError
     Ok((usize::try_from(size).map_err(|_| Damaged("a box is too large"))?, kind, head))
 }
 
-/// The wall time at the front, and what follows it.
-fn wall(bytes: &[u8]) -> Result<(UtcMillis, &[u8]), HeadError> {
+/// The wall time and the hash at the front, and what follows them.
+fn front(bytes: &[u8]) -> Result<((UtcMillis, FragmentHash), &[u8]), HeadError> {
     let (size, kind, _) = box_header(bytes, 0)?;
     if kind != *b"prft" || size != PRFT_BYTES {
         return Err(Damaged("no wall time stands in front"));
     }
-    let (prft, rest) = bytes.split_at_checked(PRFT_BYTES).ok_or(Short(PRFT_BYTES + HEADER_BYTES))?;
-    let ntp = prft.get(16..24).and_then(|ntp| ntp.try_into().ok()).map(u64::from_be_bytes);
-    Ok((from_ntp(ntp.ok_or(Damaged("the wall time is not whole"))?), rest))
+    let (front, rest) = bytes.split_at_checked(FRONT_BYTES).ok_or(Short(FRONT_BYTES + HEADER_BYTES))?;
+    let ntp = front.get(16..24).and_then(|ntp| ntp.try_into().ok()).map(u64::from_be_bytes);
+    let hash = find_own(&front[PRFT_BYTES..], HASH_BOX).and_then(|hash| hash.try_into().ok()).map(FragmentHash);
+    let read = ntp.map(from_ntp).zip(hash).ok_or(Damaged("no hash follows the wall time"))?;
+    Ok((read, rest))
 }
 
 /// Reads the tables in `moof`; the samples' bytes begin `payload` bytes after the box does.
@@ -207,6 +212,7 @@ fn tables(moof: &[u8], payload: usize, wall: UtcMillis) -> Result<FragmentHead, 
     let mut head = FragmentHead {
         sequence: sequence.ok_or(Damaged("it has no number"))?,
         wall,
+        hash: FragmentHash([0; 32]),
         start: 0,
         video: Vec::new(),
         audio_start: 0,
