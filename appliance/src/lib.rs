@@ -16,10 +16,12 @@ pub mod health;
 pub mod identity;
 pub mod keeper;
 pub mod logging;
+pub mod masks;
 pub mod outbox;
 pub mod pipeline;
 pub mod recorder;
 pub mod run;
+pub mod snapshots;
 pub mod state;
 pub mod status;
 #[cfg(test)]

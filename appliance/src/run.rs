@@ -31,14 +31,18 @@ use crate::outbox::{Outbox, OutboxSettings};
 use crate::pipeline::CameraOutput;
 use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
+use crate::snapshots::PictureSink;
 use crate::state::State;
 use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 use crate::why::{self, WhyStore};
 
 use footage::FootageParts;
+use keep::kept_events;
 use report::Reporter;
 use tasks::Tasks;
+
+pub use keep::KeptEvent;
 
 /// Messages of cameras on their way to the disk. A few seconds of sixty busy cameras; when full, the disk is stuck
 /// and cameras wait with their analysis, which the pipeline survives by dropping frames, not events.
@@ -195,7 +199,8 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let link = watch::channel(LinkHealth::now(LinkState::Connecting, None)).0;
     let (why, noted) = why::channel();
 
-    tasks.spawn("keep", keep::keep(seen, parts.outbox.clone()));
+    let kept_events = kept_events();
+    tasks.spawn("keep", keep::keep(seen, parts.outbox.clone(), kept_events.clone()));
     tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
     let recorder = parts.config.detection.record_tracks.map(|max_bytes| {
         let (recorder, notes) = TracksRecorder::new();
@@ -203,7 +208,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         tasks.spawn("tracks", write_tracks(notes, RecorderSettings { dir, max_bytes }));
         recorder
     });
-    let control = parts.control(CameraOutput { bodies, why }, say.clone(), recorder);
+    let control = parts.control(CameraOutput { bodies, why, pictures: PictureSink::default() }, say.clone(), recorder);
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {

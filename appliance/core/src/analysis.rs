@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::Body;
+use aivms_contract::geometry::FrameSize;
 use aivms_contract::id::CameraId;
-use aivms_contract::time::MediaClock;
+use aivms_contract::snapshot::Pictured;
+use aivms_contract::time::{MediaClock, UtcMillis};
 use aivms_contract::why::Decision;
 use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
 
+use crate::best_frame::{Best, BestFrames};
 use crate::detection::{ClassId, FrameDetections};
 use crate::rules::CameraRules;
-use crate::tracks::{Kinds, Report, Session, TrackBook, TrackNames, TrackSettings};
+use crate::tracks::{EndedTrack, Kinds, Report, Session, TrackBook, TrackNames, TrackSettings};
 use crate::zone::{Ignored, Move, Rulings, Stopped, ZoneEngine, ZoneSettings, ZoneTransition};
 
 /// How one camera's frames are judged.
@@ -46,6 +49,23 @@ pub struct Findings {
     pub bodies: Vec<Body>,
     /// Events that something stopped, each told once; what is made says why in its own message.
     pub decisions: Vec<Decision>,
+    /// Pictures of tracks that are worth taking, each track's at most once.
+    pub pictures: Vec<BestPicture>,
+}
+
+/// Where a track is shown best.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestPicture {
+    /// The camera.
+    pub camera_id: CameraId,
+    /// When.
+    pub at: UtcMillis,
+    /// The object, its box in pixels of `frame`.
+    pub object: Pictured,
+    /// Size of the analysed picture.
+    pub frame: FrameSize,
+    /// Whether the track has made a zone event; others are told when they end.
+    pub has_event: bool,
 }
 
 /// Turns the frames of one camera into messages for the outbox.
@@ -62,6 +82,7 @@ pub struct CameraAnalysis {
     tracks: TrackBook,
     zones: ZoneEngine,
     ignored: Ignored,
+    best: BestFrames,
     /// Of the newest frame; live tracks lie on its timeline.
     clock: Option<MediaClock>,
     frames_ignored: u64,
@@ -85,6 +106,7 @@ impl CameraAnalysis {
             tracks: TrackBook::new(settings.tracks, Kinds::of_labels(&labels)),
             zones: ZoneEngine::new(rules, &labels, settings.zones),
             ignored: Ignored::new(rules, &labels),
+            best: BestFrames::default(),
             labels,
             clock: None,
             frames_ignored: 0,
@@ -114,9 +136,13 @@ impl CameraAnalysis {
         }
         let ended = turn.ended.iter().map(|track| track.number);
         let rulings = self.zones.on_frame((frame.pts, clock), ended, &turn.seen);
+        turn.seen.iter().for_each(|(number, sight)| self.best.see(*number, *sight));
         for transition in &rulings.made {
             self.tracks.confirm(transition.track);
+            self.best.on_event(transition.track);
         }
+        let mut pictures = self.ended_pictures(&turn.ended, clock);
+        pictures.extend(self.best.due(frame.pts).into_iter().map(|best| self.picture(best, clock)));
         let (starts, updates): (Vec<_>, _) =
             self.tracks.reports().into_iter().partition(|report| report.phase == TrackPhase::Start);
         let ends = turn.ended.iter().filter_map(|track| track.report);
@@ -125,7 +151,7 @@ impl CameraAnalysis {
         let mut decisions = self.decisions(stopped, clock);
         self.say(rulings, clock, &mut bodies, &mut decisions);
         bodies.extend(updates.into_iter().chain(ends).map(|report| self.detection(&report, clock)));
-        Findings { bodies, decisions }
+        Findings { bodies, decisions, pictures }
     }
 
     /// Takes the end of the stream: every track ends where it was last seen. The next frame may come from another
@@ -135,10 +161,11 @@ impl CameraAnalysis {
         let ended = self.tracks.end_all();
         let rulings = self.zones.on_end(ended.iter().map(|track| track.number));
         let (mut bodies, mut decisions) = (vec![], vec![]);
+        let pictures = self.ended_pictures(&ended, clock);
         self.end_ignored(clock, &mut decisions);
         self.say(rulings, clock, &mut bodies, &mut decisions);
         bodies.extend(ended.iter().filter_map(|track| track.report).map(|report| self.detection(&report, clock)));
-        Findings { bodies, decisions }
+        Findings { bodies, decisions, pictures }
     }
 
     /// Judges by other rules from the next frame on, without losing tracks.
@@ -154,13 +181,33 @@ impl CameraAnalysis {
             self.say(rulings, clock, &mut bodies, &mut decisions);
         }
         self.ignored = Ignored::new(rules, &self.labels);
-        Findings { bodies, decisions }
+        Findings { bodies, decisions, pictures: vec![] }
     }
 
     /// Frames ignored so far because media time did not go forward.
     #[must_use]
     pub fn frames_ignored(&self) -> u64 {
         self.frames_ignored
+    }
+
+    /// The pictures of tracks that have ended: of confirmed ones, and of those with an event.
+    fn ended_pictures(&mut self, ended: &[EndedTrack], clock: MediaClock) -> Vec<BestPicture> {
+        let best = ended.iter().filter_map(|track| {
+            let best = self.best.end(track.number)?;
+            (best.has_event || track.report.is_some()).then_some(best)
+        });
+        let best: Vec<_> = best.collect();
+        best.into_iter().map(|best| self.picture(best, clock)).collect()
+    }
+
+    fn picture(&self, Best { track, sight, has_event }: Best, clock: MediaClock) -> BestPicture {
+        let object = Pictured {
+            track_id: self.names.name(track),
+            object_class: self.label(sight.object.class),
+            confidence: sight.object.confidence,
+            bbox: sight.object.bbox,
+        };
+        BestPicture { camera_id: self.camera.clone(), at: clock.utc(sight.at), object, frame: sight.frame, has_event }
     }
 
     fn detection(&self, report: &Report, clock: MediaClock) -> Body {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use aivms_contract::envelope::Body;
 use aivms_contract::health::{Notice, OutboxHealth};
-use aivms_contract::id::{EdgeId, OutboxId};
+use aivms_contract::id::{EdgeId, EventId, OutboxId};
 use aivms_contract::limits::MAX_PAYLOAD_BYTES;
 use aivms_contract::topic::UpKind;
 use bytes::Bytes;
@@ -59,6 +59,33 @@ pub struct Entry {
     pub kind: UpKind,
     /// The envelope as it travels.
     pub json: Bytes,
+}
+
+/// A message that knows its event id before it is kept, so that what belongs to it can name it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawn {
+    body: Body,
+    entropy: u128,
+}
+
+impl Drawn {
+    /// Draws the id.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
+        Self { body, entropy: fastrand::u128(..) }
+    }
+
+    /// The id that its envelope will have.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        EventId::from_parts(self.body.at(), self.entropy)
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
 }
 
 /// Says why the outbox could not do what it was asked.
@@ -177,15 +204,20 @@ impl Outbox {
     /// # Errors
     /// See [`OutboxError`]; after `Waiting` the message is still in hand, after any other error it is not.
     pub async fn append(&self, body: Body) -> Result<u64, OutboxError> {
-        let answer = self.send(body).await?;
+        let answer = self.send(body, fastrand::u128(..)).await?;
         answer.await.map_err(|_| OutboxError::Closed)?
     }
 
     /// Keeps several messages in their order, with one sync for all of them where they fit into one group.
     pub async fn append_all(&self, bodies: Vec<Body>) -> Vec<Result<u64, OutboxError>> {
+        self.append_drawn(bodies.into_iter().map(Drawn::new).collect()).await
+    }
+
+    /// As [`Outbox::append_all`], under the ids that the messages have already drawn.
+    pub async fn append_drawn(&self, bodies: Vec<Drawn>) -> Vec<Result<u64, OutboxError>> {
         let mut answers = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            let sent = self.send(body).await;
+        for Drawn { body, entropy } in bodies {
+            let sent = self.send(body, entropy).await;
             answers.push(async { sent?.await.map_err(|_| OutboxError::Closed)? });
         }
         join_all(answers).await
@@ -248,11 +280,15 @@ impl Outbox {
         let _ = self.ask(Order::Close).await;
     }
 
-    async fn send(&self, body: Body) -> Result<oneshot::Receiver<Result<u64, OutboxError>>, OutboxError> {
+    async fn send(
+        &self,
+        body: Body,
+        entropy: u128,
+    ) -> Result<oneshot::Receiver<Result<u64, OutboxError>>, OutboxError> {
         let in_flight = Arc::clone(&self.in_flight);
         let permit = in_flight.acquire_owned().await.map_err(|_| OutboxError::Closed)?;
         let (answer, receiver) = oneshot::channel();
-        self.orders.send(Order::Append(Box::new(body), answer, permit)).map_err(|_| OutboxError::Closed)?;
+        self.orders.send(Order::Append(Box::new(body), entropy, answer, permit)).map_err(|_| OutboxError::Closed)?;
         Ok(receiver)
     }
 

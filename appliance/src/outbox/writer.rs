@@ -31,8 +31,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, OutboxError>>;
 /// What a handle asks of the thread.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Keep a message; answered with its sequence number once it is on disk.
-    Append(Box<Body>, Answer<u64>, OwnedSemaphorePermit),
+    /// Keep a message, whose event id has this for its low bits; answered with its sequence number once it is on disk.
+    Append(Box<Body>, u128, Answer<u64>, OwnedSemaphorePermit),
     /// Everything up to here is stored by the cloud.
     Acknowledge(u64, Answer<()>),
     /// Write what waits, save the cursors and end.
@@ -76,7 +76,6 @@ pub(crate) struct Writer {
     cursors_due: Option<Instant>,
     /// The last put failed, which was logged.
     cursors_fail: bool,
-    entropy: fastrand::Rng,
     // Held until the thread has ended.
     _lock: File,
 }
@@ -112,7 +111,6 @@ impl Writer {
             trouble: None,
             cursors_due: None,
             cursors_fail: false,
-            entropy: fastrand::Rng::new(),
             _lock: lock,
         }
     }
@@ -181,7 +179,7 @@ impl Writer {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Append(body, answer, permit) => self.take_body(*body, answer, permit),
+            Order::Append(body, entropy, answer, permit) => self.take_body(*body, entropy, answer, permit),
             Order::Acknowledge(through, answer) => {
                 let _ = answer.send(self.acknowledge(through));
             }
@@ -189,10 +187,10 @@ impl Writer {
         }
     }
 
-    fn take_body(&mut self, body: Body, answer: Answer<u64>, permit: OwnedSemaphorePermit) {
+    fn take_body(&mut self, body: Body, entropy: u128, answer: Answer<u64>, permit: OwnedSemaphorePermit) {
         let (seq, kind) = (self.next, body.kind());
         let Owner { outbox, edge } = self.owner.clone();
-        let json = Envelope::new(edge, outbox, seq, body, self.entropy.u128(..)).to_json();
+        let json = Envelope::new(edge, outbox, seq, body, entropy).to_json();
         if json.len() > MAX_PAYLOAD_BYTES {
             let _ = answer.send(Err(OutboxError::TooLarge { kind: kind.as_str(), bytes: json.len() }));
             return;

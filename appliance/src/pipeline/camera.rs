@@ -29,6 +29,7 @@ use self::task::CameraTask;
 use super::consumer::Consumers;
 use super::engine::{Engine, Watch};
 use super::source::address::{Address, CameraAddressError};
+use crate::snapshots::PictureSink;
 use crate::tracks_file::{CameraTap, RunInfo, TracksRecorder};
 use crate::why::WhySink;
 
@@ -64,12 +65,14 @@ pub struct CameraOutput {
     pub bodies: mpsc::Sender<Body>,
     /// Why there was an event, or none.
     pub why: WhySink,
+    /// Which pictures of its tracks are worth taking.
+    pub pictures: PictureSink,
 }
 
 /// Messages only.
 impl From<mpsc::Sender<Body>> for CameraOutput {
     fn from(bodies: mpsc::Sender<Body>) -> Self {
-        Self { bodies, why: WhySink::default() }
+        Self { bodies, why: WhySink::default(), pictures: PictureSink::default() }
     }
 }
 

@@ -19,7 +19,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-pub(super) use self::elements::choose_decoder;
+pub(crate) use self::elements::choose_decoder;
 use self::elements::{jpeg_encoder, make, scalers};
 use self::probes::{choose_pictures, fit_pictures};
 use super::access_unit::{AccessUnit, StreamFormat};

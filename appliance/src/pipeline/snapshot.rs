@@ -17,7 +17,7 @@ use gstreamer_app as gst_app;
 use super::decode::DecodeError;
 
 /// Quality of the pictures, 0 to 100: artefacts can't be seen at normal size, and 1920x1080 takes about 400 KiB.
-pub(super) const QUALITY: &str = "85";
+pub(crate) const QUALITY: &str = "85";
 
 /// One encoded picture in the size in which the camera sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 
 pub mod access_unit;
 mod boxes;
+pub mod byte_stream;
 pub mod clip;
 pub mod fragment;
 pub mod gather;
@@ -22,6 +23,7 @@ pub mod times;
 pub mod track;
 
 pub use access_unit::{AccessUnits, VideoPicture};
+pub use byte_stream::ByteStream;
 pub use clip::{ClipPlan, ClipPlanner};
 pub use fragment::{Fragment, FragmentHead, FragmentInfo, Sample, read_fragment, write_fragment};
 pub use gather::{Gather, Shot};

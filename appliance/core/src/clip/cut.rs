@@ -1,7 +1,7 @@
 //! What a clip is made of: whole fragments, from the key picture at or before the wanted start.
 //!
-//! Fragments are never taken apart: each keeps the hash that the chain of the footage has signed. What lies before the
-//! wanted start is hidden by an edit list; what lies behind the wanted end, less than a fragment, is shown.
+//! Fragments are never taken apart: each keeps the hash that the chain of the footage has signed. What they hold before
+//! the wanted start and behind the wanted end is hidden by the clip's edit list.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -35,12 +35,6 @@ pub struct Piece {
 pub struct Cut {
     /// The pieces, by their place in the list given.
     pub pieces: Range<usize>,
-    /// Wall time of the first picture shown.
-    pub start: UtcMillis,
-    /// Ticks before it that are hidden.
-    pub lead_in: u64,
-    /// Ticks shown.
-    pub ticks: u64,
     /// What was wanted and is not shown, in order.
     pub missing: Vec<Lack>,
 }
@@ -83,38 +77,12 @@ pub fn cut(pieces: &[Piece], start: UtcMillis, end: UtcMillis, about: Option<Utc
     let part = part_of_one_kind(pieces, first..behind, about);
     let from = key_before(pieces, part.start).or_else(|| part.clone().find(|&at| pieces[at].key))?;
     // A part that begins with no key picture, which a recorder does not make, is shown from its first one on.
-    let (held, anchor) = (from..part.end, from.max(part.start));
-    let hidden = sum(&pieces[from..anchor]) + ticks(start.since(pieces[anchor].wall));
-    let lead_in = hidden.min(sum(&pieces[held.clone()]));
-    Some(Cut {
-        start: pieces[anchor].wall.max(start),
-        lead_in,
-        ticks: sum(&pieces[held.clone()]) - lead_in,
-        missing: missing(pieces, &(first..behind), &part, anchor, (start, end)),
-        pieces: held,
-    })
+    let anchor = from.max(part.start);
+    let missing = missing(pieces, &(first..behind), &part, anchor, (start, end));
+    Some(Cut { pieces: from..part.end, missing })
 }
 
 impl Cut {
-    /// Ticks from the first picture shown to the moment `at`, by the clip's own time, in which gaps take none. `None`
-    /// when `at` is before the clip, or behind it.
-    #[must_use]
-    pub fn offset_of(&self, pieces: &[Piece], at: UtcMillis) -> Option<u64> {
-        let held = &pieces[self.pieces.clone()];
-        let last = held.iter().rposition(|piece| piece.wall <= at)?;
-        let within = ticks(at.since(held[last].wall)).min(u64::from(held[last].ticks));
-        if last + 1 == held.len() && at > held[last].end() + LEAST_GAP {
-            return None;
-        }
-        (sum(&held[..last]) + within).checked_sub(self.lead_in)
-    }
-
-    /// Milliseconds shown.
-    #[must_use]
-    pub fn duration_ms(&self) -> u64 {
-        self.ticks / TICKS_PER_MS
-    }
-
     /// Milliseconds wanted and not shown.
     #[must_use]
     pub fn missing_ms(&self) -> u64 {
@@ -191,10 +159,6 @@ fn add(lacks: &mut Vec<Lack>, start: UtcMillis, end: UtcMillis, why: Why) {
 
 fn sum(pieces: &[Piece]) -> u64 {
     pieces.iter().map(|piece| u64::from(piece.ticks)).sum()
-}
-
-fn ticks(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_MS)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::consumer::{StreamEnd, StreamRole};
 use crate::pipeline::engine::{Engine, Watch};
 use crate::pipeline::source::address::Address;
+use crate::snapshots::PictureSink;
 use crate::tracks_file::CameraTap;
 use crate::why::WhySink;
 
@@ -35,6 +36,7 @@ pub(super) struct CameraTask {
     engine: Arc<dyn Engine>,
     outbound: Outbound,
     why: WhySink,
+    pictures: PictureSink,
     board: HealthBoard,
     counts: watch::Sender<CameraCounters>,
     analysis: CameraAnalysis,
@@ -67,7 +69,8 @@ impl CameraTask {
         );
         let tap = spec.tap(engine.labels());
         let outbound = Outbound::new(camera, output.bodies);
-        Self { spec, engine, outbound, why: output.why, board, counts, analysis, tap }
+        let (why, pictures) = (output.why, output.pictures);
+        Self { spec, engine, outbound, why, pictures, board, counts, analysis, tap }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -189,8 +192,9 @@ impl CameraTask {
 
     /// Hands on what the analysis has to say.
     fn tell(&mut self, findings: Findings) {
-        let Findings { bodies, decisions } = findings;
+        let Findings { bodies, decisions, pictures } = findings;
         self.why.note(&bodies, decisions);
+        self.pictures.offer(pictures);
         self.outbound.push(bodies);
     }
 

@@ -13,7 +13,7 @@ pub(super) fn make(factory: &'static str) -> Result<gst::Element, DecodeError> {
 
 /// The best decoder that takes the format, gives pictures in ordinary memory and opens: a hardware decoder is
 /// registered also where its device is missing or busy.
-pub(in crate::pipeline) fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
+pub(crate) fn choose_decoder(format: &StreamFormat) -> Result<gst::Element, DecodeError> {
     if format.media_type() == "video/x-raw" {
         return make("identity");
     }
