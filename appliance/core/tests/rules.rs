@@ -323,7 +323,7 @@ proptest! {
         let mut turned = frames.clone();
         turned.iter_mut().for_each(|frame| frame.objects.reverse());
         let bytes = |frames: &[FrameDetections]| {
-            let Findings { bodies, decisions } = play(&mixed_rules(400), frames);
+            let Findings { bodies, decisions, .. } = play(&mixed_rules(400), frames);
             serde_json::to_vec(&(bodies, decisions)).unwrap()
         };
         prop_assert_eq!(bytes(&frames), bytes(&frames));
