@@ -5,11 +5,12 @@
 //! A picture's way into a file: [`access_unit`] takes it out of the byte stream, [`times`] gives it a decode time,
 //! [`gather`] joins pictures and sound into fragments, [`fragment`] writes them behind the header of [`init`], and
 //! [`table`] ends the file. The way back: [`scan`] finds what a file holds, [`fragment`] reads one fragment, [`clip`]
-//! makes a clip of whole ones. [`hash`] gives a fragment the same value in both.
+//! makes a clip of whole ones. [`hash`] gives a fragment the same value in both, and [`chain`] signs it.
 
 pub mod access_unit;
 mod boxes;
 pub mod byte_stream;
+pub mod chain;
 pub mod clip;
 pub mod fragment;
 pub mod gather;
