@@ -1,6 +1,6 @@
-//! The command line: run, enroll, doctor, status, model, why, replay.
+//! The command line: run, enroll, doctor, status, model, why, replay, verify.
 //!
-//! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
+//! Exit codes: 0 success, 1 something does not work, 2 wrong arguments or nothing to verify, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
 
 mod model;
@@ -64,6 +64,8 @@ enum Command {
     },
     /// Print why there was an event, or none, in the last hours
     Why(Ask),
+    /// Check clips and recordings against their signed chain, as `aivms-verify` does on a machine without an appliance
+    Verify(aivms_verify::Ask),
     /// Judge recorded tracks again and print the events as lines of JSON, the same bytes each time
     Replay {
         /// Files that `run` wrote with detection.record_tracks, in order of time; `-` for standard input
@@ -119,6 +121,9 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status { json } => print_status(&load()?, json),
         Command::Why(ask) => print_reasons(&load()?, &ask),
+        Command::Verify(ask) => {
+            tokio::task::spawn_blocking(move || aivms_verify::main(&ask)).await.context("the check panicked")
+        }
         Command::Replay { tracks, cameras, camera, why } => {
             let rules = Rules { cameras, camera };
             tokio::task::spawn_blocking(move || replay(&tracks, &rules, why)).await.context("the replay panicked")?

@@ -151,7 +151,7 @@ mod tests {
         let server = cloud_of(&authority);
         let edge = "edge_1".parse().unwrap();
         let result = enroll(&cloud_at(&server.url()), &edge, &secret("hush"), dir.path()).await;
-        let error = result.err().expect("the secret is wrong");
+        let error = result.expect_err("the secret is wrong");
         assert!(error.is_final());
         let message = error.to_string();
         assert!(message.contains("edge_1") && message.contains("rotate the edge's secret"), "{message}");

@@ -1,4 +1,4 @@
-//! The device key, its certificate, and tokens signed with it.
+//! The device key, its certificate, and what is signed with it: tokens and the chain over footage.
 //!
 //! On disk: `identity/current` is a link to a folder of one generation with `key.pem` (mode 0600), `certificate.pem`,
 //! `ca.pem` and `enrollment.json`. A new generation is written whole and the link replaced by a rename, so that key
@@ -13,10 +13,13 @@ use std::time::Duration;
 use aivms_contract::edge_api::{Enrollment, TOKEN_AUDIENCE, TOKEN_LIFETIME_S, TokenClaims};
 use aivms_contract::identity::{self, Role};
 use aivms_contract::time::UtcMillis;
+use aivms_footage::chain::{PublicKey, SignError, Signer};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
@@ -32,6 +35,8 @@ pub struct Identity {
     enrollment: Enrollment,
     key_pem: String,
     token_key: EncodingKey,
+    footage_key: EcdsaKeyPair,
+    public_key: PublicKey,
     chain: Vec<CertificateDer<'static>>,
     thumbprint: String,
     validity: Validity,
@@ -111,7 +116,11 @@ impl Identity {
         let leaf = chain.first().expect("`certificates` returns at least one");
         let validity = inspect(leaf, &key, &enrollment)?;
         let token_key = EncodingKey::from_ec_pem(key_pem.as_bytes()).map_err(|error| part("key", error))?;
-        Ok(Self { thumbprint: thumbprint(leaf), token_key, key_pem, chain, validity, enrollment })
+        let footage_key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der())
+            .map_err(|error| part("key", error))?;
+        let public_key = PublicKey::from_der(key.subject_public_key_info());
+        let thumbprint = thumbprint(leaf);
+        Ok(Self { thumbprint, token_key, footage_key, public_key, key_pem, chain, validity, enrollment })
     }
 
     /// Reads the identity kept in `data_dir`; `None` when the edge is not enrolled.
@@ -144,6 +153,15 @@ impl Identity {
     #[must_use]
     pub fn enrollment(&self) -> &Enrollment {
         &self.enrollment
+    }
+
+    /// The device's certificate and its authority's, in DER.
+    ///
+    /// # Errors
+    /// The authority's can't be read.
+    pub fn certificates(&self) -> Result<Vec<Vec<u8>>, IdentityError> {
+        let authority = certificates("ca", &self.enrollment.ca_pem)?;
+        Ok(self.chain.iter().chain(&authority).map(|certificate| certificate.to_vec()).collect())
     }
 
     /// The life of the certificate.
@@ -189,6 +207,24 @@ impl Identity {
             .with_client_auth_cert(self.chain.clone(), key)
             .map_err(|error| part("certificate", error))?;
         Ok(Arc::new(config))
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    // Whose it is, and never the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("edge", &self.enrollment.edge_id).field("key", &self.public_key.id()).finish()
+    }
+}
+
+impl Signer for Identity {
+    fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature = self.footage_key.sign(&SystemRandom::new(), message);
+        signature.map(|signature| signature.as_ref().to_vec()).map_err(|error| SignError(error.to_string()))
     }
 }
 
@@ -253,7 +289,6 @@ fn thumbprint(certificate: &CertificateDer<'_>) -> String {
 }
 
 fn inspect(leaf: &CertificateDer<'_>, key: &KeyPair, enrollment: &Enrollment) -> Result<Validity, IdentityError> {
-    use rcgen::PublicKeyData as _;
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| part("certificate", error))?;
     if certificate.public_key().raw != key.subject_public_key_info() {
         return Err(IdentityError::Mismatch);

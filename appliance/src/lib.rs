@@ -4,6 +4,7 @@
 //! decides; [`outbox`] keeps; [`uplink`] sends and deletes what the cloud has stored. [`run`] builds, wires and
 //! supervises all of it, and is the only place that spawns long-lived tasks.
 
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod cloud;

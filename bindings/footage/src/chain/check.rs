@@ -8,7 +8,7 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use super::findings::{Finding, Problem};
+use super::findings::{Finding, Level, Problem};
 use super::line::Line;
 use super::record::{BeginReason, Chained, Entry, KeyChange, Record, SealTime};
 use super::seal::{Leaf, SegmentSeal, root_of};
@@ -36,8 +36,8 @@ pub enum FileState {
         bytes: u64,
         /// Each fragment, hashed anew.
         leaves: Vec<Leaf>,
-        /// The hashes in the file's own table, which `outside` covers; empty when it has none.
-        claimed: Vec<[u8; 32]>,
+        /// The fragments by the file's own table, which `outside` covers; empty when it has none.
+        claimed: Vec<Leaf>,
         /// SHA-256 of its decoder parameters.
         tracks: Digest,
         /// SHA-256 of the rest.
@@ -155,8 +155,32 @@ impl ChainCheck {
         }
     }
 
-    /// Compares the file of the segment that begins at `start` with its record. Called after all lines.
-    pub fn file(&mut self, place: &Place, start: UtcMillis, state: &FileState) {
+    /// Tells that the last line has no end, and is not to be read.
+    pub fn unfinished(&mut self, place: &Place) {
+        self.find(place, Problem::Unfinished);
+    }
+
+    /// Compares the file of the segment that begins at `start` with its record, and says how bad the worst is that was
+    /// found. Called after all lines.
+    pub fn file(&mut self, place: &Place, start: UtcMillis, state: &FileState) -> Option<Level> {
+        self.compare(place, start, |seal, problems| compare(seal, state, problems))
+    }
+
+    /// As [`ChainCheck::file`], of a file whose pictures are not to be read.
+    pub fn size(&mut self, place: &Place, start: UtcMillis, found: u64) -> Option<Level> {
+        self.compare(place, start, |seal, problems| {
+            if seal.bytes != found {
+                problems.push(Problem::Length { start, sealed: seal.bytes, found });
+            }
+        })
+    }
+
+    fn compare(
+        &mut self,
+        place: &Place,
+        start: UtcMillis,
+        compare: impl FnOnce(&SegmentSeal, &mut Vec<Problem>),
+    ) -> Option<Level> {
         let newest = self.sealed.keys().next_back().copied();
         let mut problems = Vec::new();
         match self.sealed.get_mut(&start) {
@@ -167,10 +191,12 @@ impl ChainCheck {
                 if sealed.deleted {
                     problems.push(Problem::StillThere(start));
                 }
-                compare(&sealed.seal, state, &mut problems);
+                compare(&sealed.seal, &mut problems);
             }
         }
+        let worst = problems.iter().map(Problem::level).max();
         problems.into_iter().for_each(|problem| self.find(place, problem));
+        worst
     }
 
     /// What was found in all.
@@ -179,13 +205,6 @@ impl ChainCheck {
         self.check_end();
         self.check_segments();
         self.report
-    }
-
-    /// As [`ChainCheck::finish`], of the chain alone: that there are files is not looked at.
-    #[must_use]
-    pub fn finish_without_files(mut self) -> ChainReport {
-        self.sealed.values_mut().for_each(|sealed| sealed.seen = true);
-        self.finish()
     }
 
     fn find(&mut self, place: &Place, problem: Problem) {
@@ -393,8 +412,10 @@ fn compare(seal: &SegmentSeal, state: &FileState, problems: &mut Vec<Problem>) {
     let before = problems.len();
     // The file's own table says which fragment it was, provided that nobody touched the table.
     if *outside == seal.outside {
-        let altered = leaves.iter().zip(claimed).enumerate().filter(|(_, (leaf, claimed))| leaf.hash != **claimed);
-        problems.extend(altered.map(|(fragment, (leaf, _))| Problem::Fragment { start, fragment, wall: leaf.wall }));
+        let altered = claimed.iter().zip(0..).filter(|(claimed, fragment)| leaves.get(*fragment) != Some(claimed));
+        // Behind the first that can't be read nothing is known.
+        let altered = altered.take_while(|(_, fragment)| *fragment <= leaves.len());
+        problems.extend(altered.map(|(leaf, fragment)| Problem::Fragment { start, fragment, wall: leaf.wall }));
     }
     if problems.len() == before {
         problems.push(Problem::Root(start));

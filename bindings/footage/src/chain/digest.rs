@@ -106,20 +106,18 @@ fn walk(file: &mut (impl Read + Seek), length: u64, payloads: bool) -> io::Resul
 
 /// Where a top-level box lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BoxSpan {
+struct BoxSpan {
     /// Its first byte after size and type.
-    pub(super) payload: u64,
+    payload: u64,
     /// The first byte after it.
-    pub(super) end: u64,
+    end: u64,
     is_media: bool,
-    /// Whether it is a `uuid` box.
-    pub(super) is_uuid: bool,
 }
 
 impl BoxSpan {
     /// The box at `at`; what is no box counts as one up to `length`.
-    pub(super) fn read(file: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Self> {
-        let rest = Self { payload: length, end: length, is_media: false, is_uuid: false };
+    fn read(file: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Self> {
+        let rest = Self { payload: length, end: length, is_media: false };
         if length - at < 8 {
             return Ok(rest);
         }
@@ -139,7 +137,7 @@ impl BoxSpan {
         if size < head_bytes || size > length - at {
             return Ok(rest);
         }
-        Ok(Self { payload: at + head_bytes, end: at + size, is_media: &kind == b"mdat", is_uuid: &kind == b"uuid" })
+        Ok(Self { payload: at + head_bytes, end: at + size, is_media: &kind == b"mdat" })
     }
 }
 

@@ -5,7 +5,6 @@ use aivms_contract::time::UtcMillis;
 use serde::Serialize;
 
 use super::check::Place;
-use super::digest::Digest;
 use super::line::LineError;
 use super::record::BeginReason;
 use super::sign::KeyId;
@@ -37,6 +36,9 @@ pub enum Problem {
     /// A line is damaged.
     #[error("the line {0}")]
     Line(LineError),
+    /// The last line has no end.
+    #[error("the last record is unfinished: by a crash, after which the appliance cuts it off, or by a change")]
+    Unfinished,
     /// Another camera's record.
     #[error("the record is of camera {0}")]
     Camera(CameraId),
@@ -250,20 +252,26 @@ pub enum Problem {
         /// What is wrong.
         problem: String,
     },
+    /// A certificate had not begun, or had ended, when its key signed.
+    #[error(
+        "the certificate of key {key} lives from {from} to {until}, and its key signed at {at} by the edge's clock"
+    )]
+    CertificateTime {
+        /// Whose.
+        key: KeyId,
+        /// Beginning of its life.
+        from: UtcMillis,
+        /// End of its life.
+        until: UtcMillis,
+        /// Time of the record or clip.
+        at: UtcMillis,
+    },
     /// Who signed is not known without an authority to compare with.
     #[error("who signed is not checked: compare the key {0} with the edge's, or give the authority's certificate")]
     SignerUnknown(KeyId),
     /// A file or folder can't be read.
     #[error("{0}")]
     Read(String),
-    /// The hash of a record, told where a chain ends.
-    #[error("the chain ends at record {seq} with {hash}")]
-    Head {
-        /// Number of the record.
-        seq: u64,
-        /// SHA-256 of its line.
-        hash: Digest,
-    },
 }
 
 impl Finding {
@@ -287,9 +295,12 @@ impl Problem {
             | Self::LateBeginning(_)
             | Self::Unexplained { .. }
             | Self::FromOpenSegment(_)
-            | Self::FromUnsealed(_)
-            | Self::Head { .. } => Level::Note,
-            Self::NeverSigned | Self::Recovered(_) | Self::ClipUnsigned | Self::SignerUnknown(_) => Level::Doubt,
+            | Self::FromUnsealed(_) => Level::Note,
+            Self::NeverSigned
+            | Self::Recovered(_)
+            | Self::ClipUnsigned
+            | Self::CertificateTime { .. }
+            | Self::SignerUnknown(_) => Level::Doubt,
             _ => Level::Broken,
         }
     }

@@ -10,17 +10,18 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::check::Place;
-use super::digest::{BoxSpan, Digest};
+use super::digest::Digest;
 use super::findings::{Finding, Problem};
 use super::line::{Line, LineError, parse_text, seal_text};
 use super::record::{Chained, Entry, KeyChange};
 use super::seal::{Leaf, decode_leaves, root_of};
 use super::sign::{KeyId, SignError, Signer};
+use crate::clip::{EXTRA_HEAD_BYTES, extra_box, find_extra};
 
 /// The type of the box.
 pub const MANIFEST_UUID: [u8; 16] = *b"aivms:manifest:1";
 /// Longest manifest in bytes; one of a clip of a day has about 5 MB.
-const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: usize = 15 * 1024 * 1024;
 
 /// Where a clip comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +45,8 @@ pub struct Manifest {
     pub bytes: u64,
     /// SHA-256 of the file before the manifest, without the payloads of its `mdat` boxes.
     pub outside: Digest,
-    /// SHA-256 of the payloads of its `mdat` boxes.
-    pub payloads: Digest,
+    /// SHA-256 of the payloads of its `mdat` boxes, where they were encoded anew. Copied ones have their fragments' hashes.
+    pub payloads: Option<Digest>,
     /// What it was cut from, in order.
     pub parts: Vec<Excerpt>,
     /// The chain's lines about spans without video inside.
@@ -80,8 +81,10 @@ pub struct Excerpt {
     pub leaves: String,
     /// The first fragment in the clip, from 0.
     pub from: u32,
-    /// How many of them.
+    /// How many fragments of it are in the clip.
     pub count: u32,
+    /// Of each fragment in the clip, the pictures and the AAC frames that it consists of; empty in a re-encoded clip.
+    pub samples: Vec<(u32, u32)>,
 }
 
 /// What the chain says of a segment.
@@ -105,9 +108,6 @@ pub enum ManifestError {
     /// No box of ours.
     #[error("is missing: this clip was not made by an appliance, or its end was cut off")]
     None,
-    /// Longer than a manifest can be.
-    #[error("is longer than {MAX_MANIFEST_BYTES} bytes")]
-    Long,
     /// It is damaged.
     #[error("{0}")]
     Line(#[from] LineError),
@@ -130,7 +130,7 @@ pub struct Found {
 pub struct ClipFacts {
     /// As [`Manifest::outside`].
     pub outside: Digest,
-    /// As [`Manifest::payloads`].
+    /// SHA-256 of the payloads of its `mdat` boxes.
     pub payloads: Digest,
     /// SHA-256 of its decoder parameters.
     pub tracks: Option<Digest>,
@@ -146,50 +146,52 @@ impl Manifest {
     pub fn seal(mut self, signer: Option<&dyn Signer>) -> Result<Vec<u8>, SignError> {
         self.key = signer.map(|signer| signer.public_key().id());
         let text = seal_text(&self, signer)?;
-        let size = text.len() as u64 + 24;
-        match u32::try_from(size) {
-            Ok(bytes) if size <= MAX_MANIFEST_BYTES => {
-                Ok([&bytes.to_be_bytes()[..], b"uuid", &MANIFEST_UUID, text.as_bytes()].concat())
-            }
-            _ => Err(SignError(format!("the manifest is longer than {MAX_MANIFEST_BYTES} bytes"))),
+        if text.len() > MAX_MANIFEST_BYTES {
+            return Err(SignError(format!("the manifest is longer than {MAX_MANIFEST_BYTES} bytes")));
         }
+        Ok(extra_box(&MANIFEST_UUID, text.as_bytes()))
+    }
+}
+
+impl Excerpt {
+    /// The leaves of the fragments in the clip, of all those of the segment.
+    fn used<'a>(&self, all: &'a [Leaf]) -> Option<&'a [Leaf]> {
+        let from = usize::try_from(self.from).ok()?;
+        all.get(from..from.checked_add(usize::try_from(self.count).ok()?)?)
+    }
+}
+
+impl Manifest {
+    /// Of each fragment that should be in a copied clip, the wall time, the pictures and the AAC frames; `None` when
+    /// the manifest does not say it.
+    #[must_use]
+    pub fn expected(&self) -> Option<Vec<(UtcMillis, u32, u32)>> {
+        let mut expected = Vec::new();
+        for part in &self.parts {
+            let all = decode_leaves(&part.leaves).ok()?;
+            let used = part.used(&all).filter(|used| used.len() == part.samples.len())?;
+            let fragment = |(leaf, (pictures, sounds)): (&Leaf, &(u32, u32))| (leaf.wall, *pictures, *sounds);
+            expected.extend(used.iter().zip(&part.samples).map(fragment));
+        }
+        Some(expected)
     }
 }
 
 impl Found {
-    /// Reads the manifest in a clip of `length` bytes.
+    /// Reads the manifest in a clip.
     ///
     /// # Errors
     /// There is none, or it is damaged.
-    pub fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Self, ManifestError> {
-        let mut at = 0;
-        while at < length {
-            let span = BoxSpan::read(file, at, length)?;
-            if span.is_uuid && span.end - span.payload >= 16 {
-                let mut kind = [0; 16];
-                file.seek(SeekFrom::Start(span.payload))?;
-                file.read_exact(&mut kind)?;
-                if kind == MANIFEST_UUID {
-                    return Self::parse(file, at, span.payload + 16, span.end, length);
-                }
-            }
-            at = span.end;
-        }
-        Err(ManifestError::None)
-    }
-
-    fn parse(file: &mut impl Read, at: u64, from: u64, end: u64, length: u64) -> Result<Self, ManifestError> {
-        if end - from > MAX_MANIFEST_BYTES {
-            return Err(ManifestError::Long);
-        }
-        let mut text = Vec::new();
-        file.take(end - from).read_to_end(&mut text)?;
+    pub fn read(mut file: impl Read + Seek) -> Result<Self, ManifestError> {
+        let (at, text) = find_extra(&mut file, &MANIFEST_UUID)?.ok_or(ManifestError::None)?;
+        let end = at + (text.len() + EXTRA_HEAD_BYTES) as u64;
+        let after = file.seek(SeekFrom::End(0))?.saturating_sub(end);
         let text = String::from_utf8(text).map_err(|_| LineError::Shape)?;
         let (manifest, signed): (Manifest, _) = parse_text(&text)?;
         if manifest.key.is_some() != signed.signature.is_some() {
             return Err(LineError::Key.into());
         }
-        Ok(Self { manifest, at, after: length - end, text })
+        Ok(Self { manifest, at, after, text })
     }
 
     /// Compares the manifest with the clip that it is in. Who the keys belong to is for others.
@@ -243,9 +245,7 @@ impl Found {
         let start = part.start;
         let mut wrong = |problem: &str| problems.push(Problem::Excerpt { start, problem: problem.to_owned() });
         let Ok(all) = decode_leaves(&part.leaves) else { return wrong("lists no fragments that can be read") };
-        let from = usize::try_from(part.from).unwrap_or(usize::MAX);
-        let through = from.saturating_add(usize::try_from(part.count).unwrap_or(usize::MAX));
-        match all.get(from..through) {
+        match part.used(&all) {
             Some(used) => leaves.extend_from_slice(used),
             None => wrong("names fragments that the segment does not have"),
         }
@@ -301,7 +301,6 @@ impl Found {
     }
 
     fn check_media(&self, facts: &ClipFacts, leaves: &[Leaf], problems: &mut Vec<Problem>) {
-        let before = problems.len();
         if self.manifest.treatment == Treatment::Copied {
             match &facts.fragments {
                 Err(problem) => problems.push(Problem::ClipUnreadable(problem.clone())),
@@ -317,7 +316,8 @@ impl Found {
                 }
             }
         }
-        if facts.payloads != self.manifest.payloads && problems.len() == before {
+        let is_missing = self.manifest.treatment == Treatment::Masked && self.manifest.payloads.is_none();
+        if is_missing || self.manifest.payloads.is_some_and(|payloads| payloads != facts.payloads) {
             problems.push(Problem::ClipPayload);
         }
     }

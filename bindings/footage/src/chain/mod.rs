@@ -8,6 +8,7 @@
 
 mod check;
 mod digest;
+mod examine;
 mod findings;
 mod line;
 mod manifest;
@@ -17,11 +18,12 @@ mod sign;
 
 pub use check::{ChainCheck, ChainReport, FileState, KeyUse, Place};
 pub use digest::{Digest, digest_outside, digest_payloads};
+pub use examine::{examine_clip, examine_segment};
 pub use findings::{Finding, Level, Problem};
 pub use line::{Line, LineError, MAX_LINE_BYTES};
 pub use manifest::{ClipFacts, Excerpt, Found, MANIFEST_UUID, Manifest, ManifestError, PartSource, Treatment};
 pub use record::{BeginReason, Chained, Deletion, Entry, KeyChange, MAX_STARTS, Record, SealTime};
-pub use seal::{Leaf, SegmentSeal, decode_leaves, encode_leaves, root_of};
+pub use seal::{Leaf, SegmentSeal, decode_leaves, encode_leaves, root_of, tracks_digest};
 pub use sign::{KeyId, PublicKey, SignError, Signer};
 
 #[cfg(test)]

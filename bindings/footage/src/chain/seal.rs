@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::record::SealTime;
+use crate::fragment::FragmentInfo;
+use crate::track::{Tracks, VideoCodec};
 
 /// Bytes of a leaf.
 const LEAF_BYTES: usize = 40;
@@ -56,6 +58,12 @@ impl Leaf {
         bytes
     }
 
+    /// The leaf of a fragment whose hash is known.
+    #[must_use]
+    pub fn of(info: &FragmentInfo) -> Option<Self> {
+        Some(Self { hash: info.hash?.0, wall: info.wall })
+    }
+
     fn from_bytes(bytes: [u8; LEAF_BYTES]) -> Self {
         let (mut hash, mut millis) = ([0; 32], [0; 8]);
         hash.copy_from_slice(&bytes[..32]);
@@ -84,6 +92,30 @@ pub fn decode_leaves(text: &str) -> Result<Vec<Leaf>, LeavesError> {
     let bytes = STANDARD.decode(text).map_err(|_| LeavesError)?;
     let (leaves, rest) = bytes.as_chunks::<LEAF_BYTES>();
     if rest.is_empty() { Ok(leaves.iter().copied().map(Leaf::from_bytes).collect()) } else { Err(LeavesError) }
+}
+
+/// SHA-256 of what a decoder must know before the first picture: of the video the codec (`avc1` or `hvc1`), width and
+/// height and the configuration record with its length, then the same of the sound, where there is some: samples per
+/// second, channels, AudioSpecificConfig with its length. Numbers have 32 bits, big-endian.
+#[must_use]
+pub fn tracks_digest(tracks: &Tracks) -> Digest {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    let mut bytes = match tracks.video.codec {
+        VideoCodec::H264 => b"avc1".to_vec(),
+        VideoCodec::H265 => b"hvc1".to_vec(),
+    };
+    for side in [tracks.video.frame.width, tracks.video.frame.height] {
+        bytes.extend_from_slice(&side.to_be_bytes());
+    }
+    bytes.extend_from_slice(&number(tracks.video.config.len()));
+    bytes.extend_from_slice(&tracks.video.config);
+    if let Some(audio) = &tracks.audio {
+        bytes.extend_from_slice(&audio.sample_rate.to_be_bytes());
+        bytes.extend_from_slice(&number(audio.channels.into()));
+        bytes.extend_from_slice(&number(audio.config.len()));
+        bytes.extend_from_slice(&audio.config);
+    }
+    Digest::of(&bytes)
 }
 
 fn packed(leaves: &[Leaf]) -> Vec<u8> {

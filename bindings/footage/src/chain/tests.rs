@@ -76,7 +76,7 @@ impl<'a> Writing<'a> {
             outside,
             sealed: SealTime::Closed,
         }));
-        let claimed = leaves.iter().map(|leaf| leaf.hash).collect();
+        let claimed = leaves.clone();
         self.disk.files.insert(start, FileState::Read { bytes: 1000, leaves, claimed, tracks, outside });
         start
     }
@@ -281,7 +281,8 @@ fn a_changed_segment_is_named_by_its_fragment() {
         change(disk.files.values_mut().next().unwrap());
         found(&disk, &[])
     };
-    let part = |change: &dyn Fn(&mut u64, &mut Vec<Leaf>, &mut Digest, &mut Digest)| {
+    type Change<'a> = &'a dyn Fn(&mut u64, &mut Vec<Leaf>, &mut Digest, &mut Digest);
+    let part = |change: Change<'_>| {
         with(&|state| {
             let FileState::Read { bytes, leaves, tracks, outside, .. } = state else { panic!() };
             change(bytes, leaves, tracks, outside);
