@@ -3,7 +3,8 @@
 //! First a plan from the fragments' tables alone, which says where every byte comes from; then the media is copied
 //! through. Nothing is encoded anew and no media is held in memory. Gaps are closed up: what follows a gap begins
 //! where the video before it ends, and [`ClipPlan::offset_of`] says where in the clip a wall time lies. An edit list
-//! hides what lies before the wanted start, since decoding has to begin with a key picture, and after the wanted end.
+//! hides what lies before the wanted start, since decoding has to begin with a key picture, and after the wanted end;
+//! browsers show the last fragment to its end all the same, so a plan should hold none that begins behind.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
