@@ -14,10 +14,9 @@ type Problem = (String, String);
 /// The path of the wrong field and what is wrong with it.
 pub fn check_cameras(cameras: &Cameras) -> Result<(), Problem> {
     for (index, camera) in cameras.as_slice().iter().enumerate() {
-        let (user, password) = (camera.username.as_deref(), camera.password.as_deref());
-        if let Err(error) = Address::parse(&camera.url, user, password) {
+        if let Err(wrong) = Address::of(camera).and_then(|_| Address::of_sub(camera)) {
             // Its text begins with the field and never repeats the address, which may hold a password.
-            let text = error.to_string();
+            let text = wrong.error.to_string();
             let (field, problem) = text.split_once(": ").unwrap_or(("url", &text));
             return Err((format!("cameras[{index}].{field}"), problem.to_owned()));
         }

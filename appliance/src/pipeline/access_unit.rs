@@ -67,6 +67,33 @@ pub struct AudioFormat {
     pub config: Vec<u8>,
 }
 
+impl AudioFormat {
+    /// Reads an AudioSpecificConfig; `None` when it is none.
+    #[must_use]
+    pub fn of_config(config: &[u8]) -> Option<Self> {
+        const RATES: [u32; 13] =
+            [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+        let bits = |from: usize, count: usize| {
+            let bit = |at: usize| Some(u32::from(config.get(at / 8)? >> (7 - at % 8) & 1));
+            (from..from + count).try_fold(0, |value, at| Some(value << 1 | bit(at)?))
+        };
+        // Types above 30 and rates without a number are escapes that cameras do not use, but files may.
+        let start = if bits(0, 5)? == 31 { 11 } else { 5 };
+        let index = bits(start, 4)?;
+        let (sample_rate, after) = if index == 15 {
+            (bits(start + 4, 24)?, start + 28)
+        } else {
+            (*RATES.get(usize::try_from(index).ok()?)?, start + 4)
+        };
+        let channels = match bits(after, 4)? {
+            count @ 1..=6 => u8::try_from(count).ok()?,
+            7 => 8,
+            _ => return None,
+        };
+        (sample_rate > 0).then(|| Self { sample_rate, channels, config: config.to_vec() })
+    }
+}
+
 /// How the bytes of a stream are to be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamFormat {
@@ -122,6 +149,16 @@ mod tests {
         let format = StreamFormat::new(caps);
         assert_eq!(format.frame, Some(FrameSize { width: 1920, height: 1080 }));
         assert_eq!((format.fps, format.codec()), (Some(12.5), "H.264"));
+    }
+
+    #[test]
+    fn a_configuration_of_aac_tells_rate_and_channels_and_a_cut_one_nothing() {
+        let of = |config: &[u8]| AudioFormat::of_config(config).map(|format| (format.sample_rate, format.channels));
+        assert_eq!(of(&[0x11, 0x88]), Some((48_000, 1)));
+        assert_eq!(of(&[0x12, 0x10]), Some((44_100, 2)));
+        assert_eq!(of(&[0x15, 0x88]), Some((8_000, 1)));
+        assert_eq!(of(&[0x17, 0x80, 0x0f, 0xa0, 0x08]), Some((8_000, 1)), "a rate in full");
+        assert_eq!((of(&[0x11]), of(&[]), of(&[0x16, 0xf8])), (None, None, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod event;
 mod health;
 mod link;
 mod outbound;
+mod recorded;
 mod stream;
 mod task;
 
@@ -132,6 +133,7 @@ pub enum SpecError {
 /// Names the camera and the field that is wrong.
 pub fn check_camera(camera: &Camera, labels: &[String]) -> Result<(), SpecError> {
     Address::of(camera)?;
+    Address::of_sub(camera)?;
     let class = camera.classes.iter().find(|class| !labels.contains(class));
     class.map_or(Ok(()), |class| Err(SpecError::unknown_class(&camera.id, class, labels)))
 }

@@ -63,6 +63,12 @@ impl Failure {
         }
     }
 
+    /// A failure in the words of another program, with its URLs hidden since they may hold passwords.
+    #[must_use]
+    pub fn other(text: &str) -> Self {
+        Self::Other(without_urls(text))
+    }
+
     /// One line for a person: which camera, what happened, what to do.
     #[must_use]
     pub fn explain(&self, camera: &impl fmt::Display) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aivms_appliance_core::analysis::{CameraAnalysis, Findings};
 use aivms_appliance_core::detection::FrameDetections;
-use aivms_appliance_core::supervise::{Action, Failure};
+use aivms_appliance_core::supervise::{Action, Failure, SourceStatus};
 use aivms_contract::health::CameraState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -15,6 +15,7 @@ use super::event::{Event, Orders, next_event};
 use super::health::HealthBoard;
 use super::link::Link;
 use super::outbound::{Closed, Outbound};
+use super::recorded::Recorded;
 use super::stream::Stream;
 use super::{CameraCounters, CameraOutput, CameraSpec, SpecError};
 use crate::pipeline::access_unit::AccessUnit;
@@ -48,6 +49,15 @@ pub(super) struct CameraTask {
 struct Plan {
     /// The stream that is analysed.
     stream: Stream,
+    /// The other one, when there is another and somebody who takes it.
+    recorded: Option<Stream>,
+    watch: Watch,
+}
+
+/// What runs for one camera.
+struct Links {
+    analysed: Link,
+    recorded: Option<Recorded>,
     watch: Watch,
 }
 
@@ -81,7 +91,10 @@ impl CameraTask {
             return orders.stop.cancelled().await;
         }
         match self.plan() {
-            Ok(Plan { stream, watch }) => self.keep_running(Link::new(stream), &watch, orders).await,
+            Ok(Plan { stream, recorded, watch }) => {
+                let recorded = recorded.map(Recorded::start);
+                self.keep_running(Links { analysed: Link::new(stream), recorded, watch }, orders).await;
+            }
             Err(error) => {
                 tracing::error!(camera.id = %camera.id, %error, "the camera can't run as it is configured");
                 self.board.show_idle(CameraState::Retrying, Some(error.to_string()));
@@ -91,18 +104,25 @@ impl CameraTask {
     }
 
     fn plan(&self) -> Result<Plan, SpecError> {
-        let stream = Stream {
-            camera: self.spec.camera.id.clone(),
+        let (camera, watch) = (&self.spec.camera, self.spec.watch(self.engine.labels())?);
+        let main = Stream {
+            camera: camera.id.clone(),
             role: StreamRole::Main,
-            address: Address::of(&self.spec.camera)?,
+            address: Address::of(camera)?,
             consumers: self.spec.consumers.clone(),
             audio: self.spec.audio,
             analysed: true,
         };
-        Ok(Plan { stream, watch: self.spec.watch(self.engine.labels())? })
+        let Some(address) = Address::of_sub(camera)? else {
+            return Ok(Plan { stream: main, recorded: None, watch });
+        };
+        let sub = Stream { role: StreamRole::Sub, address, audio: false, ..main.clone() };
+        let recorded = (!main.consumers.is_empty()).then_some(Stream { analysed: false, ..main });
+        Ok(Plan { stream: sub, recorded, watch })
     }
 
-    async fn keep_running(mut self, mut link: Link, watch: &Watch, mut orders: Orders) {
+    async fn keep_running(mut self, links: Links, mut orders: Orders) {
+        let Links { analysed: mut link, recorded, watch } = links;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -111,11 +131,20 @@ impl CameraTask {
             if matches!(event, Event::Stop | Event::Sent(Err(Closed))) {
                 break;
             }
-            let action = self.on_event(event, &mut link, watch).await;
+            if let (Event::Restart, Some(recorded)) = (&event, &recorded) {
+                recorded.restart();
+            }
+            let action = self.on_event(event, &mut link, &watch).await;
             self.carry_out(action, &mut link).await;
-            self.board.show(link.status(), link.now());
+            let trouble = recorded.as_ref().and_then(Recorded::trouble);
+            self.board.show(with_trouble(link.status(), trouble), link.now());
         }
-        self.disconnect(&mut link, &StreamEnd::Stopped).await;
+        let recorded = async {
+            if let Some(recorded) = recorded {
+                recorded.stop().await;
+            }
+        };
+        tokio::join!(recorded, self.disconnect(&mut link, &StreamEnd::Stopped));
         self.finish().await;
     }
 
@@ -242,4 +271,10 @@ impl CameraTask {
             counts.detections_dropped = self.outbound.dropped;
         });
     }
+}
+
+/// The state of the stream that is analysed, with the trouble of the other one when it has none itself.
+fn with_trouble(status: SourceStatus, trouble: Option<String>) -> SourceStatus {
+    let told = trouble.map(|trouble| format!("the main stream, which is recorded, fails: {trouble}"));
+    SourceStatus { cause: status.cause.or(told), ..status }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use aivms_contract::desired::Camera;
+use aivms_contract::desired::{Camera, RtspClient};
 use aivms_contract::id::CameraId;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -26,6 +26,8 @@ pub struct RtspAddress {
     pub location: String,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// What connects to it.
+    pub client: RtspClient,
     /// User and password.
     pub credentials: Option<Credentials>,
 }
@@ -54,6 +56,12 @@ pub enum AddressError {
     /// A file or device without an absolute path.
     #[error("url: names no path; write {0}:///absolute/path")]
     NoPath(&'static str),
+    /// An encrypted connection by a client that knows none.
+    #[error("rtsp_client: retina knows no rtsps://; leave rtsp_client out, or write rtsp://")]
+    Tls,
+    /// A wrong second URL.
+    #[error("sub_{0}")]
+    Sub(Box<Self>),
     /// A password without a user.
     #[error("password: is given without a username")]
     PasswordAlone,
@@ -75,8 +83,36 @@ impl Address {
     /// # Errors
     /// Names the camera and the field that is wrong.
     pub fn of(camera: &Camera) -> Result<Self, CameraAddressError> {
-        Self::parse(&camera.url, camera.username.as_deref(), camera.password.as_deref())
-            .map_err(|error| CameraAddressError { camera: camera.id.clone(), error })
+        Self::of_url(camera, &camera.url).map_err(|error| CameraAddressError { camera: camera.id.clone(), error })
+    }
+
+    /// Understands where the second stream of `camera` is, if it has one.
+    ///
+    /// # Errors
+    /// Names the camera and the field that is wrong.
+    pub fn of_sub(camera: &Camera) -> Result<Option<Self>, CameraAddressError> {
+        let of_sub = |error| match error {
+            AddressError::Tls | AddressError::PasswordAlone => error,
+            of_url => AddressError::Sub(Box::new(of_url)),
+        };
+        let wrong = |error| CameraAddressError { camera: camera.id.clone(), error: of_sub(error) };
+        camera.sub_url.as_deref().map(|url| Self::of_url(camera, url).map_err(wrong)).transpose()
+    }
+
+    fn of_url(camera: &Camera, url: &str) -> Result<Self, AddressError> {
+        Self::parse(url, camera.username.as_deref(), camera.password.as_deref())?.through(camera.rtsp_client)
+    }
+
+    /// The same by another client, which concerns network cameras alone.
+    ///
+    /// # Errors
+    /// The client does not know encrypted connections.
+    pub fn through(self, client: RtspClient) -> Result<Self, AddressError> {
+        match self {
+            Self::Rtsp(RtspAddress { tls: true, .. }) if client == RtspClient::Retina => Err(AddressError::Tls),
+            Self::Rtsp(address) => Ok(Self::Rtsp(RtspAddress { client, ..address })),
+            other => Ok(other),
+        }
     }
 
     /// Understands `url`; `username` and `password` win over those in it.
@@ -107,7 +143,8 @@ fn parse_rtsp(mut url: Url, username: Option<&str>, password: Option<&str>) -> R
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let credentials = (!username.is_empty()).then_some(Credentials { username, password });
-    Ok(RtspAddress { tls: url.scheme() == "rtsps", location: url.into(), credentials })
+    let (tls, client) = (url.scheme() == "rtsps", RtspClient::default());
+    Ok(RtspAddress { tls, client, location: url.into(), credentials })
 }
 
 fn parse_device(url: &Url) -> Result<PathBuf, AddressError> {

@@ -12,7 +12,7 @@ use gstreamer_app as gst_app;
 
 use super::end::{check_file, understand};
 use super::publish::{Publisher, extend, normalise};
-use super::{SourceOutput, broken, make};
+use super::{Running, SourceOutput, broken, make};
 
 /// Access units read ahead of their time; reading waits when they are full.
 const READ_AHEAD: u32 = 8;
@@ -34,6 +34,14 @@ struct Playing {
     stop: Sender<()>,
 }
 
+impl Running for Playback {}
+
+impl Drop for Playback {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl Playback {
     pub(super) fn start(path: &Path, output: SourceOutput) -> Result<Self, Failure> {
         check_file(path)?;
@@ -45,7 +53,7 @@ impl Playback {
     }
 
     /// Stops the thread and waits for it.
-    pub(super) fn stop(&mut self) {
+    fn stop(&mut self) {
         let Some(Playing { thread, stop }) = self.0.take() else { return };
         drop(stop);
         if thread.join().is_err() {

@@ -9,7 +9,10 @@ mod bus;
 mod end;
 mod file;
 mod publish;
+mod retina;
 mod rtsp;
+mod sound;
+mod timeline;
 mod v4l2;
 
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use aivms_appliance_core::supervise::Failure;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::{broadcast, mpsc};
+
+use aivms_contract::desired::RtspClient;
 
 use self::address::Address;
 pub use self::end::SourceEnd;
@@ -30,15 +35,16 @@ const ENDS: usize = 1;
 
 /// A running source.
 pub struct Source {
-    /// Held for its end.
-    _running: Running,
-    is_remote: bool,
-    answered: Arc<AtomicBool>,
+    running: Box<dyn Running>,
 }
 
-enum Running {
-    Pipeline(gst::Pipeline),
-    File(file::Playback),
+/// What gives the units of one connection; chosen by the camera's address. Dropping it takes it down, which may block
+/// when a driver or a peer hangs.
+trait Running: Send {
+    /// Whether the camera has answered; what is no network camera always has.
+    fn has_answered(&self) -> bool {
+        true
+    }
 }
 
 /// Where a source puts what it has.
@@ -83,29 +89,24 @@ impl Source {
     /// A GStreamer element is missing, or the file or device can't be opened.
     pub fn start(address: &Address, output: SourceOutput) -> Result<Self, Failure> {
         gst::init().map_err(|error| Failure::Other(format!("GStreamer can't be started: {error}")))?;
-        let answered = Arc::default();
-        let pipeline = match address {
-            Address::Rtsp(address) => rtsp::build(address, &output)?,
-            Address::V4l2(device) => v4l2::build(device, &output)?,
-            Address::File(path) => {
-                let running = Running::File(file::Playback::start(path, output)?);
-                return Ok(Self { _running: running, is_remote: false, answered });
+        let running: Box<dyn Running> = match address {
+            Address::Rtsp(address) if address.client == RtspClient::Retina => {
+                Box::new(retina::Client::start(address, output)?)
             }
+            Address::Rtsp(address) => Box::new(Pipeline::start(rtsp::build(address, &output)?, output, true)?),
+            Address::V4l2(device) => Box::new(Pipeline::start(v4l2::build(device, &output)?, output, false)?),
+            Address::File(path) => Box::new(file::Playback::start(path, output)?),
         };
-        bus::watch(&pipeline, output, Arc::clone(&answered))?;
-        // A source that can't be started says why as its end.
-        let _ = pipeline.set_state(gst::State::Playing);
-        Ok(Self { _running: Running::Pipeline(pipeline), is_remote: matches!(address, Address::Rtsp(_)), answered })
+        Ok(Self { running })
     }
 
     /// Why the source ended, as far as it got: whatever is said before the camera has answered means that nobody is
     /// there, except a refusal, which is an answer.
     #[must_use]
     pub fn failure(&self, end: &SourceEnd) -> Failure {
-        let unanswered = self.is_remote && !self.answered.load(Ordering::Relaxed);
         match end {
             SourceEnd::Failed(Failure::Ended | Failure::Stalled | Failure::NoVideo) | SourceEnd::EndOfStream
-                if unanswered =>
+                if !self.running.has_answered() =>
             {
                 Failure::Unreachable
             }
@@ -121,15 +122,33 @@ impl Source {
     }
 }
 
-impl Drop for Running {
+/// A live pipeline of GStreamer.
+struct Pipeline {
+    pipeline: gst::Pipeline,
+    is_remote: bool,
+    answered: Arc<AtomicBool>,
+}
+
+impl Pipeline {
+    fn start(pipeline: gst::Pipeline, output: SourceOutput, is_remote: bool) -> Result<Self, Failure> {
+        let answered = Arc::default();
+        bus::watch(&pipeline, output, Arc::clone(&answered))?;
+        // A source that can't be started says why as its end.
+        let _ = pipeline.set_state(gst::State::Playing);
+        Ok(Self { pipeline, is_remote, answered })
+    }
+}
+
+impl Running for Pipeline {
+    fn has_answered(&self) -> bool {
+        !self.is_remote || self.answered.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Pipeline {
     fn drop(&mut self) {
-        match self {
-            Self::Pipeline(pipeline) => {
-                // Going down to NULL is not refused, and there is nobody to tell if it were.
-                let _ = pipeline.set_state(gst::State::Null);
-            }
-            Self::File(playback) => playback.stop(),
-        }
+        // Going down to NULL is not refused, and there is nobody to tell if it were.
+        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 

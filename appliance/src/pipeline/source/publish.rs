@@ -62,7 +62,7 @@ pub(super) fn live_sink(output: &SourceOutput) -> gst::Element {
 }
 
 /// The sample's buffer with its timestamps moved to running time; the bytes stay shared.
-fn on_running_time(sample: &gst::Sample) -> Option<(gst::Caps, gst::Buffer)> {
+pub(super) fn on_running_time(sample: &gst::Sample) -> Option<(gst::Caps, gst::Buffer)> {
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let mut buffer = sample.buffer_owned()?;
     let (pts, dts) = (segment.to_running_time(buffer.pts()), segment.to_running_time(buffer.dts()));

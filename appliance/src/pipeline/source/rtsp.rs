@@ -9,6 +9,7 @@ use gstreamer::prelude::*;
 use super::address::RtspAddress;
 use super::end::unsupported;
 use super::publish::{extend, live_sink, normalise};
+use super::sound::{Encoding, Sound, sound_sink};
 use super::{SourceOutput, broken, make};
 
 /// Jitter buffer in milliseconds: enough for a camera's key pictures over TCP, a tenth of rtspsrc's default.
@@ -32,19 +33,26 @@ pub(super) fn build(address: &RtspAddress, output: &SourceOutput) -> Result<gst:
         source.set_property("user-id", &credentials.username);
         source.set_property("user-pw", &credentials.password);
     }
-    select_first_video(&source);
+    select_streams(&source, output.wants_audio());
     let pipeline = gst::Pipeline::new();
     pipeline.add(&source).map_err(|_| broken("built"))?;
     on_streams(&pipeline, &source, output);
     Ok(pipeline)
 }
 
-/// Leaves out audio, metadata and further videos, so that the camera need not send them.
-fn select_first_video(source: &gst::Element) {
-    let chosen = OnceLock::new();
+/// Takes the first video, and the first sound where it is wanted; leaves out metadata and further ones, so that the
+/// camera need not send them.
+fn select_streams(source: &gst::Element, wants_audio: bool) {
+    let (video, audio) = (OnceLock::new(), OnceLock::new());
     source.connect("select-stream", false, move |values| {
         let (number, caps) = (values.get(1)?.get::<u32>().ok()?, values.get(2)?.get::<gst::Caps>().ok()?);
-        Some((is_video(&caps) && *chosen.get_or_init(|| number) == number).to_value())
+        let first = |chosen: &OnceLock<u32>| *chosen.get_or_init(|| number) == number;
+        let chosen = match media(&caps).as_deref() {
+            Some("video") => first(&video),
+            Some("audio") => wants_audio && first(&audio),
+            _ => false,
+        };
+        Some(chosen.to_value())
     });
 }
 
@@ -52,21 +60,53 @@ fn on_streams(pipeline: &gst::Pipeline, source: &gst::Element, output: &SourceOu
     let (weak, linked_output) = (pipeline.downgrade(), output.clone());
     source.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else { return };
-        if let Err(end) = link_stream(&pipeline, pad, &linked_output) {
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let linked = match media(&caps).as_deref() {
+            Some("audio") => link_sound(&pipeline, pad, &caps, &linked_output),
+            _ => link_stream(&pipeline, pad, &caps, &linked_output),
+        };
+        if let Err(end) = linked {
             linked_output.end(end.into());
         }
     });
     let output = output.clone();
     source.connect_no_more_pads(move |source| {
-        if source.src_pads().is_empty() {
+        let is_video = |pad: &gst::Pad| pad.current_caps().is_none_or(|caps| media(&caps).as_deref() != Some("audio"));
+        if !source.src_pads().iter().any(is_video) {
             output.end(Failure::NoVideo.into());
         }
     });
 }
 
-fn link_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, output: &SourceOutput) -> Result<(), Failure> {
-    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let encoding = encoding(&caps);
+/// Takes sound off the camera's pipeline as it comes, so that nothing that happens to it touches the pictures.
+fn link_sound(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    caps: &gst::Caps,
+    output: &SourceOutput,
+) -> Result<(), Failure> {
+    let rate = caps.structure(0).and_then(|s| u32::try_from(s.get::<i32>("clock-rate").ok()?).ok()).unwrap_or(8000);
+    let name = encoding(caps).unwrap_or_default();
+    let depayloader = match name.as_str() {
+        "MPEG4-GENERIC" => "rtpmp4gdepay",
+        "MP4A-LATM" => "rtpmp4adepay",
+        "PCMA" => "rtppcmadepay",
+        _ => "rtppcmudepay",
+    };
+    let sound = Encoding::of_rtp(&name).and_then(|encoding| Sound::new(encoding, rate, output.audio.clone()?));
+    let Some(mut sound) = sound else {
+        return extend(pipeline, pad, &[sound_sink(|_, _| {})]);
+    };
+    extend(pipeline, pad, &[make(depayloader)?, sound_sink(move |config, buffer| sound.take_buffer(config, buffer))])
+}
+
+fn link_stream(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    caps: &gst::Caps,
+    output: &SourceOutput,
+) -> Result<(), Failure> {
+    let encoding = encoding(caps);
     let (depayloader, media_type) = match encoding.as_deref() {
         Some("H264") => ("rtph264depay", "video/x-h264"),
         Some("H265") => ("rtph265depay", "video/x-h265"),
@@ -79,8 +119,8 @@ fn link_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, output: &SourceOutput) 
     extend(pipeline, pad, &elements)
 }
 
-fn is_video(caps: &gst::Caps) -> bool {
-    caps.structure(0).and_then(|structure| structure.get::<String>("media").ok()).as_deref() == Some("video")
+fn media(caps: &gst::Caps) -> Option<String> {
+    caps.structure(0)?.get("media").ok()
 }
 
 fn encoding(caps: &gst::Caps) -> Option<String> {
