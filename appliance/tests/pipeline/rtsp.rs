@@ -117,8 +117,8 @@ async fn a_camera_that_falls_silent_is_connected_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_that_never_sends_is_told_apart_from_a_host_that_never_answers() {
     let engine = detector();
-    let (_listener, mute) = mute_host();
-    let silent = format!("rtsp://127.0.0.1:{}/main", silent_camera());
+    let (_listener, mute) = mute_host().unwrap();
+    let silent = format!("rtsp://127.0.0.1:{}/main", silent_camera().unwrap());
     let (silent, _messages) = spawn(spec("silent", &silent, PASSWORD), &engine);
     let (mute, _others) = spawn(spec("mute", &format!("rtsp://127.0.0.1:{mute}/main"), PASSWORD), &engine);
     health(&silent, retries_because("connected but sends no video")).await;

@@ -1,10 +1,13 @@
 //! Every unit of every connection reaches those who take a camera's video, and so does the cause of every end.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod clips;
 mod consumer;
+mod faults;
+mod network;
 mod seam;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aivms_appliance::pipeline::camera::{CameraHandle, CameraSpec, spawn_camera};
 use aivms_appliance::pipeline::consumer::{Consumers, StreamConsumer};
@@ -28,6 +31,7 @@ impl Engine for Blindfold {
     }
 
     fn connect(self: Arc<Self>, feed: Feed) -> Result<Box<dyn EngineSession>, EngineError> {
+        ANALYSED.lock().unwrap().push(feed.format.frame.map(|frame| frame.width));
         Ok(Box::new(Idle(feed)))
     }
 }
@@ -40,6 +44,14 @@ impl EngineSession for Idle {
     fn snapshot(&self, _wait: std::time::Duration) -> Result<Jpeg, EngineError> {
         unimplemented!("nobody asks a blind engine for a picture")
     }
+}
+
+/// Widths of the streams given to engines, in this test's process.
+static ANALYSED: Mutex<Vec<Option<u32>>> = Mutex::new(Vec::new());
+
+/// What [`ANALYSED`] holds.
+fn analysed() -> Vec<Option<u32>> {
+    ANALYSED.lock().unwrap().clone()
 }
 
 /// Starts a camera whose units go to `counting`.

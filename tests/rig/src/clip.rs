@@ -232,9 +232,8 @@ fn encode_sound(audio: Audio, seconds: u32, folder: &Path) -> Result<Sound> {
 /// The frames of an ADTS file without their headers.
 fn read_adts(mut bytes: &[u8]) -> Result<Sound> {
     let mut frames = Vec::new();
-    while let [_, _, c, d, e, f, _, ..] = *bytes {
-        let length = usize::from(c & 3) << 11 | usize::from(d) << 3 | usize::from(e >> 5);
-        let _ = f;
+    while let [_, _, _, high, middle, low, _, ..] = *bytes {
+        let length = usize::from(high & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5);
         let (frame, rest) = bytes.split_at_checked(length).context("a cut frame")?;
         frames.push(gst::Buffer::from_slice(frame[7..].to_vec()));
         bytes = rest;

@@ -1,19 +1,21 @@
 //! Cameras that are no cameras.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
 /// A camera that agrees to everything and then sends nothing, from the moment it is first played.
-pub fn silent_camera() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+///
+/// # Errors
+/// There is no free port.
+pub fn silent_camera() -> io::Result<u16> {
+    let (listener, port) = mute_host()?;
     // Ends with the test's process.
     std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            std::thread::spawn(move || answer_requests(&connection.unwrap()));
+        for connection in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || answer_requests(&connection));
         }
     });
-    port
+    Ok(port)
 }
 
 fn answer_requests(mut connection: &TcpStream) {
@@ -37,9 +39,12 @@ fn answer_requests(mut connection: &TcpStream) {
     }
 }
 
-/// A host that takes connections and never says a word.
-pub fn mute_host() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
+/// A host that takes connections and never says a word, while the listener lives.
+///
+/// # Errors
+/// There is no free port.
+pub fn mute_host() -> io::Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
 }
