@@ -52,10 +52,17 @@ impl ParameterSets {
     }
 
     /// What is in force once a picture has brought `new`: each kind that it brings replaces the kind, unless all it
-    /// brings is in force already.
+    /// brings is in force already. One that comes without a sequence parameter set is one more.
     pub(crate) fn updated(&self, new: Self) -> Self {
-        let kind =
-            |old: &Vec<Bytes>, new: Vec<Bytes>| if new.iter().all(|set| old.contains(set)) { old.clone() } else { new };
+        let whole = !new.sequence.is_empty();
+        let kind = |old: &Vec<Bytes>, new: Vec<Bytes>| {
+            if new.iter().all(|set| old.contains(set)) {
+                return old.clone();
+            }
+            let mut kept = if whole { Vec::new() } else { old.clone() };
+            new.iter().for_each(|set| Self::add(&mut kept, set));
+            kept
+        };
         Self {
             video: kind(&self.video, new.video),
             sequence: kind(&self.sequence, new.sequence),

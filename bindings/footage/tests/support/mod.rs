@@ -18,7 +18,7 @@ pub(crate) const START: i64 = 1_795_352_700_250;
 
 /// Tracks that no decoder would take.
 pub(crate) fn tracks(sound: bool) -> Tracks {
-    let config = Bytes::from_static(&[1, 0x64, 0, 0x1f, 0xff, 0xe0]);
+    let config = Bytes::from_static(&[1, 0x4d, 0, 0x1f, 0xff, 0xe0, 0]);
     let video = VideoTrack { codec: VideoCodec::H264, frame: FrameSize { width: 320, height: 180 }, config };
     let audio = AudioTrack { sample_rate: 48_000, channels: 2, config: Bytes::from_static(&[0x11, 0x90]) };
     Tracks { video, audio: sound.then_some(audio) }
