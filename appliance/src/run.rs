@@ -147,8 +147,8 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     }
     let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
     let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
-    let footage = FootageParts::open(&config, &edge, &vitals)?;
     let identity = watch::channel(identity.map(Arc::new)).0;
+    let footage = FootageParts::open(&config, &edge, &vitals, identity.subscribe())?;
     Ok(Parts { config, edge, state, outbox, vitals, engine, footage, identity, cloud })
 }
 

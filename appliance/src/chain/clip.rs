@@ -113,7 +113,7 @@ impl Chain {
                 let Ok(line) = Line::parse(line) else { continue };
                 oldest.get_or_insert(line.record().at);
                 match &line.record().what {
-                    Entry::Segment(seal) | Entry::Recovered(seal) if origin.has(seal.start) => {
+                    Entry::Segment(seal) if origin.has(seal.start) => {
                         wanted.remove(&seal.start);
                         missing_keys.extend(line.record().key);
                         found.segments.insert(seal.start, line.as_str().to_owned());

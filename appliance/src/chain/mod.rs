@@ -6,6 +6,7 @@
 
 mod clip;
 mod file;
+mod follow;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use aivms_footage::chain::{Chained, Deletion, Entry, Leaf, MAX_STARTS, SealTime,
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use clip::{ClipOrigin, ClipPart};
+pub use follow::follow;
 pub use writer::ChainWriter;
 
 use crate::identity::Identity;
@@ -92,20 +94,19 @@ pub enum ChainError {
 struct Shared {
     settings: ChainSettings,
     identity: watch::Receiver<Option<Arc<Identity>>>,
-    known: Mutex<BTreeMap<CameraId, Known>>,
+    heads: Mutex<BTreeMap<CameraId, Chained>>,
 }
 
-/// What the writer has told of a chain.
-#[derive(Debug, Default)]
-struct Known {
-    head: Option<Chained>,
-    /// Segments on record that were not deleted, of those that the last files name.
-    sealed: BTreeSet<UtcMillis>,
-}
-
-/// What the thread is asked to enter.
+/// What the thread is asked.
 #[derive(Debug)]
-struct Order {
+enum Order {
+    Enter(Entering),
+    Close(oneshot::Sender<()>),
+}
+
+/// What is to be entered in one camera's chain.
+#[derive(Debug)]
+struct Entering {
     camera: CameraId,
     what: Vec<What>,
     done: oneshot::Sender<Result<(), ChainError>>,
@@ -122,7 +123,7 @@ impl Chain {
     #[must_use]
     pub fn new(settings: ChainSettings, identity: watch::Receiver<Option<Arc<Identity>>>) -> (Self, ChainWriter) {
         let (orders, taken) = mpsc::channel(ORDERS);
-        let shared = Arc::new(Shared { settings, identity, known: Mutex::default() });
+        let shared = Arc::new(Shared { settings, identity, heads: Mutex::default() });
         (Self { orders, shared: Arc::clone(&shared) }, ChainWriter::new(taken, shared))
     }
 
@@ -180,7 +181,29 @@ impl Chain {
     /// The last record of a camera's chain, for health reports: who knows it sees when the end is cut off later.
     #[must_use]
     pub fn head(&self, camera: &CameraId) -> Option<Chained> {
-        self.shared.known().get(camera).and_then(|known| known.head)
+        self.shared.heads().get(camera).copied()
+    }
+
+    /// Ends the thread once everything before is on the disk.
+    pub async fn close(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.orders.send(Order::Close(done)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// The segments that a camera's chain has a record of. Blocks: all of the chain is read.
+    #[must_use]
+    pub fn sealed(&self, camera: &CameraId) -> BTreeSet<UtcMillis> {
+        let paths = file::files(&file::folder(&self.shared.settings.recordings, camera));
+        let mut sealed = BTreeSet::new();
+        for path in paths {
+            match std::fs::read(&path) {
+                Ok(text) => sealed.extend(file::sealed_in(&text)),
+                Err(error) => tracing::warn!(%error, "{}: can't be read", path.display()),
+            }
+        }
+        sealed
     }
 
     async fn enter(&self, camera: &CameraId, what: Vec<What>) -> Result<(), ChainError> {
@@ -188,14 +211,14 @@ impl Chain {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
-        let order = Order { camera: camera.clone(), what, done };
-        self.orders.send(order).await.map_err(|_| ChainError::Ending)?;
+        let order = Entering { camera: camera.clone(), what, done };
+        self.orders.send(Order::Enter(order)).await.map_err(|_| ChainError::Ending)?;
         answer.await.map_err(|_| ChainError::Ending)?
     }
 }
 
 impl Shared {
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<CameraId, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn heads(&self) -> std::sync::MutexGuard<'_, BTreeMap<CameraId, Chained>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

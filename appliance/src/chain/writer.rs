@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::clip::leaves_of;
 use super::file::{ChainFile, folder};
-use super::{ChainError, ClosedSegment, Known, Order, Shared, What};
+use super::{ChainError, ClosedSegment, Entering, Order, Shared, What};
 use crate::clock;
 use crate::identity::Identity;
 
@@ -42,17 +42,27 @@ impl ChainWriter {
         Self { orders, shared, chains: BTreeMap::new(), before: None, current: None }
     }
 
-    /// Works until every [`Chain`](super::Chain) is gone. Blocks: give it a thread of its own.
+    /// Works until [`Chain::close`](super::Chain::close), or until every handle is gone. Blocks: give it a thread of
+    /// its own.
     pub fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP);
         while self.orders.blocking_recv_many(&mut group, GROUP) > 0 {
             self.meet_identity();
-            let mut by_camera: BTreeMap<CameraId, Vec<Order>> = BTreeMap::new();
+            let mut by_camera: BTreeMap<CameraId, Vec<Entering>> = BTreeMap::new();
+            let mut closing = None;
             for order in group.drain(..) {
-                by_camera.entry(order.camera.clone()).or_default().push(order);
+                match order {
+                    Order::Enter(order) => by_camera.entry(order.camera.clone()).or_default().push(order),
+                    Order::Close(done) => closing = Some(done),
+                }
             }
             for (camera, orders) in by_camera {
                 self.carry_out(&camera, orders);
+            }
+            if let Some(done) = closing {
+                drop(self);
+                let _ = done.send(());
+                return;
             }
         }
     }
@@ -66,10 +76,10 @@ impl ChainWriter {
         }
     }
 
-    fn carry_out(&mut self, camera: &CameraId, orders: Vec<Order>) {
+    fn carry_out(&mut self, camera: &CameraId, orders: Vec<Entering>) {
         let mut entries = Vec::new();
         let mut waiting = Vec::new();
-        for Order { what, done, .. } in orders {
+        for Entering { what, done, .. } in orders {
             let sealed: Result<Vec<_>, _> = what.into_iter().map(entry).collect();
             match sealed {
                 Ok(sealed) => {
@@ -125,7 +135,9 @@ impl ChainWriter {
         let lines = sealing.lines;
         let chain = self.chains.get_mut(camera).ok_or(ChainError::Ending)?;
         chain.append(&lines).map_err(|source| ChainError::Disk { path: dir, source })?;
-        self.shared.known().entry(camera.clone()).or_default().take(&lines);
+        if let Some(last) = lines.last() {
+            self.shared.heads().insert(camera.clone(), last.place());
+        }
         Ok(())
     }
 
@@ -180,23 +192,6 @@ impl Sealing<'_> {
         self.last = Some(line.place());
         self.lines.push(line);
         Ok(())
-    }
-}
-
-impl Known {
-    pub(super) fn take(&mut self, lines: &[Line]) {
-        for line in lines {
-            self.head = Some(line.place());
-            match &line.record().what {
-                Entry::Segment(seal) | Entry::Recovered(seal) => drop(self.sealed.insert(seal.start)),
-                Entry::Deleted(deletion) => {
-                    for start in &deletion.starts {
-                        self.sealed.remove(&UtcMillis::from_millis(*start));
-                    }
-                }
-                _ => {}
-            }
-        }
     }
 }
 

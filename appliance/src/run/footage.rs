@@ -1,15 +1,24 @@
 //! Wires what works with footage: the recorder, and those that read, delete and send what it records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aivms_contract::id::EdgeId;
 use anyhow::Context as _;
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::chain::{self, Chain, ChainSettings};
 use crate::config::Config;
 use crate::health::Vitals;
+use crate::identity::Identity;
 use crate::pipeline::consumer::{Consumers, StreamConsumer};
 use crate::recorder::{Folders, Footage, PolicyWatch, Recorder, RecorderSettings, RecordingPolicy};
+
+/// Time for the last records to reach the chains.
+const SEAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What works with footage.
 #[derive(Clone)]
@@ -21,11 +30,22 @@ pub(super) struct FootageParts {
     /// What is recorded, for everybody else.
     #[allow(dead_code, reason = "retention, clips, relay and chain are wired to it here")]
     pub(super) footage: Footage,
+    /// What is signed of it.
+    #[allow(dead_code, reason = "retention and clips are wired to it here")]
+    pub(super) chain: Chain,
+    /// The task that enters segments, and the thread that writes what is entered.
+    sealing: [TaskTracker; 2],
+    recorded: CancellationToken,
 }
 
 impl FootageParts {
     /// Starts the recorder.
-    pub(super) fn open(config: &Config, edge: &EdgeId, vitals: &Arc<Vitals>) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        config: &Config,
+        edge: &EdgeId,
+        vitals: &Arc<Vitals>,
+        identity: watch::Receiver<Option<Arc<Identity>>>,
+    ) -> anyhow::Result<Self> {
         let cameras = config.cameras.as_slice().iter();
         let cameras = cameras.map(|camera| (camera.id.clone(), camera.recording.clone()));
         let policy = RecordingPolicy::new(config.recording.policy.clone(), cameras);
@@ -40,7 +60,17 @@ impl FootageParts {
         let vitals = Arc::clone(vitals);
         let opened = Recorder::open(settings, changes, move |notice| vitals.note(notice));
         let (recorder, footage) = opened.context("video can't be recorded")?;
-        Ok(Self { policy, recorder, footage })
+        let settings = ChainSettings {
+            recordings: config.recording.dir.clone(),
+            slow: config.recording.slow_dir.clone(),
+            edge: edge.clone(),
+        };
+        let (chain, writer) = Chain::new(settings, identity);
+        let (sealing, recorded) = ([TaskTracker::new(), TaskTracker::new()], CancellationToken::new());
+        let [following, writing] = &sealing;
+        following.spawn(chain::follow(chain.clone(), footage.clone(), recorded.clone()));
+        writing.spawn_blocking(|| writer.run());
+        Ok(Self { policy, recorder, footage, chain, sealing, recorded })
     }
 
     /// Those who take the cameras' video.
@@ -52,5 +82,20 @@ impl FootageParts {
     /// Ends all of it, once the cameras have stopped.
     pub(super) async fn close(&self) {
         self.recorder.close().await;
+        // What was closed now gets its record before the chain ends; without it, after the next start.
+        self.recorded.cancel();
+        let sealed = async {
+            let [following, writing] = &self.sealing;
+            following.close();
+            following.wait().await;
+            self.chain.close().await;
+            writing.close();
+            writing.wait().await;
+        };
+        if timeout(SEAL_LIMIT, sealed).await.is_err() {
+            tracing::error!(
+                "the last segments have no records in their chains yet; they get them after the next start"
+            );
+        }
     }
 }

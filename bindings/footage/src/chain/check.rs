@@ -302,10 +302,6 @@ impl ChainCheck {
                 }
                 self.seal(place, record.seq, seal);
             }
-            Entry::Recovered(seal) => {
-                self.find(place, Problem::Recovered(seal.start));
-                self.seal(place, record.seq, seal);
-            }
             Entry::Deleted(deletion) => {
                 for start in deletion.starts.iter().map(|millis| UtcMillis::from_millis(*millis)) {
                     match self.sealed.get_mut(&start) {

@@ -106,9 +106,6 @@ pub enum Problem {
     /// A segment has two records.
     #[error("the segment at {0} was sealed before")]
     SealedTwice(UtcMillis),
-    /// A segment was cut by a crash after it was sealed.
-    #[error("the segment at {0} was cut by a crash after it was sealed, and sealed anew")]
-    Recovered(UtcMillis),
     /// A segment was sealed long after it was closed.
     #[error("the segment at {0} was sealed at a later start only")]
     SealedLater(UtcMillis),
@@ -296,11 +293,9 @@ impl Problem {
             | Self::Unexplained { .. }
             | Self::FromOpenSegment(_)
             | Self::FromUnsealed(_) => Level::Note,
-            Self::NeverSigned
-            | Self::Recovered(_)
-            | Self::ClipUnsigned
-            | Self::CertificateTime { .. }
-            | Self::SignerUnknown(_) => Level::Doubt,
+            Self::NeverSigned | Self::ClipUnsigned | Self::CertificateTime { .. } | Self::SignerUnknown(_) => {
+                Level::Doubt
+            }
             _ => Level::Broken,
         }
     }

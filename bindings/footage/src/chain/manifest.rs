@@ -261,9 +261,7 @@ impl Found {
         if line.record().key.is_some() && !self.is_signed(&line) {
             wrong("has a wrong signature");
         }
-        let (Entry::Segment(seal) | Entry::Recovered(seal)) = &line.record().what else {
-            return wrong("is of another kind");
-        };
+        let Entry::Segment(seal) = &line.record().what else { return wrong("is of another kind") };
         let same = line.record().camera == self.manifest.camera && line.record().edge == self.manifest.edge;
         if !same || seal.start != start {
             wrong("is of another camera, edge or time");

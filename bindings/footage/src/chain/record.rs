@@ -49,8 +49,6 @@ pub enum Entry {
     Key(KeyChange),
     /// A segment was closed.
     Segment(SegmentSeal),
-    /// A sealed segment was found cut after a crash, and is sealed anew as it is now.
-    Recovered(SegmentSeal),
     /// A span without video.
     Gap(Gap),
     /// Segments were deleted. Written before they go.
@@ -149,7 +147,6 @@ impl Entry {
             Self::Begin { .. } => "begin",
             Self::Key(_) => "key",
             Self::Segment(_) => "segment",
-            Self::Recovered(_) => "recovered",
             Self::Gap(_) => "gap",
             Self::Deleted(_) => "deleted",
             Self::Locked(_) => "locked",
