@@ -25,8 +25,8 @@ pub struct VideoPicture {
     pub data: Bytes,
     /// Whether decoding can start here.
     pub key: bool,
-    /// Whether every picture before this one in decoding order is also shown before it, and every one after it
-    /// after: an instantaneous refresh.
+    /// Whether every picture before this one in decoding order is also shown before it and all that come after: an
+    /// instantaneous refresh.
     pub refresh: bool,
     /// Whether the track is another from this picture on: a new segment begins with it, or where it is no key
     /// picture, with the next one that is.

@@ -41,6 +41,8 @@ pub struct Gather {
     pictures: Vec<Timed<Shot>>,
     /// Sound for the fragment to come and later ones, with its time in ticks of the sound on the media timeline.
     sounds: VecDeque<(i64, Bytes)>,
+    /// Whether the segment goes on from another: sound that comes late is still of that one, and is kept.
+    goes_on: bool,
     /// End of the sound in the last fragment, in ticks since the segment's start.
     sound_end: u64,
     last_duration: u32,
@@ -57,6 +59,7 @@ impl Gather {
             base: None,
             pictures: Vec::new(),
             sounds: VecDeque::new(),
+            goes_on: false,
             sound_end: 0,
             last_duration: UNKNOWN_DURATION,
         }
@@ -93,7 +96,8 @@ impl Gather {
         ended
     }
 
-    /// Takes a frame of sound that begins at `at`, on the pictures' timeline.
+    /// Takes a frame of sound that begins at `at`, on the pictures' timeline. What was heard before the first picture
+    /// is left out; what comes late after a cut goes to the beginning of the new segment.
     pub fn sound(&mut self, at: MediaTime, data: Bytes) {
         let Some(rate) = self.sample_rate else { return };
         if self.sounds.len() >= WAITING_SOUNDS {
@@ -108,6 +112,7 @@ impl Gather {
         let end = self.pictures.last().map(|last| last.dts + i64::from(self.last_duration));
         let ended = self.take(next.or(end)?);
         self.base = None;
+        self.goes_on = next.is_some();
         self.sound_end = 0;
         ended
     }
@@ -147,6 +152,9 @@ impl Gather {
         let count = self.sounds.iter().take_while(|(at, _)| *at < end).count();
         let mut samples: Vec<Sample> = Vec::with_capacity(count);
         for (at, data) in self.sounds.drain(..count) {
+            if at < base && !self.goes_on {
+                continue;
+            }
             let at = u64::try_from(at - base).unwrap_or(0);
             let dts = steady(at, self.sound_end, samples.is_empty());
             if let Some(last) = samples.last_mut() {

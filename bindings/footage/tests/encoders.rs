@@ -13,7 +13,9 @@ use aivms_contract::time::UtcMillis;
 use aivms_footage::clip::{ClipFragment, copy_range, extra_box, find_extra, read_clip};
 use aivms_footage::{ClipPlan, ClipPlanner, FragmentHead, read_fragment, scan, scan_media};
 use support::START;
-use support::encoder::{B_PICTURES, BASELINE, H265, Recipe, Segment, Source, WITH_SOUND, encode, packets, record, run};
+use support::encoder::{
+    B_PICTURES, BASELINE, H265, OPEN_H264, OPEN_H265, Recipe, Segment, Source, WITH_SOUND, encode, packets, record, run,
+};
 
 /// A checksum of each picture as shown, in order.
 fn pictures(file: &Path) -> Vec<String> {
@@ -143,6 +145,21 @@ fn check_hashes(path: &Path, fragments: &[ClipFragment]) {
     let spans: Vec<_> = fragments.iter().map(|fragment| (fragment.wall, fragment.pictures, fragment.sounds)).collect();
     let hashes = clip.hashes(File::open(path).unwrap(), &spans).unwrap().unwrap();
     assert_eq!(hashes.into_iter().map(Some).collect::<Vec<_>>(), fragments.iter().map(|f| f.hash).collect::<Vec<_>>());
+}
+
+/// What refers to pictures of the segment before can be shown with them alone: in a clip of both.
+#[test]
+fn groups_of_pictures_that_refer_to_the_one_before_are_whole_in_a_clip() {
+    for recipe in [OPEN_H264, OPEN_H265] {
+        let directory = tempfile::tempdir().unwrap();
+        let source = encode(recipe, directory.path());
+        let segments = record(&source, 45_000, directory.path());
+        assert!(segments.len() >= 3, "{}", segments.len());
+        let plan = plan(&segments, 0..4000, |_| true);
+        let path = directory.path().join("clip.mp4");
+        write_clip(&plan, &segments.iter().collect::<Vec<_>>(), &path);
+        assert_eq!(pictures(&path), pictures(&source.path));
+    }
 }
 
 #[test]

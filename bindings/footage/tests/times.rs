@@ -121,10 +121,12 @@ proptest! {
         let stream = stream(&groups, &jitter, &[false]);
         let out = timed(&stream, None);
         let (count, end) = (out.len(), out.last().unwrap().dts);
-        let sounds = (end / 90 * 48 / 1024).max(0) as usize;
+        // They begin with or after the first picture and end before the last one.
+        let sounds = (end / 90 * 48 / 1024 - 1).max(0) as usize;
         let mut gather = Gather::new(limit, Some(48_000));
         for at in 0..sounds {
-            gather.sound(MediaTime::from_nanos(at as u64 * 1_024_000_000 / 48), Bytes::copy_from_slice(&at.to_be_bytes()));
+            let begins = MediaTime::from_nanos(20_000_000 + at as u64 * 1_024_000_000 / 48);
+            gather.sound(begins, Bytes::copy_from_slice(&at.to_be_bytes()));
         }
         let segments = gathered(gather, out, segment);
         let pictures: Vec<u8> = segments.iter().flatten().flat_map(|f| &f.video).flat_map(|s| s.data.to_vec()).collect();
@@ -196,4 +198,42 @@ fn pictures_that_cannot_overtake_are_never_held_back_and_a_clock_that_steps_back
         out.iter().map(|timed| (timed.dts, timed.pts)).collect::<Vec<_>>(),
         [(0, 0), (3600, 3600), (3601, 3601), (7200, 7200)]
     );
+}
+
+/// Pictures at 25 per second from `first` on, with a key picture in front; the fragments that end.
+fn pictures(gather: &mut Gather, numbers: std::ops::Range<i64>) -> Vec<Fragment> {
+    let first = numbers.start;
+    let shot = |at| Shot { data: vec![1].into(), key: at == first, wall: UtcMillis::from_millis(at * 40) };
+    numbers.filter_map(|at| gather.picture(Timed { dts: at * 3600, pts: at * 3600, item: shot(at) })).collect()
+}
+
+fn sound(gather: &mut Gather, numbers: std::ops::Range<u64>) {
+    for at in numbers {
+        gather.sound(MediaTime::from_nanos(at * 1_024_000_000 / 48), vec![at as u8].into());
+    }
+}
+
+#[test]
+fn sound_from_before_the_first_picture_is_left_out() {
+    let mut gather = Gather::new(90_000, Some(48_000));
+    sound(&mut gather, 0..94);
+    assert!(pictures(&mut gather, 25..50).is_empty());
+    let fragment = gather.cut(Some(50 * 3600)).unwrap();
+    // The frames from 1.00 s on: the first begins 3 ms after the first picture.
+    assert_eq!(fragment.audio.iter().map(|sample| sample.data[0]).collect::<Vec<_>>(), (47..94).collect::<Vec<_>>());
+    assert_eq!((fragment.audio[0].dts, fragment.audio[46].dts), (0, 46 * 1024));
+}
+
+#[test]
+fn sound_that_comes_after_the_cut_is_not_lost() {
+    let mut gather = Gather::new(90_000, Some(48_000));
+    sound(&mut gather, 0..44);
+    pictures(&mut gather, 0..25);
+    assert_eq!(gather.cut(Some(25 * 3600)).unwrap().audio.len(), 44);
+    // Three frames late, of the second before.
+    sound(&mut gather, 44..94);
+    pictures(&mut gather, 25..50);
+    let audio = gather.cut(None).unwrap().audio;
+    assert_eq!(audio.len(), 50);
+    assert!(audio.is_sorted_by(|a, b| a.dts < b.dts) && audio[3].dts <= 3 && audio[49].dts >= 46 * 1024);
 }

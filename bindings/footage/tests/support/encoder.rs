@@ -36,6 +36,28 @@ pub(crate) const H265: Recipe = Recipe {
     sound: true,
 };
 
+/// Key pictures that are no refresh: pictures behind one refer to pictures before it.
+pub(crate) const OPEN_H264: Recipe = Recipe {
+    codec: VideoCodec::H264,
+    encoder: &[
+        "libx264",
+        "-bf",
+        "2",
+        "-b_strategy",
+        "0",
+        "-g",
+        "25",
+        "-x264-params",
+        "open-gop=1:keyint=25:min-keyint=25",
+    ],
+    sound: false,
+};
+pub(crate) const OPEN_H265: Recipe = Recipe {
+    codec: VideoCodec::H265,
+    encoder: &["libx265", "-x265-params", "keyint=25:min-keyint=25:open-gop=1:bframes=3:log-level=none"],
+    sound: false,
+};
+
 /// A written segment.
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
