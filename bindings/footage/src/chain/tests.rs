@@ -290,8 +290,14 @@ fn a_changed_segment_is_named_by_its_fragment() {
     };
     let first = part(&|_, leaves, _, _| leaves[1].hash[5] ^= 1);
     assert!(first[0].contains("pictures or sound of the segment at 2026-11-22T13:06:00.000Z were changed, fragment 1"));
-    assert!(part(&|_, leaves, _, _| leaves[1].wall = at(0))[0].contains("are not those that were sealed"));
-    assert!(part(&|_, leaves, _, _| leaves.truncate(2))[0].contains("are not those that were sealed"));
+    assert!(part(&|_, leaves, _, _| leaves[1].wall = at(0))[0].contains("fragment 1"));
+    let cut = part(&|_, leaves, _, _| leaves.truncate(1));
+    assert!(cut.len() == 1 && cut[0].contains("fragment 1"), "{cut:?}");
+    let with_other_tables = part(&|_, leaves, _, outside| {
+        leaves.truncate(1);
+        outside.0[0] ^= 1;
+    });
+    assert!(with_other_tables[1].contains("are not those that were sealed"), "{with_other_tables:?}");
     assert!(part(&|bytes, _, _, _| *bytes += 1)[0].contains("has 1001 bytes, was sealed with 1000"));
     assert!(part(&|_, _, tracks, _| tracks.0[0] ^= 1)[0].contains("decoder parameters"));
     assert!(part(&|_, _, _, outside| outside.0[0] ^= 1)[0].contains("headers, tables or times"));
@@ -327,7 +333,7 @@ fn a_line_written_otherwise_or_in_a_future_form_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn any_changed_bit_of_any_line_is_found(line in 0usize..10, at in 0usize..10_000, bit in 0u8..8) {
