@@ -36,9 +36,15 @@ async function look(video, at) {
   video.currentTime = at;
   await seeked;
   const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight), paper = canvas.getContext('2d');
-  paper.drawImage(video, 0, 0);
-  const data = paper.getImageData(0, 0, canvas.width, canvas.height).data, colours = new Set();
-  for (let i = 0; i < data.length; i += 400) colours.add(data[i] >> 4 << 8 | data[i + 1] >> 4 << 4 | data[i + 2] >> 4);
+  const colours = new Set();
+  // A picture is on the canvas some time after the video says that it has it.
+  for (let tries = 0; colours.size < 2 && tries < 100; tries++) {
+    colours.clear();
+    paper.drawImage(video, 0, 0);
+    const data = paper.getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let i = 0; i < data.length; i += 400) colours.add(data[i] >> 4 << 8 | data[i + 1] >> 4 << 4 | data[i + 2] >> 4);
+    await new Promise(done => setTimeout(done, 50));
+  }
   return {ready: video.readyState, width: video.videoWidth, height: video.videoHeight, colours: colours.size, at: video.currentTime};
 }
 async function clip() {
