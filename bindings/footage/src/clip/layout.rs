@@ -9,6 +9,9 @@ use crate::track::{AAC_FRAME, AudioTrack, Tracks, VIDEO_TIMESCALE, VideoCodec};
 /// Ticks of sound by which it may run ahead of or behind the pictures before it is set right: 100 ms at 48 kHz.
 const SOUND_DRIFT: i64 = 4800;
 
+/// Most seconds between a fragment's pictures and its sound; more is damage.
+const SOUND_APART_SECS: i128 = 10;
+
 /// Writes all in front of the media, the media box's header included.
 pub(crate) fn layout(tracks: &Tracks, pieces: &[Piece], map: &TimeMap) -> Vec<u8> {
     let media: u64 = pieces.iter().map(|piece| u64::from(piece.range.bytes)).sum();
@@ -182,10 +185,12 @@ impl<'a> Sound<'a> {
         let mut sound = None::<Self>;
         let mut dts = 0;
         for piece in pieces {
-            let ticks = |ticks: i128| (ticks * i128::from(audio.sample_rate) / i128::from(VIDEO_TIMESCALE)) as i64;
+            let ticks = |ticks: i128| ticks * i128::from(audio.sample_rate) / i128::from(VIDEO_TIMESCALE);
             let head = &piece.head;
             // Where its sound is to begin: as far from its first picture as in the segment.
-            let at = ticks(dts).saturating_add(head.audio_start.cast_signed()).saturating_sub(ticks(head.start.into()));
+            let apart = i128::from(head.audio_start) - ticks(head.start.into());
+            let most = i128::from(audio.sample_rate) * SOUND_APART_SECS;
+            let at = i64::try_from(ticks(dts) + apart.clamp(-most, most)).unwrap_or(i64::MAX / 2);
             dts += i128::from(head.duration());
             if head.audio.is_empty() {
                 continue;
