@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod cli;
+pub mod clips;
 pub mod clock;
 pub mod cloud;
 pub mod config;

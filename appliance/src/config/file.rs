@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use aivms_contract::desired::{Confidence, Days, Fps, Gib};
 use aivms_contract::id::EdgeId;
+use aivms_contract::zone_event::ZoneEventType;
 use serde::Deserialize;
 
 use super::uploads::UploadsSection;
 use super::value::{
-    Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, SegmentSeconds, SiteTimeZone, StationarySeconds,
+    Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, RollSeconds, SegmentSeconds, SiteTimeZone, StationarySeconds,
     SyncSeconds,
 };
 use super::{ConfigError, Secret};
@@ -29,6 +30,8 @@ pub(super) struct File {
     pub(super) site: SiteSection,
     pub(super) detection: DetectionSection,
     pub(super) recording: RecordingSection,
+    pub(super) clips: ClipsSection,
+    pub(super) snapshots: SnapshotsSection,
     pub(super) outbox: OutboxSection,
     pub(super) uploads: UploadsSection,
     pub(super) reporting: ReportingSection,
@@ -149,6 +152,30 @@ pub(super) struct RecordingSection {
     pub(super) min_free_gib: Gib,
 }
 
+/// `[clips]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ClipsSection {
+    /// Zone events of which a clip is cut; default enter, cross and dwell. Empty for none.
+    pub(super) events: Vec<ZoneEventType>,
+    /// Seconds shown before the event, at most 60; default 5.
+    pub(super) pre_roll_s: RollSeconds,
+    /// Seconds shown after it, at most 60; default 10.
+    pub(super) post_roll_s: RollSeconds,
+}
+
+/// `[snapshots]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SnapshotsSection {
+    /// Whether the best picture of each object with a zone event is taken; default true.
+    pub(super) events: bool,
+    /// Whether that of each followed object is; default false.
+    pub(super) tracks: bool,
+    /// Whether the object's box is drawn into it; default false.
+    pub(super) boxes: bool,
+}
+
 /// `[outbox]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -189,6 +216,8 @@ impl Default for File {
             site: SiteSection::default(),
             detection: DetectionSection::default(),
             recording: RecordingSection::default(),
+            clips: ClipsSection::default(),
+            snapshots: SnapshotsSection::default(),
             outbox: OutboxSection::default(),
             uploads: UploadsSection::default(),
             reporting: ReportingSection::default(),
@@ -252,6 +281,19 @@ impl Default for RecordingSection {
             max_gib: None,
             min_free_gib: Gib::try_from(5.0).unwrap_or_default(),
         }
+    }
+}
+
+impl Default for ClipsSection {
+    fn default() -> Self {
+        let events = vec![ZoneEventType::Enter, ZoneEventType::Cross, ZoneEventType::Dwell];
+        Self { events, pre_roll_s: RollSeconds(5), post_roll_s: RollSeconds(10) }
+    }
+}
+
+impl Default for SnapshotsSection {
+    fn default() -> Self {
+        Self { events: true, tracks: false, boxes: false }
     }
 }
 

@@ -14,10 +14,12 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aivms_appliance_core::clip::ClipSettings;
 use aivms_appliance_core::schedule::SiteZone;
 use aivms_appliance_core::tracks::RestSettings;
 use aivms_contract::desired::{self, Cameras, CamerasFile, Confidence, Fps};
 use aivms_contract::id::EdgeId;
+use aivms_contract::zone_event::ZoneEventType;
 use url::Url;
 
 pub use check::{check_cameras, check_classes};
@@ -54,6 +56,10 @@ pub struct Config {
     pub recording: Recording,
     /// Bounds of the outbox.
     pub outbox: Outbox,
+    /// Of which events clips are cut.
+    pub clips: Clips,
+    /// Of what pictures are taken.
+    pub snapshots: Snapshots,
     /// Bounds and pace of uploads.
     pub uploads: Uploads,
     /// Rhythm of what the edge says by itself.
@@ -156,6 +162,26 @@ pub struct Reporting {
     pub health: Duration,
 }
 
+/// Of which events clips are cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clips {
+    /// The kinds of zone events.
+    pub events: Vec<ZoneEventType>,
+    /// How long clips are.
+    pub lengths: ClipSettings,
+}
+
+/// Of what pictures are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Of each object with a zone event.
+    pub events: bool,
+    /// Of each followed object.
+    pub tracks: bool,
+    /// Whether the object's box is drawn into the picture.
+    pub boxes: bool,
+}
+
 /// Bounds of what is kept of the reasons of events, made or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Why {
@@ -253,6 +279,19 @@ fn resolve(base: &Path, file: File, cameras_file: PathBuf, cameras: Cameras) -> 
         outbox: Outbox {
             max_bytes: file.outbox.max_mib.get().saturating_mul(1024 * 1024),
             group_time: Duration::from_millis(file.outbox.group_ms.get().into()),
+        },
+        clips: Clips {
+            events: file.clips.events,
+            lengths: ClipSettings {
+                pre_roll: Duration::from_secs(file.clips.pre_roll_s.0.into()),
+                post_roll: Duration::from_secs(file.clips.post_roll_s.0.into()),
+                ..ClipSettings::default()
+            },
+        },
+        snapshots: Snapshots {
+            events: file.snapshots.events,
+            tracks: file.snapshots.tracks,
+            boxes: file.snapshots.boxes,
         },
         uploads: file.uploads.into(),
         reporting: Reporting {

@@ -117,6 +117,21 @@ impl TryFrom<u32> for SyncSeconds {
     }
 }
 
+/// Seconds of a clip before or after its event.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct RollSeconds(pub(super) u32);
+
+impl TryFrom<u32> for RollSeconds {
+    type Error = String;
+    fn try_from(seconds: u32) -> Result<Self, String> {
+        match seconds {
+            0..=60 => Ok(Self(seconds)),
+            _ => Err(format!("must be 0 to 60 seconds, is {seconds}: a clip of two minutes ends in any case")),
+        }
+    }
+}
+
 /// MiB of recordings.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "u64")]

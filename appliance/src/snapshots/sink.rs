@@ -4,7 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aivms_appliance_core::analysis::BestPicture;
+use aivms_appliance_core::detection::FrameDetections;
+use aivms_contract::id::CameraId;
+use aivms_contract::time::UtcMillis;
 use tokio::sync::mpsc;
+
+use super::boxes::RecentBoxes;
 
 /// Pictures that may wait to be taken: half a minute of sixty busy cameras. When full, more are dropped and counted.
 const WAITING: usize = 512;
@@ -14,6 +19,7 @@ const WAITING: usize = 512;
 pub struct PictureSink {
     sender: Option<mpsc::Sender<BestPicture>>,
     dropped: Arc<AtomicU64>,
+    boxes: RecentBoxes,
 }
 
 /// The pictures worth taking.
@@ -21,6 +27,7 @@ pub struct PictureSink {
 pub struct Pictures {
     receiver: mpsc::Receiver<BestPicture>,
     dropped: Arc<AtomicU64>,
+    boxes: RecentBoxes,
 }
 
 /// A way for pictures to who takes them; it ends when all sinks are gone.
@@ -28,10 +35,19 @@ pub struct Pictures {
 pub fn channel() -> (PictureSink, Pictures) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let dropped = Arc::default();
-    (PictureSink { sender: Some(sender), dropped: Arc::clone(&dropped) }, Pictures { receiver, dropped })
+    let boxes = RecentBoxes::default();
+    let sink = PictureSink { sender: Some(sender), dropped: Arc::clone(&dropped), boxes: boxes.clone() };
+    (sink, Pictures { receiver, dropped, boxes })
 }
 
 impl PictureSink {
+    /// Says what was seen in a frame shown at `at`.
+    pub fn saw(&self, camera: &CameraId, at: UtcMillis, frame: &FrameDetections) {
+        if self.sender.is_some() {
+            self.boxes.see(camera, at, frame);
+        }
+    }
+
     /// Says which pictures are worth taking.
     pub fn offer(&self, pictures: Vec<BestPicture>) {
         let Some(sender) = &self.sender else { return };
@@ -44,6 +60,12 @@ impl Pictures {
     /// The next one; `None` when all sinks are gone.
     pub async fn next(&mut self) -> Option<BestPicture> {
         self.receiver.recv().await
+    }
+
+    /// What was seen in the last minutes.
+    #[must_use]
+    pub fn boxes(&self) -> RecentBoxes {
+        self.boxes.clone()
     }
 
     /// Pictures dropped since this was last asked.

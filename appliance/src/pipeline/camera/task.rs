@@ -214,6 +214,7 @@ impl CameraTask {
             if let Some(tap) = &mut self.tap {
                 tap.frame(frame, clock);
             }
+            self.pictures.saw(&self.spec.camera.id, clock.utc(frame.pts), frame);
             let findings = self.analysis.on_frame(frame, &clock);
             self.tell(findings);
         }

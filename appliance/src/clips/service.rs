@@ -1,0 +1,256 @@
+//! The task that cuts clips, one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_appliance_core::clip::{ClipBook, ClipCause, ClipJob};
+use aivms_contract::clip::Clip;
+use aivms_contract::command::CommandResult;
+use aivms_contract::envelope::Body;
+use aivms_contract::id::{CameraId, CommandId};
+use aivms_contract::time::UtcMillis;
+use serde_json::{Map, Value};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::cutter::{CutError, Cutter, Draft};
+use super::jobs::{Jobs, JobsFile};
+use crate::clock;
+use crate::config;
+use crate::control::commands::{failed, succeeded};
+use crate::outbox::{Outbox, OutboxError};
+use crate::run::KeptEvent;
+
+/// Requests on their way to the task, which takes them at once; when full, further ones wait.
+const ASKS: usize = 16;
+/// How often it is looked whether a clip's footage is complete.
+const LOOK: Duration = Duration::from_millis(250);
+/// Pause before a clip is told again to an outbox that refused it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The way to ask for clips. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clips(mpsc::Sender<Ask>);
+
+/// A request for a clip.
+#[derive(Debug)]
+pub struct Ask {
+    id: CommandId,
+    camera: CameraId,
+    start: UtcMillis,
+    duration_ms: u64,
+    taken: oneshot::Sender<Result<(), String>>,
+}
+
+/// What the task works with.
+pub struct ClipService {
+    /// What makes the files.
+    pub cutter: Cutter,
+    /// For which events, and how long.
+    pub settings: config::Clips,
+    /// Where clips are told of.
+    pub outbox: Outbox,
+    /// Where commands are answered.
+    pub answers: mpsc::Sender<CommandResult>,
+    /// Where the list of jobs is kept.
+    pub data_dir: std::path::PathBuf,
+}
+
+/// A way for requests to [`ClipService::run`].
+#[must_use]
+pub fn channel() -> (Clips, mpsc::Receiver<Ask>) {
+    let (asks, asked) = mpsc::channel(ASKS);
+    (Clips(asks), asked)
+}
+
+impl Clips {
+    /// Asks for a clip. It is answered later, when it is cut; asking again under the same id changes nothing.
+    ///
+    /// # Errors
+    /// Says why there will be none.
+    pub async fn request(
+        &self,
+        id: CommandId,
+        camera: CameraId,
+        start: UtcMillis,
+        duration_ms: u64,
+    ) -> Result<(), String> {
+        let ended = || "the appliance is stopping".to_owned();
+        let (taken, is_taken) = oneshot::channel();
+        self.0.send(Ask { id, camera, start, duration_ms, taken }).await.map_err(|_| ended())?;
+        is_taken.await.map_err(|_| ended())?
+    }
+}
+
+/// The list, and whether the disk has it.
+struct List {
+    book: ClipBook,
+    made: Option<Clip>,
+    file: JobsFile,
+    is_saved: bool,
+}
+
+/// What is being cut.
+type Work = Option<(ClipJob, JoinHandle<Result<Draft, CutError>>)>;
+
+impl ClipService {
+    /// Cuts clips for events and requests until `stop`. What is left then is cut after the next start.
+    pub async fn run(
+        self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut events: broadcast::Receiver<Arc<KeptEvent>>,
+        stop: CancellationToken,
+    ) {
+        let mut list = self.read_list().await;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut work: Work = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ask) = asks.recv() => list.take_ask(ask).await,
+                event = events.recv() => match event {
+                    Ok(event) => self.take_event(&event, &mut list),
+                    Err(RecvError::Lagged(lost)) => tracing::error!(lost, "no clips are cut for events: too many at once"),
+                    // The cameras have stopped.
+                    Err(RecvError::Closed) => { list.save().await; stop.cancelled().await; break }
+                },
+                done = ended(&mut work) => self.settle(done, &mut list).await,
+                _ = look.tick() => {
+                    list.save().await;
+                    if work.is_none() {
+                        work = self.begin(&mut list);
+                    }
+                }
+            }
+        }
+        list.save().await;
+    }
+
+    async fn read_list(&self) -> List {
+        let file = JobsFile::new(&self.data_dir);
+        let reading = file.clone();
+        let Jobs { waiting, made } = tokio::task::spawn_blocking(move || reading.read()).await.unwrap_or_default();
+        if !waiting.is_empty() {
+            tracing::info!(clips = waiting.len(), "clips that were left to be cut are cut now");
+        }
+        List { book: ClipBook::new(self.settings.lengths, waiting), made, file, is_saved: true }
+    }
+
+    fn take_event(&self, KeptEvent { id, event }: &KeptEvent, list: &mut List) {
+        if !self.settings.events.contains(&event.event_type) {
+            return;
+        }
+        if let Some(given_up) = list.book.on_event(*id, &event.camera_id, event.timestamp) {
+            tracing::error!(clip.id = given_up.id.as_str(), "a clip is not cut: too many wait");
+        }
+        list.is_saved = false;
+    }
+
+    fn begin(&self, list: &mut List) -> Work {
+        let job = list.book.begin_next(clock::now(), |camera| self.cutter.footage.newest(camera))?;
+        let (cutter, cut) = (self.cutter.clone(), job.clone());
+        Some((job, tokio::task::spawn_blocking(move || cutter.cut(&cut))))
+    }
+
+    async fn settle(&self, (job, cut): (ClipJob, Result<Draft, CutError>), list: &mut List) {
+        let clip = match cut {
+            Ok(draft) => self.hand_over(draft, list).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match &clip {
+            Ok(clip) => {
+                tracing::info!(clip.id = clip.clip_id.as_str(), camera.id = clip.camera_id.as_str(),
+                    clip.duration_ms = clip.duration_ms, clip.missing_ms = clip.missing_ms, "a clip is cut");
+                self.tell(clip).await;
+            }
+            Err(reason) => tracing::error!(clip.id = job.id.as_str(), reason, "a clip is not cut"),
+        }
+        list.made = None;
+        list.book.end(&job.id);
+        list.is_saved = false;
+        list.save().await;
+        if let ClipCause::Command { id } = job.cause {
+            let answer = match clip {
+                Ok(clip) => succeeded(id, clock::now(), told(&clip)),
+                Err(reason) => failed(id, clock::now(), reason),
+            };
+            // Control is gone only when the program stops; the cloud asks again then.
+            let _ = self.answers.send(answer).await;
+        }
+    }
+
+    /// Puts the file into the queue. What it is is written down before: if it was put and not told, it is told as it is
+    /// after the next start.
+    async fn hand_over(&self, draft: Draft, list: &mut List) -> Result<Clip, String> {
+        let before = list.made.take().filter(|made| made.clip_id == draft.clip.clip_id);
+        list.made = Some(before.clone().unwrap_or_else(|| draft.clip.clone()));
+        list.is_saved = false;
+        list.save().await;
+        let cutter = self.cutter.clone();
+        let put = tokio::task::spawn_blocking(move || cutter.hand_over(draft)).await;
+        match put.map_err(|_| "handing it over panicked".to_owned())? {
+            Ok(Some(clip)) => Ok(clip),
+            Ok(None) => before.ok_or_else(|| "another file waits for the cloud under its id".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Puts the message about a clip into the outbox, however long the disk refuses it.
+    async fn tell(&self, clip: &Clip) {
+        loop {
+            match self.outbox.append(Body::Clips(clip.clone())).await {
+                Err(OutboxError::Refused { .. }) => tokio::time::sleep(PAUSE).await,
+                Err(error) if !error.waits() => {
+                    return tracing::error!(%error, clip.id = clip.clip_id.as_str(), "the cloud is not told of a clip");
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+impl List {
+    async fn take_ask(&mut self, ask: Ask) {
+        let Ask { id, camera, start, duration_ms, taken } = ask;
+        let result = self.book.on_request(&id, &camera, start, duration_ms, clock::now());
+        if result.is_ok() {
+            self.is_saved = false;
+            self.save().await;
+        }
+        let _ = taken.send(result.map_err(|refusal| refusal.to_string()));
+    }
+
+    /// Brings the list to the disk. When that refuses, it is tried again with the next look.
+    async fn save(&mut self) {
+        if self.is_saved {
+            return;
+        }
+        let (file, jobs) = (self.file.clone(), Jobs { waiting: self.book.jobs().to_vec(), made: self.made.clone() });
+        match tokio::task::spawn_blocking(move || file.write(&jobs)).await {
+            Ok(Ok(())) => self.is_saved = true,
+            Ok(Err(error)) => tracing::debug!(%error, "the list of clips is not on the disk"),
+            Err(error) => tracing::error!(%error, "writing the list of clips panicked"),
+        }
+    }
+}
+
+/// Waits for the end of the work, for ever while there is none.
+async fn ended(work: &mut Work) -> (ClipJob, Result<Draft, CutError>) {
+    let Some((job, running)) = work else { return std::future::pending().await };
+    let cut = running.await.unwrap_or_else(|error| Err(CutError::Disk(std::io::Error::other(error))));
+    let job = job.clone();
+    *work = None;
+    (job, cut)
+}
+
+/// What a command's answer says of its clip.
+fn told(clip: &Clip) -> Map<String, Value> {
+    match serde_json::to_value(clip) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
