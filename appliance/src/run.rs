@@ -6,6 +6,7 @@
 
 mod footage;
 mod keep;
+mod media;
 mod report;
 mod tasks;
 
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cloud::{Cloud, CloudError};
 use crate::config::{self, Config};
-use crate::control::{CameraSet, Control};
+use crate::control::{CameraSet, Control, Media};
 use crate::doctor::engine_settings;
 use crate::health::Vitals;
 use crate::identity::Identity;
@@ -31,14 +32,16 @@ use crate::outbox::{Outbox, OutboxSettings};
 use crate::pipeline::CameraOutput;
 use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
-use crate::snapshots::PictureSink;
+use crate::snapshots;
 use crate::state::State;
 use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
+use crate::uploads::Uploader;
 use crate::why::{self, WhyStore};
 
 use footage::FootageParts;
 use keep::kept_events;
+use media::MediaParts;
 use report::Reporter;
 use tasks::Tasks;
 
@@ -89,6 +92,7 @@ struct Parts {
     vitals: Arc<Vitals>,
     engine: Arc<dyn Engine>,
     footage: FootageParts,
+    media: MediaParts,
     identity: watch::Sender<Option<Arc<Identity>>>,
     cloud: Option<(Arc<Cloud>, UplinkSettings)>,
 }
@@ -147,9 +151,11 @@ async fn build(config: Arc<Config>) -> anyhow::Result<Parts> {
     }
     let vitals = Arc::new(Vitals::new(config.data_dir.clone()));
     let (state, outbox) = open_stores(&config, edge.clone(), &vitals).await?;
+    let opening = (Arc::clone(&config), Arc::clone(&vitals));
+    let media = blocking(move || MediaParts::open(&opening.0, &opening.1)).await??;
     let identity = watch::channel(identity.map(Arc::new)).0;
     let footage = FootageParts::open(&config, &edge, &vitals, identity.subscribe())?;
-    Ok(Parts { config, edge, state, outbox, vitals, engine, footage, identity, cloud })
+    Ok(Parts { config, edge, state, outbox, vitals, engine, footage, media, identity, cloud })
 }
 
 /// The identity on disk, unless another edge is configured and can be enrolled.
@@ -208,12 +214,15 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         tasks.spawn("tracks", write_tracks(notes, RecorderSettings { dir, max_bytes }));
         recorder
     });
-    let control = parts.control(CameraOutput { bodies, why, pictures: PictureSink::default() }, say.clone(), recorder);
+    let (pictures, wanted) = snapshots::channel();
+    let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), &stop.rest);
+    let control = parts.control(CameraOutput { bodies, why, pictures }, say.clone(), recorder, media);
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
         tasks.spawn("uplink", parts.uplink(cloud, settings, (said, tell), link).run(stop.rest.clone()));
+        tasks.spawn("uploads", parts.uploader(cloud).run(stop.rest.clone()));
     } else {
         tracing::warn!("no cloud is configured (cloud.url, CLOUD_URL); events are kept");
         link.send_replace(LinkHealth::now(LinkState::Alone, None));
@@ -223,7 +232,13 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 }
 
 impl Parts {
-    fn control(&self, output: CameraOutput, say: mpsc::Sender<Say>, recorder: Option<TracksRecorder>) -> Control {
+    fn control(
+        &self,
+        output: CameraOutput,
+        say: mpsc::Sender<Say>,
+        recorder: Option<TracksRecorder>,
+        media: Media,
+    ) -> Control {
         let cameras = CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals));
         Control {
             cameras: cameras.with(self.config.detection.stationary, recorder).feeding(self.footage.consumers()),
@@ -232,7 +247,17 @@ impl Parts {
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),
             outbox: self.outbox.clone(),
+            media: Some(media),
             say,
+        }
+    }
+
+    fn uploader(&self, cloud: &Arc<Cloud>) -> Uploader {
+        Uploader {
+            outgoing: self.media.outgoing.clone(),
+            cloud: Arc::clone(cloud),
+            identity: self.identity.subscribe(),
+            vitals: Arc::clone(&self.vitals),
         }
     }
 

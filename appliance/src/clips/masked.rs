@@ -51,8 +51,8 @@ pub(super) fn write(
     let mut timeline = Timeline { ticks: BEGIN };
     let shown = shown(span, pieces, plan.start(), job.end)?;
     let mut gathering = Gathering::new(&shown, plan.start(), tracks.audio.as_ref());
-    let mut masker =
-        Masker::start(masks, &format(&tracks.video), encoding(span, pieces))?.showing(time(shown.start)..time(shown.end));
+    let mut masker = Masker::start(masks, &format(&tracks.video), encoding(span, pieces))?
+        .showing(time(shown.start)..time(shown.end));
     let stream = ByteStream::of(&tracks.video);
     let source = Arc::new(format(&tracks.video));
     let mut passed = None;

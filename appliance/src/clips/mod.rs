@@ -4,6 +4,7 @@
 //! decided in [`aivms_appliance_core::clip`]. A clip is made of whole recorded fragments, so nothing is encoded anew and
 //! each fragment keeps its hash; only a camera with privacy masks has its clips encoded again ([`crate::masks`]).
 
+mod causes;
 mod cutter;
 mod jobs;
 mod masked;
@@ -16,4 +17,4 @@ pub use service::{Ask, ClipService, Clips, channel};
 
 pub(crate) use masked::{format, unit};
 pub(crate) use span::Span;
-pub(crate) use written::{HashedFile, Written};
+pub(crate) use written::HashedFile;

@@ -163,8 +163,13 @@ impl ClipService {
         };
         match &clip {
             Ok(clip) => {
-                tracing::info!(clip.id = clip.clip_id.as_str(), camera.id = clip.camera_id.as_str(),
-                    clip.duration_ms = clip.duration_ms, clip.missing_ms = clip.missing_ms, "a clip is cut");
+                tracing::info!(
+                    clip.id = clip.clip_id.as_str(),
+                    camera.id = clip.camera_id.as_str(),
+                    clip.duration_ms = clip.duration_ms,
+                    clip.missing_ms = clip.missing_ms,
+                    "a clip is cut"
+                );
                 self.tell(clip).await;
             }
             Err(reason) => tracing::error!(clip.id = job.id.as_str(), reason, "a clip is not cut"),

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::uploads::UploadsSection;
 use super::value::{
-    Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, RollSeconds, SegmentSeconds, SiteTimeZone, StationarySeconds,
-    SyncSeconds,
+    Batch, CloudUrl, GroupMs, Interval, ModelName, RecordMib, RollSeconds, SegmentSeconds, SiteTimeZone,
+    StationarySeconds, SyncSeconds,
 };
 use super::{ConfigError, Secret};
 use crate::pipeline::choice::EngineKind;

@@ -6,6 +6,7 @@
 mod cameras;
 pub mod commands;
 pub mod desired;
+mod media;
 pub mod plan;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use cameras::CameraSet;
+pub use media::Media;
 
 use crate::clock;
 use crate::config::{self, Config};
@@ -44,6 +46,8 @@ pub struct Control {
     pub outbox: Outbox,
     /// What is recorded, for those who record and delete.
     pub recording: watch::Sender<Arc<RecordingPolicy>>,
+    /// Who makes clips and snapshots, where footage is recorded.
+    pub media: Option<Media>,
     /// The way to the cloud.
     pub say: mpsc::Sender<Say>,
 }
@@ -68,6 +72,7 @@ impl Control {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(told) = told.recv() => self.take(told, &mut memory).await,
+                answer = Media::answer(&mut self.media) => self.answer(answer, &mut memory).await,
                 else => { stop.cancelled().await; break }
             }
         }
@@ -128,6 +133,10 @@ impl Control {
 
     async fn apply(&mut self, desired: Option<&Desired>) {
         self.vitals.set_time_zone(desired::time_zone(&self.config, desired));
+        if let Some(media) = &self.media {
+            // Before a camera runs whose masks nobody knows yet.
+            media.gate.set(desired.map_or(&self.config.cameras, |desired| &desired.cameras).as_slice());
+        }
         self.recording.send_replace(Arc::new(desired::recording(&self.config, desired)));
         self.cameras.apply(&desired::wanted(&self.config, desired)).await;
         self.vitals.set_applied_version(desired.map_or(0, |desired| desired.version));
@@ -138,17 +147,25 @@ impl Control {
         let answer = match memory.answers.judge(&command, now) {
             Judgement::Repeat(answer) => return self.say(Say::Result(answer)),
             Judgement::Answer(answer) => answer,
-            Judgement::Do(action) => self.carry_out(command.id.clone(), action, memory).await,
+            Judgement::Do(action) => match self.carry_out(command.id.clone(), action, memory).await {
+                Some(answer) => answer,
+                None => return tracing::debug!(command.id = command.id.as_str(), "a command is answered later"),
+            },
         };
-        let (id, name, outcome) = (answer.id.as_str(), command.command.as_str(), answer.outcome);
-        tracing::info!(command.id = id, command.name = name, command.outcome = ?outcome, "a command is answered");
+        self.answer(answer, memory).await;
+    }
+
+    /// Says how a command has ended, and remembers it.
+    async fn answer(&mut self, answer: CommandResult, memory: &mut Memory) {
+        tracing::info!(command.id = answer.id.as_str(), command.outcome = ?answer.outcome, "a command is answered");
         memory.answers.remember(answer.clone());
         self.remember(Key::CommandAnswers, memory.answers.clone()).await;
         self.say(Say::Result(answer));
     }
 
     /// Every action may be done twice without harm: a crash before its answer is on the disk makes the cloud repeat it.
-    async fn carry_out(&mut self, id: CommandId, action: Action, memory: &Memory) -> CommandResult {
+    /// `None` when it takes its time and answers later.
+    async fn carry_out(&mut self, id: CommandId, action: Action, memory: &Memory) -> Option<CommandResult> {
         let done = match action {
             Action::RestartDetection { camera_id } => self.cameras.restart(camera_id.as_ref()).map(|()| Map::new()),
             Action::UpdateZones => self.update_zones(memory).await,
@@ -156,16 +173,27 @@ impl Control {
                 let report = self.vitals.report(clock::now(), self.outbox.health(), Vec::new());
                 Ok(fields(&report))
             }
-            Action::RequestClip { .. }
-            | Action::RequestSnapshot { .. }
-            | Action::LockFootage { .. }
-            | Action::UnlockFootage { .. }
-            | Action::OpenRelay => Err("footage is not recorded by this version".to_owned()),
+            Action::RequestClip { camera_id, start, duration_ms } => {
+                let media = self.media.as_ref();
+                match Media::clip(media, id.clone(), camera_id, start, duration_ms).await {
+                    Ok(()) => return None,
+                    Err(reason) => Err(reason),
+                }
+            }
+            Action::RequestSnapshot { camera_id, at, boxes } => {
+                match Media::snapshot(self.media.as_ref(), id.clone(), camera_id, at, boxes) {
+                    Ok(()) => return None,
+                    Err(reason) => Err(reason),
+                }
+            }
+            Action::LockFootage { .. } | Action::UnlockFootage { .. } | Action::OpenRelay => {
+                Err("footage is not recorded by this version".to_owned())
+            }
         };
-        match done {
+        Some(match done {
             Ok(data) => succeeded(id, clock::now(), data),
             Err(reason) => failed(id, clock::now(), reason),
-        }
+        })
     }
 
     /// Applies what is configured once more. Without a desired document the cameras file is read again, so that

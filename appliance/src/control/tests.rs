@@ -68,6 +68,7 @@ impl Edge {
             recording: tokio::sync::watch::channel(Arc::default()).0,
             vitals: Arc::clone(&vitals),
             outbox: outbox.clone(),
+            media: None,
             say,
         };
         let stop = CancellationToken::new();

@@ -18,8 +18,8 @@ type Known = BTreeMap<CameraId, Arc<[Polygon]>>;
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Receiver<Arc<Known>>);
 
-/// Tells the gate what is configured.
-#[derive(Debug)]
+/// Tells the gate what is configured. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct GateKeeper(watch::Sender<Arc<Known>>);
 
 /// How a camera's video may leave.

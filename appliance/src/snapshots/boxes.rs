@@ -57,12 +57,9 @@ mod tests {
     #[test]
     fn the_boxes_nearest_in_time_are_given_while_they_fit() {
         let (recent, camera) = (RecentBoxes::default(), "gate".parse().unwrap());
-        let frame = FrameDetections {
-            pts: MediaTime::ZERO,
-            frame: FrameSize { width: 10, height: 10 },
-            objects: vec![],
-        };
-        let at = |millis| UtcMillis::from_millis(1_000_000 + millis);
+        let frame =
+            FrameDetections { pts: MediaTime::ZERO, frame: FrameSize { width: 10, height: 10 }, objects: vec![] };
+        let at = |millis: i64| UtcMillis::from_millis(1_000_000 + millis);
         for number in 0..1000 {
             recent.see(&camera, at(number * 200), &frame);
         }
