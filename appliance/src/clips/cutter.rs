@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use aivms_contract::footage::GapCause;
 use aivms_contract::id::CameraId;
 use aivms_contract::media::MediaKind;
 use aivms_contract::time::UtcMillis;
+use aivms_footage::chain::Treatment;
 use aivms_footage::clip::ClipError;
 use aivms_footage::{ClipPlan, ClipPlanner};
 
 use super::masked;
 use super::span::Span;
 use super::written::{HashedFile, Written};
+use crate::chain::{Chain, ClipOrigin};
 use crate::masks::{Exportable, Gate, MaskError, Pass};
 use crate::recorder::Footage;
 use crate::uploads::{Outgoing, OutgoingError, OutgoingJob};
@@ -89,6 +92,8 @@ pub struct Cutter {
     pub outgoing: Outgoing,
     /// Why something was not recorded.
     pub causes: Arc<dyn Causes>,
+    /// What signs clips.
+    pub chain: Chain,
 }
 
 /// A clip that lies ready as a file.
@@ -114,6 +119,8 @@ impl Cutter {
             Pass::Open(unmasked) => (unmasked.let_through(write(&span, &cut, &plan, &path)?), plan.codecs()),
             Pass::Masked(masks) => masked::write(&span, &cut, (job, &plan), masks, &path)?,
         };
+        let origin = origin(&span, &cut, &plan, job, pass.is_masked());
+        let file = file.into_form(|file| file.appended(|path| self.seal(path, &origin))?.finish()).transpose()?;
         Ok(Draft { clip: self.clip(job, &cut, &plan, about, &file, codecs), worth: worth(job), file })
     }
 
@@ -140,6 +147,13 @@ impl Cutter {
             // The work was cut off after this last time, and its file differs from the one now.
             Err(OutgoingError::Taken { .. }) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends the manifest by which the clip can be verified. Without it a clip is still worth having.
+    fn seal(&self, path: &Path, origin: &ClipOrigin) {
+        if let Err(error) = self.chain.seal_clip(path, origin) {
+            tracing::error!(%error, "a clip is not signed");
         }
     }
 
@@ -214,7 +228,7 @@ fn plan(span: &Span, cut: &Cut, job: &ClipJob) -> Result<ClipPlan, CutError> {
 }
 
 /// Copies the media of the pieces behind the clip's tables.
-fn write(span: &Span, cut: &Cut, plan: &ClipPlan, path: &std::path::Path) -> io::Result<Written> {
+fn write(span: &Span, cut: &Cut, plan: &ClipPlan, path: &Path) -> io::Result<HashedFile> {
     let mut segments: Vec<usize> = span.pieces()[cut.pieces.clone()].iter().map(|piece| piece.segment).collect();
     segments.dedup();
     let (mut file, mut buffer) = (HashedFile::create(path)?, vec![]);
@@ -223,7 +237,26 @@ fn write(span: &Span, cut: &Cut, plan: &ClipPlan, path: &std::path::Path) -> io:
         span.read_into(segments[range.segment], range.offset, &mut buffer)?;
         out.write_all(&buffer)
     })?;
-    file.finish()
+    Ok(file)
+}
+
+/// Of which fragments of which segments the clip is made.
+fn origin(span: &Span, cut: &Cut, plan: &ClipPlan, job: &ClipJob, is_masked: bool) -> ClipOrigin {
+    let pieces = &span.pieces()[cut.pieces.clone()];
+    let (mut parts, mut done) = (vec![], 0);
+    for run in pieces.chunk_by(|one, next| one.segment == next.segment) {
+        let fragments = &plan.fragments[done..done + run.len()];
+        let samples = fragments.iter().map(|fragment| (fragment.pictures, fragment.sounds)).collect();
+        parts.push(span.part(&run[0], run.len(), if is_masked { vec![] } else { samples }));
+        done += run.len();
+    }
+    let event = match job.cause {
+        ClipCause::Event { id, .. } => Some(id),
+        ClipCause::Command { .. } => None,
+    };
+    let end = plan.shown().last().map_or(job.end, |span| span.end);
+    let treatment = if is_masked { Treatment::Masked } else { Treatment::Copied };
+    ClipOrigin { camera: job.camera_id.clone(), start: plan.start(), end, event, treatment, parts }
 }
 
 fn millis(span: Duration) -> u64 {

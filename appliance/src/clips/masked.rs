@@ -24,7 +24,7 @@ use gstreamer as gst;
 
 use super::cutter::CutError;
 use super::span::Span;
-use super::written::{HashedFile, Written};
+use super::written::HashedFile;
 use crate::masks::{Encoding, Exportable, MaskError, Masker, Masks};
 use crate::pipeline::access_unit::{AccessUnit, StreamFormat};
 
@@ -44,7 +44,7 @@ pub(super) fn write(
     (job, plan): (&ClipJob, &ClipPlan),
     masks: &Masks,
     path: &Path,
-) -> Result<(Exportable<Written>, String), CutError> {
+) -> Result<(Exportable<HashedFile>, String), CutError> {
     let pieces = &span.pieces()[cut.pieces.clone()];
     let tracks = span.tracks(&pieces[0]);
     let mut draft = Draft::new(path, tracks.audio.clone())?;
@@ -193,7 +193,7 @@ impl Draft {
     }
 
     /// Writes the clip of all that was added.
-    fn write(mut self, video: VideoTrack, path: &Path) -> Result<Written, CutError> {
+    fn write(mut self, video: VideoTrack, path: &Path) -> Result<HashedFile, CutError> {
         self.file.flush()?;
         let tracks = Tracks { video, audio: self.audio.clone() };
         let (Some(first), Some(last)) = (self.fragments.first(), self.fragments.last()) else {
@@ -213,7 +213,7 @@ impl Draft {
             media.read_exact_at(&mut buffer, range.offset)?;
             out.write_all(&buffer)
         })?;
-        Ok(out.finish()?)
+        Ok(out)
     }
 }
 

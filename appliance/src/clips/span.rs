@@ -13,6 +13,7 @@ use aivms_footage::fragment::HeadError;
 use aivms_footage::{Fragment, FragmentHead, FragmentInfo, Tracks, front, read_fragment};
 use bytes::Bytes;
 
+use crate::chain::ClipPart;
 use crate::recorder::{Footage, Segment};
 
 /// Bytes read for a fragment's tables at first: more than those of a second of video with sound.
@@ -34,6 +35,8 @@ pub(crate) struct Span {
 struct Opened {
     file: File,
     path: PathBuf,
+    start: UtcMillis,
+    closed: bool,
     fragments: Arc<[FragmentInfo]>,
 }
 
@@ -65,6 +68,20 @@ impl Span {
         &self.segments[piece.segment].fragments[piece.index]
     }
 
+    /// The segment that `count` pieces are of, for the clip's manifest; `from` is the first.
+    pub(crate) fn part(&self, from: &Piece, count: usize, samples: Vec<(u32, u32)>) -> ClipPart {
+        let Opened { path, start, closed, fragments, .. } = &self.segments[from.segment];
+        ClipPart {
+            start: *start,
+            path: path.clone(),
+            closed: *closed,
+            fragments: fragments.to_vec(),
+            from: from.index,
+            count,
+            samples,
+        }
+    }
+
     /// Reads the tables of a piece.
     pub(crate) fn head(&self, piece: &Piece) -> io::Result<FragmentHead> {
         let (segment, info) = (&self.segments[piece.segment], self.info(piece));
@@ -92,8 +109,8 @@ impl Span {
     }
 
     fn add(&mut self, segment: Segment) -> io::Result<()> {
-        let Segment { path, fragments, .. } = segment;
-        let opened = Opened { file: File::open(&path)?, path, fragments };
+        let Segment { path, start, closed, fragments, .. } = segment;
+        let opened = Opened { file: File::open(&path)?, path, start, closed, fragments };
         let tracks = opened.tracks()?;
         let parameters = self.kinds.iter().position(|kind| *kind == tracks).unwrap_or_else(|| {
             self.kinds.push(tracks);

@@ -1,7 +1,7 @@
 //! A file that is hashed while it is written.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,19 @@ impl HashedFile {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let out = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(Self { path: path.to_owned(), out, hash: Context::new(&SHA256), bytes: 0, is_finished: false })
+    }
+
+    /// Lets something be appended to the file by its path.
+    pub(crate) fn appended(mut self, append: impl FnOnce(&Path)) -> io::Result<Self> {
+        self.out.flush()?;
+        append(&self.path);
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.bytes))?;
+        let mut more = vec![];
+        file.read_to_end(&mut more)?;
+        self.hash.update(&more);
+        self.bytes += more.len() as u64;
+        Ok(self)
     }
 
     /// Ends the file. Making it durable is for whoever takes it over.

@@ -48,13 +48,14 @@ impl MediaParts {
         (pictures, events): (Pictures, &broadcast::Sender<Arc<KeptEvent>>),
         stop: &CancellationToken,
     ) -> Media {
-        let footage = &footage.footage;
+        let (footage, chain) = (&footage.footage, &footage.chain);
         let (answer, answers) = mpsc::channel(ANSWERS);
         let cutter = Cutter {
             footage: footage.clone(),
             gate: self.gate.clone(),
             outgoing: self.outgoing.clone(),
             causes: Arc::new(footage.clone()),
+            chain: chain.clone(),
         };
         let (clips, asks) = clips::channel();
         let service = ClipService {
