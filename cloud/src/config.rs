@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use url::Url;
+
+use crate::media::MediaSettings;
 
 /// Fewest bytes of a signing secret: the strength of the signature, RFC 7518 section 3.2.
 const MIN_SECRET_BYTES: usize = 32;
@@ -38,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The MQTT front.
     pub mqtt: MqttConfig,
+    /// Files of clips and snapshots.
+    pub media: MediaConfig,
 }
 
 /// Where people and enrolling edges connect.
@@ -66,6 +71,25 @@ pub struct MqttConfig {
     pub public_port: Option<u16>,
     /// Further names and addresses in the server's certificate. Default `localhost`, `127.0.0.1` and `::1`.
     pub server_names: Vec<String>,
+}
+
+/// Where files of clips and snapshots stay, and how many.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MediaConfig {
+    /// A bucket instead of the folder `clip_upload_dir`: `s3://`, `gs://` or `az://` with a bucket and a path. How to
+    /// reach it stands in the variables that begin with `AWS_`, `GOOGLE_` or `AZURE_`. Default none.
+    pub url: Option<Url>,
+    /// Most MiB of one file. Default 4096.
+    pub max_file_mib: u64,
+    /// Most GiB of a tenant's files; 0 for no limit. Default 0.
+    pub tenant_gib: u64,
+    /// MiB of the disk of `data_dir`, where files arrive, that uploads leave to everything else. Default 512.
+    pub min_free_mib: u64,
+    /// Hours after which a file is given up that is not whole and is offered no more. Default 72.
+    pub unfinished_hours: u32,
+    /// Seconds for which a link to a file is good. Default 600.
+    pub link_seconds: u32,
 }
 
 /// A text that never appears in a log.
@@ -113,6 +137,20 @@ impl Default for Config {
             jwt_secret: None,
             http: HttpConfig::default(),
             mqtt: MqttConfig::default(),
+            media: MediaConfig::default(),
+        }
+    }
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            max_file_mib: 4096,
+            tenant_gib: 0,
+            min_free_mib: 512,
+            unfinished_hours: 72,
+            link_seconds: 600,
         }
     }
 }
@@ -163,6 +201,21 @@ impl Config {
         Duration::from_secs(self.edge_timeout_seconds.into())
     }
 
+    /// Where files of clips and snapshots stay.
+    #[must_use]
+    pub fn media_settings(&self) -> MediaSettings {
+        let bytes = |number: u64, shift: u32| number.saturating_mul(1 << shift);
+        MediaSettings {
+            folder: self.clip_upload_dir.clone(),
+            bucket: self.media.url.clone(),
+            staging: self.data_dir().join("uploads"),
+            max_file_bytes: bytes(self.media.max_file_mib, 20),
+            quota_bytes: if self.media.tenant_gib == 0 { u64::MAX } else { bytes(self.media.tenant_gib, 30) },
+            min_free_bytes: bytes(self.media.min_free_mib, 20),
+            unfinished_for: Duration::from_secs(u64::from(self.media.unfinished_hours) * 3600),
+        }
+    }
+
     fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -207,6 +260,14 @@ impl Config {
         }
         if self.jwt_secret.as_ref().is_some_and(|secret| secret.reveal().len() < MIN_SECRET_BYTES) {
             return wrong("JWT_SECRET", "must have at least 32 bytes; make one with: openssl rand -base64 48");
+        }
+        if let Some(url) = &self.media.url
+            && !matches!(url.scheme(), "s3" | "gs" | "az")
+        {
+            return wrong("media.url", "must begin with s3://, gs:// or az://; for a folder set clip_upload_dir");
+        }
+        if self.media.unfinished_hours == 0 || self.media.link_seconds == 0 {
+            return wrong("media", "unfinished_hours and link_seconds must be at least 1");
         }
         match (&self.http.tls_certificate, &self.http.tls_key) {
             (Some(_), None) => wrong("http.tls_key", "is missing beside tls_certificate"),
@@ -311,6 +372,14 @@ mod tests {
             assert!(error.contains("line 2") || error.contains("jwt_secret"), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn a_place_of_clips_that_is_no_bucket_is_refused_by_its_key() {
+        let error = load("[media]\nurl = 'file:///clips'", &[]).unwrap_err();
+        assert!(error.contains("media.url") && error.contains("clip_upload_dir"), "{error}");
+        let bucket = load("[media]\nurl = 's3://clips/site'\ntenant_gib = 2", &[]).unwrap().media_settings();
+        assert_eq!((bucket.bucket.unwrap().as_str(), bucket.quota_bytes), ("s3://clips/site", 2 << 30));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod http;
 pub mod ingest;
 pub mod live;
 pub mod logging;
+pub mod media;
 pub mod mqtt;
 mod network;
 pub mod relay;

@@ -23,6 +23,7 @@ use crate::config::{Config, HttpConfig, MqttConfig};
 use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
+use crate::media::{Janitor, MediaFiles};
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
 use crate::relay::Relay;
@@ -88,6 +89,7 @@ pub async fn start(config: Config) -> Result<Running> {
         None => secret_file::read_or_draw(&data_dir.join("jwt-secret"))?,
     };
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
+    let media = open_media(&config, &store).await?;
     let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
     let (relay, calls) = Relay::new(stop.clone());
     let (ingest, batches) = Ingest::new(Arc::clone(&store), hints.clone());
@@ -103,9 +105,10 @@ pub async fn start(config: Config) -> Result<Running> {
         mqtt_port: config.mqtt.public_port.unwrap_or(mqtt_addr.port()),
         trusted_proxies: config.http.trusted_proxies.clone(),
         https: config.http.tls_certificate.is_some(),
+        link_seconds: config.media.link_seconds,
     };
     let scheme = if settings.https { "https" } else { "http" };
-    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints, relay };
+    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints, relay, media: media.clone() };
     let endpoint = api::endpoint(parts, settings, stop.clone());
     tracing::info!("API on {scheme}://{http_addr}, its documentation on {scheme}://{http_addr}/docs");
     tracing::info!("MQTT with TLS client certificates on {mqtt_addr}");
@@ -122,6 +125,11 @@ pub async fn start(config: Config) -> Result<Running> {
     tokio::spawn(calls.run(front.down_link(), stop.clone()));
     let mqtt_stop = stop.clone();
     fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
+    let janitor_stop = stop.clone();
+    fronts.spawn(async move {
+        Janitor::new(media).run(janitor_stop).await;
+        Ok(())
+    });
     let ingest_stop = CancellationToken::new();
     let committer = tokio::spawn(batches.run(ingest_stop.clone()));
     let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store));
@@ -198,6 +206,11 @@ async fn open_store(config: &Config) -> Result<SharedStore> {
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await.context("opening the database")?;
     let store = opened.with_context(|| format!("database_path {}", config.database_path.display()))?;
     Ok(Arc::new(store))
+}
+
+async fn open_media(config: &Config, store: &SharedStore) -> Result<MediaFiles> {
+    let (settings, store) = (config.media_settings(), Arc::clone(store));
+    tokio::task::spawn_blocking(move || MediaFiles::open(settings, store)).await.context("opening the media folders")?
 }
 
 fn make_parent(path: &Path) -> Result<()> {

@@ -119,7 +119,8 @@ async fn set_up(cloud: &run::Running, dir: &Path) -> (Credentials, Reader) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_commands_do_what_the_guide_says() {
     let dir = tempfile::tempdir().unwrap();
-    let mut config = Config { database_path: dir.path().join("cloud.db"), ..Config::default() };
+    let (database_path, clip_upload_dir) = (dir.path().join("cloud.db"), dir.path().join("clips"));
+    let mut config = Config { database_path, clip_upload_dir, ..Config::default() };
     config.http.bind = ([127, 0, 0, 1], 0).into();
     config.mqtt.bind = ([127, 0, 0, 1], 0).into();
     let cloud = run::start(config).await.unwrap();

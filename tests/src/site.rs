@@ -63,6 +63,7 @@ impl Cloud {
             .args(["run", "--config"])
             .arg(self.directory.join("cloud.toml"))
             .env("DATABASE_PATH", self.database())
+            .env("CLIP_UPLOAD_DIR", self.clips())
             .env("AIVMS_LOG", self.log_filter.unwrap_or_default())
             .env_remove("JWT_SECRET");
         self.child = Some(spawn(command, &self.log())?);
@@ -86,6 +87,12 @@ impl Cloud {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.directory.join("cloud.db")
+    }
+
+    /// Where clips and snapshots are stored.
+    #[must_use]
+    pub fn clips(&self) -> PathBuf {
+        self.directory.join("clips")
     }
 
     /// What the program logged.

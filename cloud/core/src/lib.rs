@@ -3,5 +3,6 @@
 pub mod access;
 pub mod account;
 pub mod page;
+pub mod range;
 pub mod relay;
 pub mod throttle;

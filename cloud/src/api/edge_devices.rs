@@ -100,7 +100,7 @@ struct BatchForm {
 
 /// A type of the contract, described in the document by another one.
 #[derive(Debug)]
-struct Documented<C, F>(C, PhantomData<fn() -> F>);
+pub(super) struct Documented<C, F>(pub C, PhantomData<fn() -> F>);
 
 impl<'de, C: Deserialize<'de>, F> Deserialize<'de> for Documented<C, F> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

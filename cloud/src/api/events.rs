@@ -12,7 +12,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use self::answer::{DetectionAnswer, EventType, ZoneEventAnswer};
-pub(super) use self::answer::{detection_answer, zone_event_answer};
+pub(super) use self::answer::{Frame, corners, detection_answer, zone_event_answer};
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Text, Time};
@@ -142,15 +142,15 @@ impl EventsApi {
     }
 }
 
-fn default_limit() -> u32 {
+pub(super) fn default_limit() -> u32 {
     DEFAULT_LIMIT
 }
 
-fn plain<T>(Text(value): Text<T>) -> T {
+pub(super) fn plain<T>(Text(value): Text<T>) -> T {
     value
 }
 
-fn page_request(limit: u32, cursor: Option<Text<Cursor>>) -> PageRequest {
+pub(super) fn page_request(limit: u32, cursor: Option<Text<Cursor>>) -> PageRequest {
     PageRequest { before: cursor.map(|Text(Cursor(id))| id), limit }
 }
 

@@ -77,6 +77,9 @@ pub(super) enum Failure {
     /// The edge did not answer in time.
     #[oai(status = 504, content_type = "application/problem+json")]
     GatewayTimeout(Json<Box<Problem>>),
+    /// There is no room for a file: the tenant's quota or the cloud's disk is full.
+    #[oai(status = 507, content_type = "application/problem+json")]
+    NoRoom(Json<Box<Problem>>),
 }
 
 impl Failure {
@@ -135,6 +138,16 @@ impl Failure {
         Self::GatewayTimeout(problem(StatusCode::GATEWAY_TIMEOUT, None, detail))
     }
 
+    pub(super) fn no_room(detail: impl Into<String>) -> Self {
+        Self::NoRoom(problem(StatusCode::INSUFFICIENT_STORAGE, None, detail))
+    }
+
+    /// A file larger than any that is taken.
+    pub(super) fn file_too_large(limit: u64) -> Self {
+        let detail = format!("size_bytes: a file may have at most {limit} bytes");
+        Self::PayloadTooLarge(problem(StatusCode::PAYLOAD_TOO_LARGE, Some("size_bytes"), detail))
+    }
+
     /// Turns an error of the framework into a failure; `allow` lists the methods of the path asked for.
     pub(super) fn from_error(error: &poem::Error, allow: &str) -> Self {
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
@@ -176,6 +189,7 @@ impl From<StoreError> for Failure {
             StoreError::Taken(field) => Self::conflict(Some(field), format!("{field}: is already taken")),
             StoreError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
             StoreError::SecretSpent => Self::conflict(Some("edge_secret"), "edge_secret: has been used or replaced"),
+            StoreError::QuotaFull => Self::no_room("the tenant's clips and snapshots have all the room they may take"),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),
             StoreError::Unwritable(reason) => {
                 let reason = StoreError::Unwritable(reason);

@@ -2,8 +2,10 @@
 
 mod accounts;
 mod brakes;
+mod clips;
 mod docs;
 mod edge_devices;
+mod edge_media;
 mod edge_relay;
 mod edge_token;
 mod edges;
@@ -13,10 +15,12 @@ mod feed_cursor;
 mod footage;
 mod guard;
 mod live;
+mod media;
 mod operators;
 mod passwords;
 mod secrets;
 mod signed_in;
+mod snapshots;
 mod user_token;
 mod values;
 mod viewing;
@@ -35,6 +39,7 @@ use crate::ca::CertificateAuthority;
 use crate::config::Secret;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
+use crate::media::{LinkSigner, MediaFiles};
 use crate::mqtt::sessions::Sessions;
 use crate::network::network;
 use crate::relay::Relay;
@@ -55,6 +60,8 @@ pub struct ApiSettings {
     pub trusted_proxies: Vec<IpAddr>,
     /// Whether the API speaks HTTPS itself.
     pub https: bool,
+    /// Seconds for which a link to a file is good.
+    pub link_seconds: u32,
 }
 
 /// The parts of the cloud the API works with.
@@ -72,6 +79,8 @@ pub struct ApiParts {
     pub hints: LiveHints,
     /// Live view and playback.
     pub relay: Relay,
+    /// Files of clips and snapshots.
+    pub media: MediaFiles,
 }
 
 /// Groups of operations in the document.
@@ -87,6 +96,9 @@ enum Tags {
     Events,
     /// Live view and playback.
     Footage,
+    /// Clips and snapshots.
+    #[oai(rename = "Clips and snapshots")]
+    Media,
     /// What edges themselves call.
     #[oai(rename = "Edge devices")]
     EdgeDevices,
@@ -100,6 +112,8 @@ struct Services {
     sessions: Sessions,
     hints: LiveHints,
     relay: Relay,
+    media: MediaFiles,
+    links: LinkSigner,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
     feed_cursors: feed_cursor::FeedCursors,
@@ -110,8 +124,16 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-const OUTSIDE_THE_DOCUMENT: [&str; 7] =
-    ["/healthz", "/readyz", "/openapi.json", "/docs", "/api/events/live", "/api/live/stream", "/api/edge/relay"];
+const OUTSIDE_THE_DOCUMENT: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+    "/api/events/live",
+    "/api/live/stream",
+    "/api/edge/relay",
+    "/media/{token}",
+];
 
 /// Builds the whole HTTP side. `stop` ends the live streams.
 pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
@@ -129,6 +151,7 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/api/events/live", get(live::live))
         .at("/api/live/stream", get(viewing::stream))
         .at("/api/edge/relay", get(edge_relay::relay))
+        .at("/media/:token", get(media::serve).head(media::serve))
         .nest("/", api)
         .data(services)
         .map_to_response();
@@ -139,6 +162,7 @@ impl Services {
     fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
         Self {
             tokens: user_token::UserTokens::new(&settings.jwt_secret),
+            links: LinkSigner::new(&settings.jwt_secret),
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),
             brakes: brakes::Brakes::new(),
@@ -148,6 +172,7 @@ impl Services {
             sessions: parts.sessions,
             hints: parts.hints,
             relay: parts.relay,
+            media: parts.media,
             settings,
             stop,
         }
@@ -160,7 +185,10 @@ type Operations = (
     operators::OperatorsApi,
     events::EventsApi,
     footage::FootageApi,
+    clips::ClipsApi,
+    snapshots::SnapshotsApi,
     edge_devices::EdgeDevicesApi,
+    edge_media::EdgeMediaApi,
 );
 
 fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
@@ -170,7 +198,10 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
         operators::OperatorsApi(Arc::clone(services)),
         events::EventsApi(Arc::clone(services)),
         footage::FootageApi(Arc::clone(services)),
+        clips::ClipsApi(Arc::clone(services)),
+        snapshots::SnapshotsApi(Arc::clone(services)),
         edge_devices::EdgeDevicesApi(Arc::clone(services)),
+        edge_media::EdgeMediaApi(Arc::clone(services)),
     );
     OpenApiService::new(operations, "AIVMS cloud", env!("CARGO_PKG_VERSION")).description(docs::DESCRIPTION)
 }

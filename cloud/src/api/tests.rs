@@ -10,6 +10,7 @@ use super::live::Watcher;
 use super::signed_in::session_of;
 use super::*;
 use crate::clock;
+use crate::config::Config;
 use crate::store::NewTenant;
 use crate::store::sqlite::SqliteStore;
 
@@ -104,7 +105,13 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
     let (relay, _calls) = Relay::new(CancellationToken::new());
-    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints, relay };
+    let config = Config {
+        clip_upload_dir: directory.path().join("clips"),
+        data_dir: Some(directory.path().join("data")),
+        ..Config::default()
+    };
+    let media = MediaFiles::open(config.media_settings(), Arc::clone(&store)).unwrap();
+    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints, relay, media };
     let settings = ApiSettings {
         jwt_secret: Secret::new("0123456789".repeat(4)),
         edge_timeout: Duration::from_secs(120),
@@ -112,6 +119,7 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         mqtt_port: 8883,
         trusted_proxies: Vec::new(),
         https: false,
+        link_seconds: 600,
     };
     (directory, parts, settings)
 }

@@ -5,7 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor};
-use aivms_contract::id::{CameraId, EdgeId, EventId, OperatorId, OutboxId, TenantId, TrackId, ZoneId};
+use aivms_contract::id::{
+    CameraId, ClipId, CommandId, EdgeId, EventId, OperatorId, OutboxId, SnapshotId, TenantId, TrackId, ZoneId,
+};
+use aivms_contract::media::{MediaId, MediaKind, Sha256Hex};
 use aivms_contract::time::{TimeError, UtcMillis};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::error::ParseRequestPayloadError;
@@ -49,6 +52,12 @@ text_forms! {
     CameraId: "camera_id", SEGMENT_PATTERN, "front-door";
     ZoneId: "zone_id", SEGMENT_PATTERN, "entrance";
     TrackId: "track_id", SEGMENT_PATTERN, "01kb3x0v7t-17";
+    ClipId: "clip_id", SEGMENT_PATTERN, "clip_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    SnapshotId: "snapshot_id", SEGMENT_PATTERN, "snapshot_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    MediaId: "media_id", SEGMENT_PATTERN, "clip_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    MediaKind: "kind", Some("^(clip|snapshot)$"), "clip";
+    Sha256Hex: "sha256", Some("^[0-9a-f]{64}$"), "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    CommandId: "command_id", SEGMENT_PATTERN, "01kb3x0v7t5m9q2r8s4w6y1z3a";
     OutboxId: "outbox", SEGMENT_PATTERN, "01kb3x0v7t5m9q2r8s4w6y1z3a";
     OperatorId: "operator_id", SEGMENT_PATTERN, "op_01kb3x0v7t5m9q2r8s4w6y1z3a";
     EventId: "event_id", Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";

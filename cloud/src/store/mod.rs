@@ -5,6 +5,7 @@
 //! Every operation on a tenant's things takes a [`TenantKey`], which only authentication hands out, so a statement
 //! without a tenant can't be written by accident.
 
+mod media;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -15,10 +16,13 @@ use std::sync::Arc;
 use aivms_contract::envelope::Envelope;
 use aivms_contract::id::{CameraId, EdgeId, EventId, OperatorId, OutboxId, TenantId, ZoneId};
 use aivms_contract::identity::Identity;
+use aivms_contract::media::{MediaId, MediaKind};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::ZoneEventType;
 use async_trait::async_trait;
+
+pub use self::media::{Media, MediaKey, OfferedMedia};
 
 /// The database of a running cloud.
 pub type SharedStore = Arc<dyn Store>;
@@ -50,6 +54,9 @@ pub enum StoreError {
     /// The edge's secret has been used or withdrawn meanwhile.
     #[error("the secret has been spent")]
     SecretSpent,
+    /// The tenant may not have more bytes of files.
+    #[error("the tenant's files have all the room they may take")]
+    QuotaFull,
     /// The database can't be written: disk full or read-only.
     #[error("the database can't be written: {0}; if its disk (database_path) is full, free some room")]
     Unwritable(String),
@@ -295,6 +302,8 @@ pub struct EventFilter {
     pub event_type: Option<ZoneEventType>,
     /// Detections at least this sure.
     pub min_confidence: Option<f32>,
+    /// Clips and snapshots made for this event.
+    pub made_for: Option<EventId>,
 }
 
 /// Where a page begins and how long it is; lists run from the newest to the oldest event.
@@ -431,6 +440,41 @@ pub trait Store: Send + Sync + 'static {
         filter: EventFilter,
         page: PageRequest,
     ) -> Result<Page<StoredEvent>, StoreError>;
+    /// A page of events of clips or snapshots, newest first, each with its file when that was offered.
+    async fn list_media_events(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<(StoredEvent, Option<Media>)>, StoreError>;
+    /// The newest event of a clip or snapshot by its id, with its file when that was offered.
+    async fn media_event(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<(StoredEvent, Option<Media>)>, StoreError>;
+
+    /// Writes an offered file down, or finds the one that was offered before. Fails with [`StoreError::Taken`] when
+    /// another file has its id, and with [`StoreError::QuotaFull`].
+    async fn offer_media(&self, offered: OfferedMedia, now: UtcMillis) -> Result<Media, StoreError>;
+    /// A file that an edge has offered.
+    async fn offered_media(
+        &self,
+        edge: EdgeKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<Media>, StoreError>;
+    /// A file of the tenant.
+    async fn media(&self, tenant: TenantKey, key: MediaKey) -> Result<Option<Media>, StoreError>;
+    /// Says that a file is where it stays; saying it again changes nothing.
+    async fn media_stored(&self, key: MediaKey, now: UtcMillis) -> Result<(), StoreError>;
+    /// Files of all tenants that are not stored and were not offered since `before`, oldest first.
+    async fn unfinished_media(&self, before: UtcMillis, limit: u32) -> Result<Vec<Media>, StoreError>;
+    /// Forgets a file that is not stored and gives its bytes back to the tenant; true when there was one.
+    async fn forget_media(&self, key: MediaKey) -> Result<bool, StoreError>;
+
     /// Events of the tenant stored after `feed_number`, in the order of storing, at most `limit`.
     async fn feed_after(&self, tenant: TenantKey, feed_number: i64, limit: u32)
     -> Result<Vec<StoredEvent>, StoreError>;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aivms_cloud::config::Config;
+use aivms_cloud::config::{Config, MediaConfig};
 use aivms_cloud::run::{self, Running};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct Cloud {
     pub dir: TempDir,
     pub http: Client,
+    /// Settings of files, from the next start on.
+    pub media: MediaConfig,
     running: Option<Running>,
     base: String,
 }
@@ -38,7 +40,8 @@ pub(crate) struct Owner {
 impl Cloud {
     pub(crate) async fn start() -> Self {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        let mut cloud = Self { dir: tempfile::tempdir().unwrap(), http, running: None, base: String::new() };
+        let media = MediaConfig { min_free_mib: 0, ..MediaConfig::default() };
+        let mut cloud = Self { dir: tempfile::tempdir().unwrap(), http, media, running: None, base: String::new() };
         cloud.restart().await;
         cloud
     }
@@ -47,7 +50,9 @@ impl Cloud {
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let mut config = Config { database_path: self.database(), ..Config::default() };
+        let clip_upload_dir = self.dir.path().join("clips");
+        let mut config = Config { database_path: self.database(), clip_upload_dir, ..Config::default() };
+        config.media = self.media.clone();
         config.http.bind = loopback;
         config.mqtt.bind = loopback;
         let running = run::start(config).await.unwrap();

@@ -10,5 +10,6 @@ mod enrollment;
 mod events;
 mod failures;
 mod live;
+mod media;
 mod operators;
 mod settings;

@@ -20,7 +20,8 @@ fn pair() -> Pair {
 }
 
 fn config(directory: &Path, certificate: &str, key: &str) -> Config {
-    let mut config = Config { database_path: directory.join("cloud.db"), ..Config::default() };
+    let (database_path, clip_upload_dir) = (directory.join("cloud.db"), directory.join("clips"));
+    let mut config = Config { database_path, clip_upload_dir, ..Config::default() };
     let loopback = "127.0.0.1:0".parse().unwrap();
     (config.http.bind, config.mqtt.bind) = (loopback, loopback);
     config.http.tls_certificate = Some(directory.join(certificate));

@@ -98,7 +98,7 @@ pub(in crate::api) struct ZoneEventAnswer {
 
 /// Size of a frame in pixels.
 #[derive(Debug, Object)]
-struct Frame {
+pub(in crate::api) struct Frame {
     /// Pixels per line.
     width: u32,
     /// Lines.
@@ -218,7 +218,7 @@ pub(in crate::api) fn zone_event_answer(event: StoredEvent) -> Option<ZoneEventA
     })
 }
 
-fn corners(bbox: PixelBox) -> Vec<f64> {
+pub(in crate::api) fn corners(bbox: PixelBox) -> Vec<f64> {
     bbox.corners().map(shortest).into()
 }
 

@@ -15,8 +15,9 @@ use super::names::{NameTable, find};
 use super::rows::{parsed, time};
 
 /// Columns of an event; `events` drives the join, so that the named index gives the order.
-const COLUMNS: &str = "select v.feed_number, v.id, e.edge_id, o.name, v.seq, v.kind, v.received_at, v.body";
-const NAMES: &str = "cross join edges e on e.id = v.edge cross join outboxes o on o.id = v.outbox";
+pub(super) const COLUMNS: &str = "select v.feed_number, v.id, e.edge_id, o.name, v.seq, v.kind, v.received_at, v.body";
+/// The tables beside `events` that [`COLUMNS`] needs.
+pub(super) const NAMES: &str = "cross join edges e on e.id = v.edge cross join outboxes o on o.id = v.outbox";
 
 /// A statement with its values.
 struct Query {
@@ -93,7 +94,11 @@ fn list_query(
     ) else {
         return Ok(None);
     };
-    let index = if camera.is_some() { "events_by_camera" } else { "events_by_kind" };
+    let index = match (filter.made_for, camera) {
+        (Some(_), _) => "events_made_for",
+        (None, Some(_)) => "events_by_camera",
+        (None, None) => "events_by_kind",
+    };
     let mut query = Query {
         sql: format!("{COLUMNS} from events v indexed by {index} {NAMES} where v.tenant = ?1 and v.kind = ?2"),
         values: vec![tenant.0.into(), kind_number(kind).into()],
@@ -108,6 +113,12 @@ fn list_query(
     query.require("track", "=", filter.track_id.clone().map(Value::Text));
     query.require("event_type", "=", filter.event_type.map(|t| Value::Integer(event_type_number(t))));
     query.require("confidence", ">=", filter.min_confidence.map(|c| Value::Real(f64::from(c))));
+    if let Some(event) = filter.made_for {
+        query.values.push(Value::Text(event.to_string()));
+        // The list of kinds is what lets the partial index serve.
+        let number = query.values.len();
+        query.sql.push_str(&format!(" and v.kind in (5, 9) and json_extract(v.body, '$.event_id') = ?{number}"));
+    }
     query.values.push(i64::from(page.limit).saturating_add(1).into());
     query.sql.push_str(&format!(" order by v.id desc limit ?{}", query.values.len()));
     Ok(Some(query))
@@ -142,7 +153,8 @@ fn blob(id: EventId) -> Value {
     Value::Blob(id.to_bytes().to_vec())
 }
 
-fn read_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+/// Reads a row of [`COLUMNS`].
+pub(super) fn read_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     let id = EventId::from_bytes(row.get(1)?);
     let edge: EdgeId = parsed(row, 2)?;
     let envelope = Envelope {
@@ -218,13 +230,16 @@ mod tests {
             zone_id: "lobby".parse().ok(),
             event_type: Some(ZoneEventType::Enter),
             min_confidence: Some(0.5),
+            made_for: None,
         };
+        let made_for = EventFilter { made_for: Some(EventId::first_at(at)), ..EventFilter::default() };
         let page = PageRequest { before: Some(EventId::first_at(at)), limit: 50 };
         let without_camera = EventFilter { camera_id: None, ..all.clone() };
         for (filter, range) in [
             (EventFilter::default(), "events_by_kind (tenant=? AND kind=? AND id<?)"),
             (without_camera, "events_by_kind (tenant=? AND kind=? AND id>? AND id<?)"),
             (all, "events_by_camera (tenant=? AND camera=? AND id>? AND id<?)"),
+            (made_for, "events_made_for (tenant=? AND kind=? AND <expr>=? AND id<?)"),
         ] {
             let query = list_query(&connection, UpKind::ZoneEvents, TenantKey(1), &filter, page).unwrap().unwrap();
             let plan = plan(&connection, &query.sql, &query.values);

@@ -6,7 +6,7 @@ use super::super::StoreError;
 use super::connection::store_error;
 
 /// The steps in order; step n takes version n-1 to n. A released step never changes.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("media.sql")];
 
 /// The version after the last step.
 #[expect(clippy::cast_possible_wrap, reason = "there will never be 2^63 steps")]

@@ -10,6 +10,7 @@ mod connection;
 mod edges;
 mod events;
 mod lists;
+mod media;
 mod migrate;
 mod names;
 mod rows;
@@ -17,14 +18,16 @@ mod rows;
 use std::path::Path;
 
 use aivms_contract::id::{EdgeId, OperatorId};
+use aivms_contract::media::{MediaId, MediaKind};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 use async_trait::async_trait;
 
 use self::connection::Database;
 use super::{
-    ActiveCertificate, Edge, EdgeKey, EnrollmentState, EventFilter, Fingerprint, Incoming, NewCertificate, NewTenant,
-    Operator, Page, PageRequest, Presence, Recorded, Store, StoreError, StoredEvent, TenantKey, User, UserKey,
+    ActiveCertificate, Edge, EdgeKey, EnrollmentState, EventFilter, Fingerprint, Incoming, Media, MediaKey,
+    NewCertificate, NewTenant, OfferedMedia, Operator, Page, PageRequest, Presence, Recorded, Store, StoreError,
+    StoredEvent, TenantKey, User, UserKey,
 };
 
 /// The store in one SQLite file.
@@ -197,6 +200,72 @@ impl Store for SqliteStore {
         self.database
             .list(tenant, move |connection| lists::list(connection, UpKind::ZoneEvents, tenant, &filter, page))
             .await
+    }
+
+    async fn list_media_events(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<(StoredEvent, Option<Media>)>, StoreError> {
+        let kind = media::up_kind(kind);
+        self.database
+            .list(tenant, move |connection| {
+                let Page { items, more } = lists::list(connection, kind, tenant, &filter, page)?;
+                let joined = items.into_iter().map(|event| {
+                    let media = media::of_event(connection, tenant, &event)?;
+                    Ok((event, media))
+                });
+                Ok(Page { items: joined.collect::<Result<_, StoreError>>()?, more })
+            })
+            .await
+    }
+
+    async fn media_event(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<(StoredEvent, Option<Media>)>, StoreError> {
+        let media_id = media_id.clone();
+        self.database
+            .lookup(move |connection| {
+                let Some(event) = media::event_of(connection, tenant, kind, &media_id)? else { return Ok(None) };
+                let media = media::of_event(connection, tenant, &event)?;
+                Ok(Some((event, media)))
+            })
+            .await
+    }
+
+    async fn offer_media(&self, offered: OfferedMedia, now: UtcMillis) -> Result<Media, StoreError> {
+        self.database.write(move |transaction, _| media::offer(transaction, &offered, now)).await
+    }
+
+    async fn offered_media(
+        &self,
+        edge: EdgeKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<Media>, StoreError> {
+        let media_id = media_id.clone();
+        self.database.lookup(move |connection| media::at_place(connection, edge, kind, &media_id)).await
+    }
+
+    async fn media(&self, tenant: TenantKey, key: MediaKey) -> Result<Option<Media>, StoreError> {
+        self.database.lookup(move |connection| media::by_key(connection, tenant, key)).await
+    }
+
+    async fn media_stored(&self, key: MediaKey, now: UtcMillis) -> Result<(), StoreError> {
+        self.database.write(move |transaction, _| media::stored(transaction, key, now)).await
+    }
+
+    async fn unfinished_media(&self, before: UtcMillis, limit: u32) -> Result<Vec<Media>, StoreError> {
+        self.database.lookup(move |connection| media::unfinished(connection, before, limit)).await
+    }
+
+    async fn forget_media(&self, key: MediaKey) -> Result<bool, StoreError> {
+        self.database.write(move |transaction, _| media::forget(transaction, key)).await
     }
 
     async fn feed_after(

@@ -82,6 +82,7 @@ pub(crate) async fn filters_together_show_what_each_of_them_would(open: Open<'_>
         zone_id: "lobby".parse().ok(),
         event_type: Some(ZoneEventType::Enter),
         min_confidence: Some(0.1),
+        made_for: None,
     };
     let wanted: Wanted = |event| {
         (at(0)..at(1)).contains(&event.envelope.at)

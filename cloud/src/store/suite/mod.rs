@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod lists;
+pub(crate) mod media;
 pub(crate) mod presence;
 
 use aivms_contract::detection::{Detection, TrackPhase};
@@ -43,6 +44,11 @@ macro_rules! store_suite {
             lists: filters_together_show_what_each_of_them_would;
             lists: pages_joined_are_the_whole_list_without_gap_or_double;
             lists: nothing_of_one_tenant_is_listed_to_another;
+            media: a_file_offered_again_is_the_same_and_another_one_under_its_id_is_refused;
+            media: a_file_is_stored_once_and_then_never_forgotten;
+            media: the_files_of_a_tenant_have_the_room_of_its_quota_and_give_it_back;
+            media: clips_and_snapshots_are_listed_with_their_files_and_found_by_event_and_id;
+            media: nothing_of_one_tenants_files_is_shown_to_another;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
             presence: a_new_process_starts_with_nobody_connected;
         }

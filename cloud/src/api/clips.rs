@@ -1,0 +1,229 @@
+//! Clips: what edges have cut, how far each is on its way, and links to those that are here.
+
+use std::sync::Arc;
+
+use aivms_cloud_core::page::Cursor;
+use aivms_contract::clip::{Clip, Missing};
+use aivms_contract::envelope::Body;
+use aivms_contract::id::{CameraId, ClipId, CommandId, EdgeId, EventId};
+use aivms_contract::media::MediaKind;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+use super::events::{default_limit, page_request, plain};
+use super::failure::Failure;
+use super::media::{FileState, State, file_state};
+use super::signed_in::SignedIn;
+use super::values::{Text, TextForm, Time, time};
+use super::{Services, Tags};
+use crate::store::{EventFilter, Media, StoredEvent};
+
+pub(super) struct ClipsApi(pub Arc<Services>);
+
+/// A page of clips.
+#[derive(Debug, Object)]
+struct ClipPage {
+    /// Newest first.
+    items: Vec<ClipAnswer>,
+    /// Give it as `cursor` to get the page after this one; null on the last page.
+    #[oai(nullable)]
+    next_cursor: Option<Text<Cursor>>,
+}
+
+/// A clip and how far its file is.
+#[derive(Debug, Object)]
+#[oai(rename = "Clip", example)]
+struct ClipAnswer {
+    /// The clip.
+    clip_id: Text<ClipId>,
+    /// The edge that cut it.
+    edge_id: Text<EdgeId>,
+    /// The camera that filmed it.
+    camera_id: Text<CameraId>,
+    /// Wall time of its first frame.
+    start: Text<Time>,
+    /// Length of what it holds, in milliseconds.
+    duration_ms: u64,
+    /// Bytes of the file.
+    size_bytes: u64,
+    /// The event it was cut for.
+    #[oai(nullable)]
+    event_id: Option<Text<EventId>>,
+    /// The command that asked for it.
+    #[oai(nullable)]
+    command_id: Option<Text<CommandId>>,
+    /// From its first frame to the event it was cut for, in milliseconds.
+    #[oai(nullable)]
+    event_offset_ms: Option<u64>,
+    /// Milliseconds asked for that no footage exists of.
+    missing_ms: u64,
+    /// What is missing and why, in order.
+    missing: Vec<MissingAnswer>,
+    /// The codecs in the form of RFC 6381, such as `avc1.64001f,mp4a.40.2`.
+    #[oai(nullable)]
+    codecs: Option<String>,
+    /// SHA-256 of the file in hexadecimal.
+    #[oai(nullable)]
+    sha256: Option<String>,
+    /// Whether a privacy mask is burned into it.
+    masked: bool,
+    /// How far the file is.
+    state: State,
+    /// Part of the file that is here, 0 to 100.
+    #[oai(validator(maximum(value = "100")))]
+    percent: u8,
+    /// When it was stored here.
+    #[oai(nullable)]
+    stored_at: Option<Text<Time>>,
+    /// Where the file is, on this server, for whoever has this link and until it ends; null before it is stored. It
+    /// answers to byte ranges; with `?download=1` it is saved under a name of its own.
+    #[oai(nullable)]
+    url: Option<String>,
+    /// End of the link.
+    #[oai(nullable)]
+    url_expires_at: Option<Text<Time>>,
+}
+
+/// A span of which no footage exists.
+#[derive(Debug, Object)]
+#[oai(rename = "Missing")]
+struct MissingAnswer {
+    /// Its beginning.
+    start: Text<Time>,
+    /// Its end.
+    end: Text<Time>,
+    /// Why there is none, such as `camera`, `network` or `disk`.
+    cause: String,
+}
+
+#[OpenApi(prefix_path = "/api/clips", tag = "Tags::Media")]
+impl ClipsApi {
+    /// List clips
+    ///
+    /// Newest first, also those whose file is not here yet. All filters given must match. A page is `limit` long;
+    /// follow `next_cursor` for older ones.
+    #[oai(path = "/", method = "get", operation_id = "list_clips")]
+    #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
+    async fn list(
+        &self,
+        signed_in: SignedIn,
+        /// Of this camera.
+        camera_id: Query<Option<Text<CameraId>>>,
+        /// Of this edge.
+        edge_id: Query<Option<Text<EdgeId>>>,
+        /// Made for this event.
+        event_id: Query<Option<Text<EventId>>>,
+        /// That begin not before this time: RFC 3339, or without a zone, which is UTC.
+        start_time: Query<Option<Text<Time>>>,
+        /// That begin before this time.
+        end_time: Query<Option<Text<Time>>>,
+        /// Most items of the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u32>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<Text<Cursor>>>,
+    ) -> Result<Json<ClipPage>, Failure> {
+        let filter = EventFilter {
+            start: start_time.0.map(|Text(Time(at))| at),
+            end: end_time.0.map(|Text(Time(at))| at),
+            camera_id: camera_id.0.map(plain),
+            edge_id: edge_id.0.map(plain),
+            made_for: event_id.0.map(plain),
+            ..EventFilter::default()
+        };
+        let (tenant, page) = (signed_in.user().tenant, page_request(limit.0, cursor.0));
+        let page = self.0.store.list_media_events(tenant, MediaKind::Clip, filter, page).await?;
+        let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
+        let mut items = Vec::with_capacity(page.items.len());
+        for (event, media) in page.items {
+            items.extend(clip_answer(&self.0, event, media).await);
+        }
+        Ok(Json(ClipPage { items, next_cursor: last.map(|id| Text(Cursor(id))) }))
+    }
+
+    /// Show a clip
+    ///
+    /// With a fresh link when its file is here.
+    #[oai(path = "/:clip_id", method = "get", operation_id = "get_clip")]
+    async fn show(
+        &self,
+        signed_in: SignedIn,
+        /// The clip.
+        clip_id: Path<Text<ClipId>>,
+    ) -> Result<Json<ClipAnswer>, Failure> {
+        let Text(clip_id) = clip_id.0;
+        let none = || Failure::not_found("there is no such clip, or it is not yours");
+        let found = self.0.store.media_event(signed_in.user().tenant, MediaKind::Clip, &clip_id.into()).await?;
+        let (event, media) = found.ok_or_else(none)?;
+        clip_answer(&self.0, event, media).await.map(Json).ok_or_else(none)
+    }
+}
+
+async fn clip_answer(services: &Services, event: StoredEvent, media: Option<Media>) -> Option<ClipAnswer> {
+    let Body::Clips(clip) = event.envelope.body else { return None };
+    Some(joined(event.edge_id, clip, file_state(services, media.as_ref()).await))
+}
+
+fn joined(edge_id: EdgeId, clip: Clip, file: FileState) -> ClipAnswer {
+    let FileState { state, percent, stored_at, url, url_expires_at } = file;
+    ClipAnswer {
+        clip_id: Text(clip.clip_id),
+        edge_id: Text(edge_id),
+        camera_id: Text(clip.camera_id),
+        start: time(clip.start),
+        duration_ms: clip.duration_ms,
+        size_bytes: clip.size_bytes,
+        event_id: clip.event_id.map(Text),
+        command_id: clip.command_id.map(Text),
+        event_offset_ms: clip.event_offset_ms,
+        missing_ms: clip.missing_ms,
+        missing: clip.missing.into_iter().map(Into::into).collect(),
+        codecs: clip.codecs,
+        sha256: clip.sha256,
+        masked: clip.masked,
+        state,
+        percent,
+        stored_at,
+        url,
+        url_expires_at,
+    }
+}
+
+impl From<Missing> for MissingAnswer {
+    fn from(missing: Missing) -> Self {
+        let cause = serde_json::to_value(missing.cause).ok();
+        let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned)).unwrap_or_default();
+        Self { start: time(missing.start), end: time(missing.end), cause }
+    }
+}
+
+impl Example for ClipAnswer {
+    fn example() -> Self {
+        let start = Time::EXAMPLE.parse::<Time>().expect("the example is a time").0;
+        let clip = Clip {
+            clip_id: ClipId::EXAMPLE.parse().expect("the example is an id"),
+            camera_id: CameraId::EXAMPLE.parse().expect("the example is an id"),
+            start,
+            duration_ms: 20_000,
+            size_bytes: 5_242_880,
+            event_id: EventId::EXAMPLE.parse().ok(),
+            command_id: None,
+            missing_ms: 0,
+            missing: Vec::new(),
+            event_offset_ms: Some(5_000),
+            codecs: Some("avc1.64001f".to_owned()),
+            sha256: Some("9f".repeat(32)),
+            masked: false,
+        };
+        let file = FileState {
+            state: State::Stored,
+            percent: 100,
+            stored_at: Some(time(start)),
+            url: Some(format!("/media/{}", "A".repeat(64))),
+            url_expires_at: Some(time(start)),
+        };
+        joined(EdgeId::EXAMPLE.parse().expect("the example is an id"), clip, file)
+    }
+}

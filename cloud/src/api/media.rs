@@ -1,0 +1,121 @@
+//! Stored files: how far they are, the links to them, and what the links show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_cloud_core::range::{Asked, asked};
+use poem::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use poem::http::{Method, StatusCode};
+use poem::web::{Data, Path};
+use poem::{Body, Request, Response, handler};
+use poem_openapi::Enum;
+
+use super::Services;
+use super::failure::Failure;
+use super::values::{Text, Time, time};
+use crate::clock;
+use crate::media::{Linked, download_name};
+use crate::store::Media;
+
+/// How far the file of a clip or snapshot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case", rename = "MediaState")]
+pub(super) enum State {
+    /// The edge has it.
+    Announced,
+    /// It is on its way.
+    Uploading,
+    /// It can be seen and downloaded.
+    Stored,
+}
+
+/// The file of a clip or snapshot, for answers.
+pub(super) struct FileState {
+    pub state: State,
+    pub percent: u8,
+    pub stored_at: Option<Text<Time>>,
+    pub url: Option<String>,
+    pub url_expires_at: Option<Text<Time>>,
+}
+
+/// How far a file is, with a link to it once it is stored.
+pub(super) async fn file_state(services: &Services, media: Option<&Media>) -> FileState {
+    let Some(media) = media else {
+        return FileState { state: State::Announced, percent: 0, stored_at: None, url: None, url_expires_at: None };
+    };
+    if media.stored_at.is_none() {
+        let received = services.media.received(media).await;
+        // 100 is for what can be seen.
+        let percent = u8::try_from(received * 100 / media.size.max(1)).unwrap_or(99).min(99);
+        return FileState { state: State::Uploading, percent, stored_at: None, url: None, url_expires_at: None };
+    }
+    let until = clock::now() + Duration::from_secs(services.settings.link_seconds.into());
+    let token = services.links.sign(Linked { tenant: media.tenant, media: media.key, until });
+    FileState {
+        state: State::Stored,
+        percent: 100,
+        stored_at: media.stored_at.map(time),
+        url_expires_at: token.is_some().then(|| time(until)),
+        url: token.map(|token| format!("/media/{token}")),
+    }
+}
+
+/// `GET` and `HEAD /media/{token}`: the file itself, to whoever has the link.
+#[handler]
+pub(super) async fn serve(
+    request: &Request,
+    Path(token): Path<String>,
+    services: Data<&Arc<Services>>,
+) -> poem::Result<Response> {
+    Ok(answer(request, &token, &services).await?)
+}
+
+async fn answer(request: &Request, token: &str, services: &Services) -> Result<Response, Failure> {
+    // One text for a link that never was, has ended or whose file is gone: it tells nobody which.
+    let gone = || Failure::not_found("this link is not good or has ended; ask for the clip or snapshot again");
+    let linked = services.links.read(token, clock::now()).ok_or_else(gone)?;
+    let media = services.store.media(linked.tenant, linked.media).await?;
+    let media = media.filter(|media| media.stored_at.is_some()).ok_or_else(gone)?;
+    let etag = format!("\"{}\"", media.sha256);
+    let head = Response::builder()
+        .header(ETAG, &etag)
+        .header(ACCEPT_RANGES, "bytes")
+        .header(CACHE_CONTROL, "private, max-age=3600, immutable");
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if header(IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
+        return Ok(head.status(StatusCode::NOT_MODIFIED).finish());
+    }
+    let (status, part) = match asked(header(RANGE), header(IF_RANGE), &etag, media.size) {
+        Asked::Whole => (StatusCode::OK, 0..media.size),
+        Asked::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Asked::Nothing => {
+            let size = format!("bytes */{}", media.size);
+            return Ok(head.status(StatusCode::RANGE_NOT_SATISFIABLE).header(CONTENT_RANGE, size).finish());
+        }
+    };
+    let mut head = head
+        .status(status)
+        .header(CONTENT_TYPE, media.content_type.as_str())
+        .header(CONTENT_LENGTH, part.end - part.start)
+        .header(CONTENT_DISPOSITION, disposition(request, &media));
+    if status == StatusCode::PARTIAL_CONTENT {
+        head = head.header(CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, media.size));
+    }
+    if request.method() == Method::HEAD {
+        return Ok(head.finish());
+    }
+    let bytes = services.media.read(&media, part).await.inspect_err(|error| {
+        tracing::error!(edge.id = %media.edge_id, media.id = %media.media_id, %error, "a stored file can't be read");
+    });
+    Ok(head.body(Body::from_bytes_stream(bytes.map_err(|_| gone())?)))
+}
+
+/// Shown in the page, or with `?download=1` saved under a name that says what it is.
+fn disposition(request: &Request, media: &Media) -> String {
+    let query = request.uri().query().unwrap_or_default();
+    let form = if query.split('&').any(|pair| pair == "download=1") { "attachment" } else { "inline" };
+    format!("{form}; filename=\"{}\"", download_name(media))
+}
