@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use aivms_footage::track::Tracks;
 use super::catalogue::Catalogue;
 use super::layout::Folders;
 use super::moving;
-use super::segment::{DiskTier, SegmentKey};
+use super::segment::{DiskTier, SegmentKey, wall_end, wall_start};
 use super::ticket::Ticket;
 use crate::state::durable;
 
@@ -53,7 +53,7 @@ impl Growing {
         let head = init_segment(tracks, &about);
         let mut growing =
             Self { end: key.start, key, ticket, path, file, bytes: 0, table: FragmentTable::default(), sync_at: None };
-        let made = growing.append(&head).and_then(|()| durable::sync_parent(&growing.path));
+        let made = growing.append(&head).and_then(|()| sync_names(&growing.path));
         if let Err(error) = made {
             let _ = moving::delete(&growing.path);
             return Err(error);
@@ -62,12 +62,18 @@ impl Growing {
     }
 
     /// Writes a fragment at the end; `info` then says where it lies. Nothing of it stays when that fails.
-    pub(super) fn write(&mut self, bytes: &[u8], mut info: FragmentInfo, end: UtcMillis) -> io::Result<FragmentInfo> {
+    pub(super) fn write(&mut self, bytes: &[u8], mut info: FragmentInfo) -> io::Result<FragmentInfo> {
         info.offset = self.bytes;
         self.append(bytes)?;
         self.table.fragments.push(info);
-        self.end = self.end.max(end);
+        self.end = self.span(&info).1;
         Ok(info)
+    }
+
+    /// Wall times at which a fragment of this segment, written or not, begins and ends.
+    pub(super) fn span(&self, info: &FragmentInfo) -> (UtcMillis, UtcMillis) {
+        let first = self.table.fragments.first().unwrap_or(info);
+        (wall_start(first, info), wall_end(first, info))
     }
 
     /// Bytes up to the end of the last complete fragment.
@@ -109,6 +115,12 @@ impl Growing {
         self.bytes += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Makes a file's name durable, and those of the folders of its day and its camera and of all footage, which a run that
+/// was killed may have made and not synced.
+fn sync_names(path: &Path) -> io::Result<()> {
+    path.ancestors().skip(1).take(4).filter(|dir| !dir.as_os_str().is_empty()).try_for_each(durable::sync_dir)
 }
 
 fn free_name(

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aivms_contract::health::Notice;
-use aivms_footage::fragment::FragmentInfo;
+use aivms_contract::time::UtcMillis;
 use aivms_footage::scan::{Scan, scan};
 use aivms_footage::table::{FragmentTable, write_tail};
 
@@ -21,7 +21,7 @@ use super::footage::{Readiness, Shared};
 use super::index::{Found, IndexKeeper};
 use super::layout::{cameras_in, partial_in, segments_in};
 use super::moving::delete;
-use super::segment::{DiskTier, SegmentKey, Tags};
+use super::segment::{DiskTier, SegmentKey, Tags, wall_end};
 
 /// Files of each camera that are mended before anything else: one that was open, and one whose row was not synced.
 const NEWEST: usize = 2;
@@ -183,9 +183,10 @@ impl Mended {
     }
 
     /// Ends a file with its last complete fragment. Gives what is in it, if anything.
-    fn close(&mut self, file: &File) -> io::Result<Option<(FragmentTable, aivms_contract::time::UtcMillis, u64)>> {
+    fn close(&mut self, file: &File) -> io::Result<Option<(FragmentTable, UtcMillis, u64)>> {
         let Some(Scan { fragments, good_bytes, closed, .. }) = scan(file)? else { return Ok(None) };
-        let Some(end) = fragments.iter().map(FragmentInfo::wall_end).max() else { return Ok(None) };
+        let (Some(first), Some(last)) = (fragments.first(), fragments.last()) else { return Ok(None) };
+        let end = wall_end(first, last);
         let table = FragmentTable { fragments };
         if closed {
             self.added += 1;

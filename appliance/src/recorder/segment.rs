@@ -4,10 +4,12 @@ use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 use aivms_footage::fragment::FragmentInfo;
+use aivms_footage::track::{VIDEO_TIMESCALE, ticks_to_millis};
 
 /// Names a segment: a camera has no two that begin in the same millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +125,22 @@ pub struct SegmentSummary {
     pub tags: Tags,
     /// Whether nothing is added to it any more.
     pub closed: bool,
+}
+
+/// Wall time at which a fragment's pictures end, all of them taken in the order of decoding, where the segment's first
+/// one begins at the wall time it says. Unlike the times of showing, which go ahead and back where pictures come in
+/// another order than they are shown, the fragments of a segment follow one another without gap or overlap by it.
+pub(super) fn wall_end(first: &FragmentInfo, of: &FragmentInfo) -> UtcMillis {
+    wall_at(first, of.start.saturating_add(of.duration.into()))
+}
+
+/// As [`wall_end`], where a fragment begins.
+pub(super) fn wall_start(first: &FragmentInfo, of: &FragmentInfo) -> UtcMillis {
+    wall_at(first, of.start)
+}
+
+fn wall_at(first: &FragmentInfo, ticks: u64) -> UtcMillis {
+    first.wall + Duration::from_millis(ticks_to_millis(ticks.saturating_sub(first.start), VIDEO_TIMESCALE))
 }
 
 impl fmt::Display for SegmentKey {

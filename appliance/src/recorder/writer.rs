@@ -163,13 +163,13 @@ impl Writer {
 
     fn write(&mut self, ticket: &Arc<Ticket>, piece: &Piece) {
         let camera = &ticket.camera;
-        let (start, end) = (piece.info.wall, piece.info.wall_end());
         if !self.is_current(ticket) {
             ticket.fail();
-            return self.lose(camera, start, end);
+            return self.lose(camera, piece.info.wall, piece.info.wall_end());
         }
         let Some(growing) = self.files.get_mut(camera) else { return };
-        match growing.write(&piece.bytes, piece.info, end) {
+        let (start, end) = growing.span(&piece.info);
+        match growing.write(&piece.bytes, piece.info) {
             Ok(info) => {
                 self.shared.figures.wrote(piece.bytes.len() as u64);
                 growing.sync_by((piece.since + self.settings.sync).checked_sub(SYNC_LEAD).unwrap_or(piece.since));

@@ -88,10 +88,13 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a directory only the owner can enter, with its parents, and makes it durable in its parent.
+/// Makes a directory only the owner can enter, with its parents, and makes each durable in its parent.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
     }
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     sync_parent(dir)

@@ -1,0 +1,14 @@
+//! The recorder over real files: what it is fed is in the footage, whatever is done to it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod cuts;
+#[path = "../outbox/powercut/disk.rs"]
+mod disk;
+mod full_disk;
+mod index;
+mod kill;
+mod material;
+mod powercut;
+mod program;
+mod rig;
+mod torn;
