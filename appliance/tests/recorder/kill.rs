@@ -33,7 +33,7 @@ fn at_most_a_second_is_lost_and_recording_goes_on_over_fifty_kills() {
                 String::from_utf8(std::fs::read(root.join("notes")).unwrap_or_default()).unwrap().contains(&begun)
             });
         }
-        std::thread::sleep(Duration::from_millis(random.u64(0..600)));
+        std::thread::sleep(Duration::from_millis(random.u64(0..400)));
         child.kill().unwrap();
         child.wait().unwrap();
         if run % LOOK_EVERY == LOOK_EVERY - 1 {
