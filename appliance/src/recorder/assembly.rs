@@ -46,6 +46,8 @@ pub(super) struct Assembly {
     segment: Duration,
     sound: bool,
     format: Option<Arc<StreamFormat>>,
+    /// Whether it was said that the parameters can't be read.
+    warned: bool,
     units: Option<AccessUnits>,
     times: DecodeTimes<Taken>,
     /// What `times` was made for.
@@ -76,6 +78,7 @@ impl Assembly {
             segment,
             sound,
             format: None,
+            warned: false,
             units: None,
             times: DecodeTimes::new(None),
             reorder: None,
@@ -104,8 +107,10 @@ impl Assembly {
             Ok(picture) => self.taken(unit.at, picture, clock, &mut outputs),
             Err(UnitError::NoPicture) => {}
             Err(UnitError::Parameters(error)) => {
+                if unit.key && !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(%error, "what this camera sends can't be recorded");
+                }
                 if self.began.is_some() {
-                    tracing::warn!(%error, "the camera's parameters can't be read");
                     outputs.extend(self.end());
                 }
                 outputs.push(Output::Lost(GapCause::Camera));

@@ -24,6 +24,8 @@ struct Shelf {
     longest_ms: i64,
     /// End of what the run before this one left.
     left: Option<UtcMillis>,
+    /// End of what this run has synced.
+    synced: Option<UtcMillis>,
 }
 
 /// A closed segment.
@@ -90,6 +92,15 @@ impl Catalogue {
 
     pub(super) fn left(&self, camera: &CameraId) -> Option<UtcMillis> {
         self.read().get(camera)?.left
+    }
+
+    pub(super) fn synced(&self, camera: &CameraId) -> Option<UtcMillis> {
+        self.read().get(camera)?.synced
+    }
+
+    /// Notes that everything before `end` is synced.
+    pub(super) fn note_synced(&self, camera: &CameraId, end: UtcMillis) {
+        self.write().entry(camera.clone()).or_default().synced = Some(end);
     }
 
     pub(super) fn entry(&self, key: &SegmentKey) -> Option<Entry> {

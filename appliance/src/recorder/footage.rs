@@ -11,7 +11,7 @@ use aivms_footage::fragment::FragmentInfo;
 use tokio::sync::{broadcast, watch};
 
 use super::catalogue::{Catalogue, Entry};
-use super::event::RecorderEvent;
+use super::event::{EVENTS, RecorderEvent};
 use super::figures::{DiskFigures, Figures};
 use super::index::IndexHandle;
 use super::layout::Folders;
@@ -151,6 +151,12 @@ impl Footage {
         self.shared.catalogue.left(camera)
     }
 
+    /// End of what this run has recorded of a camera and a power cut can't take any more.
+    #[must_use]
+    pub fn synced(&self, camera: &CameraId) -> Option<UtcMillis> {
+        self.shared.catalogue.synced(camera)
+    }
+
     /// How far the recorder has come with what earlier runs left. Nothing should be deleted before
     /// [`Readiness::Complete`].
     #[must_use]
@@ -228,6 +234,20 @@ impl Footage {
 }
 
 impl Shared {
+    pub(super) fn new(index: IndexHandle, folders: Folders, note: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self {
+            catalogue: Catalogue::default(),
+            index,
+            folders,
+            events: broadcast::channel(EVENTS).0,
+            readiness: watch::channel(Readiness::Opening).0,
+            trouble: watch::channel(None).0,
+            figures: Figures::default(),
+            making: Mutex::default(),
+            note: Note(Arc::new(note)),
+        }
+    }
+
     pub(super) fn tell(&self, event: RecorderEvent) {
         // Nobody listens at times.
         let _ = self.events.send(event);

@@ -75,7 +75,8 @@ pub(super) struct IndexKeeper {
 /// What an index held when it was opened.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Found {
-    pub(super) segments: Vec<(SegmentKey, Entry)>,
+    /// The rows of each camera, in order.
+    pub(super) segments: BTreeMap<CameraId, Vec<(UtcMillis, Entry)>>,
     pub(super) damaged: usize,
     numbers: BTreeMap<CameraId, u16>,
 }
@@ -199,7 +200,12 @@ impl IndexKeeper {
                 let _ = answer.send(());
             }
             order => {
-                if self.waiting.len() < ORDERS {
+                if self.waiting.len() >= ORDERS {
+                    self.sync();
+                }
+                if self.waiting.len() >= ORDERS {
+                    tracing::error!("the index of recordings is stuck; the next start compares it with the files");
+                } else {
                     self.waiting.push_back(order);
                 }
                 self.sync_at.get_or_insert_with(|| Instant::now() + GROUP_TIME);
@@ -316,17 +322,19 @@ fn read_all(db: &sled::Db, found: &mut Found) -> sled::Result<()> {
             found.numbers.insert(camera, number);
         }
     }
-    let cameras: BTreeMap<u16, &CameraId> = found.numbers.iter().map(|(camera, number)| (*number, camera)).collect();
+    let cameras: BTreeMap<u16, CameraId> =
+        found.numbers.iter().map(|(camera, number)| (*number, camera.clone())).collect();
+    let mut rows: BTreeMap<u16, Vec<(UtcMillis, Entry)>> = BTreeMap::new();
     for row in &db.open_tree(SEGMENTS)? {
         let (key, value) = row?;
-        let decoded = row::decode(&key, &value).zip(row::of_key(&key));
-        match decoded.and_then(|((start, entry, _), (number, _))| Some((cameras.get(&number)?, start, entry))) {
-            Some((camera, start, entry)) => {
-                found.segments.push((SegmentKey { camera: (*camera).clone(), start }, entry));
-            }
+        let number = row::of_key(&key).map(|(number, _)| number).filter(|number| cameras.contains_key(number));
+        match number.zip(row::decode(&key, &value)) {
+            Some((number, (start, entry, _))) => rows.entry(number).or_default().push((start, entry)),
             None => found.damaged += 1,
         }
     }
+    let named = |(number, rows)| Some((cameras.get(&number)?.clone(), rows));
+    found.segments = rows.into_iter().filter_map(named).collect();
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod growing;
 mod index;
 mod layout;
 mod losses;
+pub mod measure;
 mod moving;
 mod policy;
 mod reader;

@@ -10,15 +10,11 @@ use std::time::Duration;
 
 use aivms_contract::health::Notice;
 use aivms_contract::id::{CameraId, EdgeId};
-use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::assembly::Assembly;
-use super::catalogue::Catalogue;
-use super::event::EVENTS;
-use super::figures::Figures;
-use super::footage::{Footage, Note, Readiness, Shared};
+use super::footage::{Footage, Shared};
 use super::index;
 use super::layout::Folders;
 use super::policy::PolicyWatch;
@@ -97,17 +93,7 @@ impl Recorder {
         let index_dir = index::dir(&settings.data_dir);
         let lock = take_lock(durable::beside(&index_dir, "lock"))?;
         let (handle, keeper) = index::index(index_dir);
-        let shared = Arc::new(Shared {
-            catalogue: Catalogue::default(),
-            index: handle,
-            folders: settings.folders,
-            events: broadcast::channel(EVENTS).0,
-            readiness: watch::channel(Readiness::Opening).0,
-            trouble: watch::channel(None).0,
-            figures: Figures::default(),
-            making: Mutex::default(),
-            note: Note(Arc::new(note)),
-        });
+        let shared = Arc::new(Shared::new(handle, settings.folders, note));
         let (orders, received) = sync_channel(ORDERS);
         let sink = Sink { orders, queued: Arc::default(), shared: Arc::clone(&shared) };
         let about = WriterSettings { edge: settings.edge, sync: settings.sync };

@@ -4,7 +4,7 @@
 //! into the index; a row without a file is dropped. The newest files of each camera come first, since a crash is most
 //! likely to have left those; a lost index is rebuilt in the same way, while recording goes on.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aivms_contract::health::Notice;
+use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 use aivms_footage::scan::{Scan, scan};
 use aivms_footage::table::{FragmentTable, write_tail};
@@ -68,8 +69,9 @@ fn open(keeper: &mut IndexKeeper, shared: &Shared, mended: &mut Mended) -> Found
             Err(error) if !complained => {
                 complained = true;
                 tracing::error!(%error, "the index of recordings can't be opened; recording goes on without it");
-                for (key, tier) in missing(shared, &BTreeMap::new()).0 {
-                    mended.mend(shared, &key, tier);
+                for camera in cameras(shared, &Found::default()) {
+                    let newest = Listed::new(shared, &camera).without_row(&camera, &[]).0;
+                    newest.iter().for_each(|(key, tier)| mended.mend(shared, key, *tier));
                 }
                 shared.readiness.send_replace(Readiness::Recovered);
             }
@@ -84,42 +86,68 @@ fn open(keeper: &mut IndexKeeper, shared: &Shared, mended: &mut Mended) -> Found
 
 type Files = Vec<(SegmentKey, DiskTier)>;
 
-/// The files that are not among `known`: the newest ones, and the others, both from the newest to the oldest.
-fn missing(shared: &Shared, known: &BTreeMap<SegmentKey, Entry>) -> (Files, Files) {
-    let (mut newest, mut others) = (Vec::new(), Vec::new());
-    for (tier, dir) in shared.folders.tiers() {
-        for camera in cameras_in(dir) {
-            let keys = segments_in(dir, &camera).into_iter().rev();
-            let keys = keys.map(|start| SegmentKey { camera: camera.clone(), start });
-            for (place, key) in keys.filter(|key| !known.contains_key(key)).enumerate() {
+/// The beginnings of one camera's files on each disk, in order.
+struct Listed {
+    fast: Vec<UtcMillis>,
+    slow: Vec<UtcMillis>,
+}
+
+impl Listed {
+    fn new(shared: &Shared, camera: &CameraId) -> Self {
+        let on = |tier| shared.folders.of(tier).map_or_else(Vec::new, |dir| segments_in(dir, camera));
+        Self { fast: on(DiskTier::Fast), slow: on(DiskTier::Slow) }
+    }
+
+    fn holds(&self, start: UtcMillis, tier: DiskTier) -> bool {
+        let starts = if tier == DiskTier::Fast { &self.fast } else { &self.slow };
+        starts.binary_search(&start).is_ok()
+    }
+
+    /// The files that have no row, the newest of each disk first; the first of them apart.
+    fn without_row(&self, camera: &CameraId, rows: &[(UtcMillis, Entry)]) -> (Files, Files) {
+        let (mut newest, mut others) = (Vec::new(), Vec::new());
+        for (tier, starts) in [(DiskTier::Fast, &self.fast), (DiskTier::Slow, &self.slow)] {
+            let missing = starts.iter().rev().filter(|start| rows.binary_search_by_key(start, |(at, _)| at).is_err());
+            for (place, start) in missing.enumerate() {
+                let key = SegmentKey { camera: camera.clone(), start: *start };
                 if place < NEWEST { newest.push((key, tier)) } else { others.push((key, tier)) }
             }
         }
+        (newest, others)
     }
-    (newest, others)
+}
+
+/// The cameras that have a row or a folder.
+fn cameras(shared: &Shared, found: &Found) -> BTreeSet<CameraId> {
+    let folders = shared.folders.tiers().flat_map(|(_, dir)| cameras_in(dir));
+    folders.chain(found.segments.keys().cloned()).collect()
 }
 
 impl Mended {
-    fn compare(&mut self, keeper: &mut IndexKeeper, shared: &Shared, found: Found) {
+    fn compare(&mut self, keeper: &mut IndexKeeper, shared: &Shared, mut found: Found) {
         if found.damaged > 0 {
             tracing::warn!(
                 rows = found.damaged,
                 "damaged rows of the index of recordings are made anew from the files"
             );
         }
-        let known: BTreeMap<_, _> = found.segments.into_iter().collect();
-        for (key, entry) in &known {
-            self.row(shared, key, *entry);
-        }
         for (_, dir) in shared.folders.tiers() {
             partial_in(dir).iter().for_each(|path| drop(delete(path)));
         }
-        let (newest, others) = missing(shared, &known);
-        for (key, tier) in newest {
-            self.mend(shared, &key, tier);
+        let mut older = Vec::new();
+        for camera in cameras(shared, &found) {
+            let rows = found.segments.remove(&camera).unwrap_or_default();
+            let listed = Listed::new(shared, &camera);
+            for (start, entry) in &rows {
+                self.row(shared, &SegmentKey { camera: camera.clone(), start: *start }, *entry, &listed);
+                keeper.drain();
+            }
+            let (newest, others) = listed.without_row(&camera, &rows);
+            newest.iter().for_each(|(key, tier)| self.mend(shared, key, *tier));
+            older.extend(others);
         }
         shared.readiness.send_replace(Readiness::Recovered);
-        for (key, tier) in others {
+        for (key, tier) in older {
             keeper.drain();
             if keeper.closed {
                 return;
@@ -129,8 +157,8 @@ impl Mended {
     }
 
     /// Takes over a row, if its file is there; a move between disks that was cut off is ended.
-    fn row(&mut self, shared: &Shared, key: &SegmentKey, entry: Entry) {
-        let there = |tier| shared.folders.of(tier).is_some() && shared.folders.file(key, tier).exists();
+    fn row(&mut self, shared: &Shared, key: &SegmentKey, entry: Entry, listed: &Listed) {
+        let there = |tier| listed.holds(key.start, tier);
         let other = match entry.tier {
             DiskTier::Fast => DiskTier::Slow,
             DiskTier::Slow => DiskTier::Fast,

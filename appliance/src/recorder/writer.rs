@@ -208,8 +208,9 @@ impl Writer {
             let _ = moving::delete(&growing.path);
             return;
         }
-        if let Err(error) = growing.finish() {
-            self.fail(&error);
+        match growing.finish() {
+            Ok(()) => self.shared.catalogue.note_synced(camera, growing.end),
+            Err(error) => self.fail(&error),
         }
         let tags = self.shared.catalogue.open_tags(camera);
         let entry = Entry { end: growing.end, bytes: growing.bytes(), tier: DiskTier::Fast, tags };
@@ -231,7 +232,10 @@ impl Writer {
         for camera in cameras {
             let Some(growing) = self.files.get_mut(&camera) else { continue };
             match growing.sync() {
-                Ok(took) => self.shared.figures.synced(took),
+                Ok(took) => {
+                    self.shared.catalogue.note_synced(&camera, growing.end);
+                    self.shared.figures.synced(took);
+                }
                 Err(error) => {
                     // What was written since the last sync may or may not be there; a new file begins clean.
                     growing.ticket.fail();

@@ -1,5 +1,5 @@
 //! The recorder over real files: what it is fed is in the footage, whatever is done to it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail as tests do")]
 
 mod cuts;
 #[path = "../outbox/powercut/disk.rs"]

@@ -128,8 +128,20 @@ pub(crate) fn sound(number: u64) -> AudioUnit {
     AudioUnit { format: Arc::new(format), at, buffer: gst::Buffer::from_slice([0, 0, 0, 7]) }
 }
 
-/// Places of the pictures in the order of showing, in decoding order.
+/// Places of the pictures in the order of showing, in decoding order; found out once, so that a machine without
+/// ffprobe can feed what another one has made.
 fn showing_order(mp4: &Path) -> Vec<u64> {
+    let kept = mp4.with_extension("order");
+    if let Ok(text) = std::fs::read_to_string(&kept) {
+        return text.lines().map(|line| line.parse().unwrap()).collect();
+    }
+    let order = probed_order(mp4);
+    let lines: Vec<String> = order.iter().map(u64::to_string).collect();
+    std::fs::write(kept, lines.join("\n")).unwrap();
+    order
+}
+
+fn probed_order(mp4: &Path) -> Vec<u64> {
     let probe = Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0"])
         .arg(mp4)

@@ -69,17 +69,30 @@ async fn record(root: &Path, plan: Plan) {
     let cameras = CAMERAS.map(|camera| rig.connect(camera, at(plan.run * RUN_MS)));
     let begun = Instant::now();
     let mut number = 0;
+    let mut told = BTreeMap::new();
     while begun.elapsed() < Duration::from_millis(plan.for_ms) {
         for camera in &cameras {
             camera.feed(material.unit(number));
         }
         note(&mut notes, plan.run, number, begun.elapsed());
+        tell_synced(&rig, &mut told);
         number += 1;
         let due = Duration::from_micros(number * 1_000_000 / FPS) / plan.pace;
         tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
     }
     // As abruptly as a kill, but at a known time.
     std::process::abort();
+}
+
+/// Says on the standard output what is safe from a power cut: `synced CAMERA WALL_TIME_IN_MS`, a line for each change.
+fn tell_synced(rig: &Rig, told: &mut BTreeMap<&str, UtcMillis>) {
+    for camera in CAMERAS {
+        if let Some(end) = rig.footage.synced(&camera.parse().unwrap())
+            && told.insert(camera, end) != Some(end)
+        {
+            println!("synced {camera} {}", end.as_millis());
+        }
+    }
 }
 
 fn note(notes: &mut File, run: i64, number: u64, after: Duration) {
