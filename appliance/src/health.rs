@@ -14,6 +14,7 @@ use aivms_contract::status::Status;
 use aivms_contract::time::UtcMillis;
 use tokio::sync::watch;
 
+use crate::chain::Chain;
 use crate::uploads::Outgoing;
 
 /// Version of this program.
@@ -33,6 +34,7 @@ pub struct Vitals {
     notices: Mutex<VecDeque<Notice>>,
     footage: RwLock<FootageVitals>,
     uploads: RwLock<Option<Outgoing>>,
+    chain: RwLock<Option<Chain>>,
 }
 
 /// What is known of footage.
@@ -78,6 +80,7 @@ impl Vitals {
             notices: Mutex::default(),
             footage: RwLock::default(),
             uploads: RwLock::default(),
+            chain: RwLock::default(),
         }
     }
 
@@ -111,6 +114,11 @@ impl Vitals {
     /// Sets what is known of footage.
     pub fn set_footage(&self, footage: FootageVitals) {
         *self.footage.write().unwrap_or_else(PoisonError::into_inner) = footage;
+    }
+
+    /// Says whose heads are told in reports.
+    pub fn set_chain(&self, chain: Chain) {
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = Some(chain);
     }
 
     /// Sets the queue of files for the cloud, of which reports tell.
@@ -164,6 +172,12 @@ impl Vitals {
             cameras: self.cameras(),
             footage_disks: self.footage().disks.clone(),
             outbox,
+            chains: self
+                .chain
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .map_or_else(Vec::new, Chain::heads),
             uploads: self.uploads.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Outgoing::health),
             notices,
         }

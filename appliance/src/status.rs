@@ -243,6 +243,7 @@ pub(crate) mod tests {
                     camera("yard", CameraState::Retrying, Some("401 Unauthorized: check username and password")),
                 ],
                 footage_disks: Vec::new(),
+                chains: Vec::new(),
                 outbox: OutboxHealth { entries: 12, bytes: 8_388_608, shed: 0 },
                 uploads: Some(UploadsHealth { files: 3, bytes: 5 << 20, eta_s: Some(42), cause: None }),
                 notices: Vec::new(),

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aivms_contract::footage::{DeletionReason, Gap, Locked};
+use aivms_contract::health::ChainHead;
 use aivms_contract::id::{CameraId, EdgeId, LockId};
+use aivms_contract::media::Sha256Hex;
 use aivms_contract::time::UtcMillis;
 use aivms_footage::chain::{Chained, Deletion, Entry, Leaf, MAX_STARTS, SealTime, SignError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -178,10 +180,21 @@ impl Chain {
         self.enter(camera, vec![What::Entry(Entry::Unlocked { lock_id })]).await
     }
 
-    /// The last record of a camera's chain, for health reports: who knows it sees when the end is cut off later.
+    /// The last record of a camera's chain, once this run has entered one.
     #[must_use]
     pub fn head(&self, camera: &CameraId) -> Option<Chained> {
         self.shared.heads().get(camera).copied()
+    }
+
+    /// The last records of all chains, for health reports.
+    #[must_use]
+    pub fn heads(&self) -> Vec<ChainHead> {
+        let told = |(camera, head): (&CameraId, &Chained)| ChainHead {
+            camera_id: camera.clone(),
+            seq: head.seq,
+            sha256: Sha256Hex::from_bytes(head.hash.0),
+        };
+        self.shared.heads().iter().map(told).collect()
     }
 
     /// Ends the thread once everything before is on the disk.
@@ -222,3 +235,6 @@ impl Shared {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,8 +57,8 @@ impl FootageParts {
             sync: config.recording.sync,
             edge: Some(edge.clone()),
         };
-        let vitals = Arc::clone(vitals);
-        let opened = Recorder::open(settings, changes, move |notice| vitals.note(notice));
+        let noting = Arc::clone(vitals);
+        let opened = Recorder::open(settings, changes, move |notice| noting.note(notice));
         let (recorder, footage) = opened.context("video can't be recorded")?;
         let settings = ChainSettings {
             recordings: config.recording.dir.clone(),
@@ -68,6 +68,7 @@ impl FootageParts {
         let (chain, writer) = Chain::new(settings, identity);
         let (sealing, recorded) = ([TaskTracker::new(), TaskTracker::new()], CancellationToken::new());
         let [following, writing] = &sealing;
+        vitals.set_chain(chain.clone());
         following.spawn(chain::follow(chain.clone(), footage.clone(), recorded.clone()));
         writing.spawn_blocking(|| writer.run());
         Ok(Self { policy, recorder, footage, chain, sealing, recorded })

@@ -136,6 +136,7 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             disk_free_bytes: 1,
             cameras: Vec::new(),
             footage_disks: Vec::new(),
+            chains: Vec::new(),
             outbox: OutboxHealth::default(),
             uploads: None,
             notices: Vec::new(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::CameraId;
+use crate::media::Sha256Hex;
 use crate::time::UtcMillis;
 
 /// What an edge knows of itself.
@@ -23,6 +24,9 @@ pub struct Health {
     /// The disks that hold footage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub footage_disks: Vec<DiskHealth>,
+    /// Where each camera's signed chain ends. Whoever keeps them sees when its end is cut off later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<ChainHead>,
     /// What waits to be stored by the cloud.
     pub outbox: OutboxHealth,
     /// Clips and snapshots that wait to be stored by the cloud; absent when none do.
@@ -83,6 +87,17 @@ pub enum RecordingState {
     Waiting,
     /// The disk takes none.
     Failing,
+}
+
+/// The last record of the chain over a camera's footage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainHead {
+    /// The camera.
+    pub camera_id: CameraId,
+    /// The record's number, from 0.
+    pub seq: u64,
+    /// SHA-256 of its line.
+    pub sha256: Sha256Hex,
 }
 
 /// Room on a disk that holds footage.

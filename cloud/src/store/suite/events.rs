@@ -150,6 +150,7 @@ fn every_kind() -> Vec<Body> {
             disk_free_bytes: 4,
             cameras: Vec::new(),
             footage_disks: Vec::new(),
+            chains: Vec::new(),
             outbox: OutboxHealth::default(),
             uploads: None,
             notices: Vec::new(),
