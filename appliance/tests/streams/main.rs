@@ -5,6 +5,7 @@ mod clips;
 mod consumer;
 mod faults;
 mod network;
+mod recorded;
 mod seam;
 
 use std::sync::{Arc, Mutex};
@@ -56,7 +57,11 @@ fn analysed() -> Vec<Option<u32>> {
 
 /// Starts a camera whose units go to `counting`.
 fn spawn(camera: Value, counting: &Arc<Counting>) -> CameraHandle {
-    let consumer: Arc<dyn StreamConsumer> = Arc::clone(counting) as _;
+    spawn_feeding(camera, vec![Arc::clone(counting) as _])
+}
+
+/// Starts a camera whose units go to these.
+fn spawn_feeding(camera: Value, consumers: Vec<Arc<dyn StreamConsumer>>) -> CameraHandle {
     let spec = CameraSpec {
         camera: serde_json::from_value(camera).unwrap(),
         session: "test".parse().unwrap(),
@@ -66,7 +71,7 @@ fn spawn(camera: Value, counting: &Arc<Counting>) -> CameraHandle {
         time_zone: SiteZone::default(),
         stationary: RestSettings::default(),
         recorder: None,
-        consumers: Consumers::from(vec![consumer]),
+        consumers: Consumers::from(consumers),
         audio: true,
     };
     let (bodies, mut messages) = tokio::sync::mpsc::channel(1000);
