@@ -17,6 +17,7 @@ use crate::identity::{Identity, in_words};
 use crate::pipeline::choice::{EngineKind, EngineSettings};
 use crate::pipeline::deepstream::{self, DeepStreamError, DeepStreamSettings};
 use crate::pipeline::{self, Detector, DetectorSettings};
+use crate::retention::words;
 use crate::status::{StatusFile, in_bytes};
 use crate::uplink::LinkState;
 
@@ -75,6 +76,7 @@ pub async fn examine(path: Option<&Path>, environment: &Environment) -> Vec<Chec
     checks.push(check_disk(&config.data_dir));
     let status = StatusFile::read(&config.data_dir).ok().flatten();
     checks.push(check_appliance(status.as_ref(), clock::now()));
+    checks.extend(check_footage(&config, status.as_ref()));
     let identity = Identity::load(&config.data_dir);
     checks.push(check_certificate(&config, identity, clock::now()));
     checks.extend(check_cloud(&config).await);
@@ -199,6 +201,17 @@ fn check_certificate(
         );
     }
     Check::new(SUBJECT, Verdict::Ok, format!("{edge}, ends in {left}"))
+}
+
+/// Whether footage can be written, and whether the disks hold what is wanted.
+fn check_footage(config: &Config, status: Option<&StatusFile>) -> Vec<Check> {
+    let folders = std::iter::once(&config.recording.dir).chain(&config.recording.slow_dir);
+    let mut checks: Vec<_> = folders.map(|folder| Check::of("footage", words::try_folder(folder), |it| it)).collect();
+    if let Some(status) = status {
+        let warnings = words::warnings(&status.health.cameras, &status.footage);
+        checks.extend(warnings.into_iter().map(|warning| Check::new("footage", Verdict::Warn, warning)));
+    }
+    checks
 }
 
 async fn check_cloud(config: &Config) -> Vec<Check> {

@@ -15,6 +15,7 @@ use aivms_contract::time::UtcMillis;
 use tokio::sync::watch;
 
 use crate::chain::Chain;
+use crate::retention::board::FootageStatus;
 use crate::uploads::Outgoing;
 
 /// Version of this program.
@@ -44,6 +45,8 @@ pub struct FootageVitals {
     pub cameras: BTreeMap<CameraId, RecordingHealth>,
     /// Each disk.
     pub disks: Vec<DiskHealth>,
+    /// What the status file says besides.
+    pub status: FootageStatus,
 }
 
 /// What is known of one configured camera.
@@ -126,6 +129,12 @@ impl Vitals {
         *self.uploads.write().unwrap_or_else(PoisonError::into_inner) = Some(outgoing);
     }
 
+    /// What the status file says of footage.
+    #[must_use]
+    pub fn footage_status(&self) -> FootageStatus {
+        self.footage().status.clone()
+    }
+
     fn footage(&self) -> RwLockReadGuard<'_, FootageVitals> {
         self.footage.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +165,12 @@ impl Vitals {
     #[must_use]
     pub fn cameras(&self) -> Vec<CameraHealth> {
         let cameras = self.cameras.read().unwrap_or_else(PoisonError::into_inner);
-        cameras.iter().map(|(id, vitals)| vitals.health(id)).collect()
+        let footage = self.footage();
+        let with_recording = |(id, vitals): (&CameraId, &CameraVitals)| {
+            let recording = footage.cameras.get(id).cloned();
+            CameraHealth { recording: recording.map(shortened_cause), ..vitals.health(id) }
+        };
+        cameras.iter().map(with_recording).collect()
     }
 
     /// A full report. A disk that can't be measured counts as one without room.
@@ -231,6 +245,10 @@ pub fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
         total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
         free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
     })
+}
+
+fn shortened_cause(recording: RecordingHealth) -> RecordingHealth {
+    RecordingHealth { cause: recording.cause.map(shortened), ..recording }
 }
 
 fn shortened(mut text: String) -> String {

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cloud::{Cloud, CloudError};
 use crate::config::{self, Config};
+use crate::continuity::{self, Continuity, Ends};
 use crate::control::{CameraSet, Control, Media};
 use crate::doctor::engine_settings;
 use crate::health::Vitals;
@@ -32,6 +33,10 @@ use crate::outbox::{Outbox, OutboxSettings};
 use crate::pipeline::CameraOutput;
 use crate::pipeline::choice::{EngineLoadError, load_engine};
 use crate::pipeline::engine::Engine;
+use crate::retention::Retention;
+use crate::retention::board::Board;
+use crate::retention::locking::Locking;
+use crate::retention::tagging::tagger;
 use crate::snapshots;
 use crate::state::State;
 use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
@@ -39,7 +44,7 @@ use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettin
 use crate::uploads::Uploader;
 use crate::why::{self, WhyStore};
 
-use footage::FootageParts;
+use footage::{FootageParts, RetentionAround};
 use keep::kept_events;
 use media::MediaParts;
 use report::Reporter;
@@ -206,7 +211,13 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let (why, noted) = why::channel();
 
     let kept_events = kept_events();
-    tasks.spawn("keep", keep::keep(seen, parts.outbox.clone(), kept_events.clone()));
+    let (tagger, tagging) = tagger(parts.footage.footage.clone());
+    tasks.spawn("tagging", tagging);
+    tasks.spawn("keep", keep::keep(seen, parts.outbox.clone(), kept_events.clone(), Some(tagger)));
+    let (ends, ended) = continuity::ends();
+    let (retention, continuity, locking) = parts.footage_tasks();
+    tasks.spawn("retention", retention.run(stop.rest.clone()));
+    tasks.spawn("continuity", continuity.run(ended, stop.rest.clone()));
     tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
     let recorder = parts.config.detection.record_tracks.map(|max_bytes| {
         let (recorder, notes) = TracksRecorder::new();
@@ -216,7 +227,8 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     });
     let (pictures, wanted) = snapshots::channel();
     let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), &stop.rest);
-    let control = parts.control(CameraOutput { bodies, why, pictures }, say.clone(), recorder, media);
+    let output = CameraOutput { bodies, why, pictures };
+    let control = Control { locking: Some(locking), ..parts.control(output, say.clone(), recorder, (media, ends)) };
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
@@ -232,22 +244,45 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 }
 
 impl Parts {
+    /// What deletes footage, what keeps the ledger of gaps, and what locks footage.
+    fn footage_tasks(&self) -> (Retention, Continuity, Locking) {
+        let board = Board::default();
+        let (retention, locking) = self.footage.retention(RetentionAround {
+            state: self.state.clone(),
+            outbox: self.outbox.clone(),
+            cloud: self.cloud.as_ref().map(|(cloud, _)| Arc::clone(cloud)),
+            floor_bytes: self.config.recording.min_free_bytes,
+            board: board.clone(),
+        });
+        let continuity = Continuity {
+            footage: self.footage.footage.clone(),
+            policy: self.footage.policy.subscribe(),
+            vitals: Arc::clone(&self.vitals),
+            outbox: self.outbox.clone(),
+            chain: self.footage.chain.clone(),
+            board,
+            data_dir: self.config.data_dir.clone(),
+        };
+        (retention, continuity, locking)
+    }
+
     fn control(
         &self,
         output: CameraOutput,
         say: mpsc::Sender<Say>,
         recorder: Option<TracksRecorder>,
-        media: Media,
+        (media, ends): (Media, Ends),
     ) -> Control {
         let cameras = CameraSet::new(self.engine.clone(), output, Arc::clone(&self.vitals));
         Control {
-            cameras: cameras.with(self.config.detection.stationary, recorder).feeding(self.footage.consumers()),
+            cameras: cameras.with(self.config.detection.stationary, recorder).feeding(self.footage.consumers(ends)),
             recording: self.footage.policy.clone(),
             config: Arc::clone(&self.config),
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),
             outbox: self.outbox.clone(),
             media: Some(media),
+            locking: None,
             say,
         }
     }

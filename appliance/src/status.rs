@@ -15,6 +15,8 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::in_words;
+use crate::retention::board::FootageStatus;
+use crate::retention::words::lines;
 use crate::uplink::{LinkHealth, LinkState};
 
 /// Time between two writings of the file.
@@ -49,6 +51,9 @@ pub struct StatusFile {
     /// What is wrong with this device's clock, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_problem: Option<String>,
+    /// Gaps, forecasts and problems of footage; absent in files of older versions.
+    #[serde(default)]
+    pub footage: FootageStatus,
     /// Cameras, disk and outbox.
     pub health: Health,
 }
@@ -138,6 +143,9 @@ impl StatusFile {
         }
         for camera in &health.cameras {
             line(&mut text, "camera", format_args!("{}", camera_words(camera, now)));
+        }
+        for (label, words) in lines(&health.cameras, &health.footage_disks, &self.footage, now) {
+            line(&mut text, label, format_args!("{words}"));
         }
         text
     }
@@ -232,6 +240,7 @@ pub(crate) mod tests {
             time_zone: Some("Europe/Berlin".to_owned().try_into().unwrap()),
             certificate_until: Some(at + Duration::from_secs(30 * 86_400)),
             clock_problem: None,
+            footage: FootageStatus::default(),
             health: Health {
                 timestamp: at,
                 version: "0.1.0".to_owned(),

@@ -28,6 +28,8 @@ use crate::config::{self, Config};
 use crate::health::Vitals;
 use crate::outbox::Outbox;
 use crate::recorder::RecordingPolicy;
+use crate::retention::locking::Locking;
+use crate::retention::locks::Lock;
 use crate::state::{Key, State};
 use crate::uplink::{Say, Told};
 use commands::{Answers, Judgement, failed, succeeded};
@@ -48,6 +50,8 @@ pub struct Control {
     pub recording: watch::Sender<Arc<RecordingPolicy>>,
     /// Who makes clips and snapshots, where footage is recorded.
     pub media: Option<Media>,
+    /// What carries out orders about locks; absent where nothing is recorded.
+    pub locking: Option<Locking>,
     /// The way to the cloud.
     pub say: mpsc::Sender<Say>,
 }
@@ -186,9 +190,15 @@ impl Control {
                     Err(reason) => Err(reason),
                 }
             }
-            Action::LockFootage { .. } | Action::UnlockFootage { .. } | Action::OpenRelay => {
-                Err("footage is not recorded by this version".to_owned())
-            }
+            Action::LockFootage { lock_id, camera_id, start, end, reason } => match &self.locking {
+                Some(locking) => locking.lock(lock_id, Lock { camera_id, start, end, reason }).await,
+                None => Err("nothing is recorded".to_owned()),
+            },
+            Action::UnlockFootage { lock_id } => match &self.locking {
+                Some(locking) => locking.unlock(lock_id).await,
+                None => Err("nothing is recorded".to_owned()),
+            },
+            Action::OpenRelay => Err("footage is not recorded by this version".to_owned()),
         };
         Some(match done {
             Ok(data) => succeeded(id, clock::now(), data),

@@ -69,6 +69,7 @@ impl Edge {
             vitals: Arc::clone(&vitals),
             outbox: outbox.clone(),
             media: None,
+            locking: None,
             say,
         };
         let stop = CancellationToken::new();

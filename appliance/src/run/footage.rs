@@ -11,11 +11,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::chain::{self, Chain, ChainSettings};
+use crate::cloud::Cloud;
 use crate::config::Config;
+use crate::continuity::Ends;
 use crate::health::Vitals;
 use crate::identity::Identity;
+use crate::outbox::Outbox;
 use crate::pipeline::consumer::{Consumers, StreamConsumer};
 use crate::recorder::{Folders, Footage, PolicyWatch, Recorder, RecorderSettings, RecordingPolicy};
+use crate::retention::Retention;
+use crate::retention::board::Board;
+use crate::retention::locking::Locking;
+use crate::retention::locks::Locks;
+use crate::retention::needs::Needs;
+use crate::state::State;
 
 /// Time for the last records to reach the chains.
 const SEAL_LIMIT: Duration = Duration::from_secs(5);
@@ -28,14 +37,21 @@ pub(super) struct FootageParts {
     /// Takes the cameras' main streams.
     pub(super) recorder: Recorder,
     /// What is recorded, for everybody else.
-    #[allow(dead_code, reason = "retention, clips, relay and chain are wired to it here")]
     pub(super) footage: Footage,
     /// What is signed of it.
-    #[allow(dead_code, reason = "retention and clips are wired to it here")]
     pub(super) chain: Chain,
     /// The task that enters segments, and the thread that writes what is entered.
     sealing: [TaskTracker; 2],
     recorded: CancellationToken,
+}
+
+/// What retention needs besides footage.
+pub(super) struct RetentionAround {
+    pub(super) state: State,
+    pub(super) outbox: Outbox,
+    pub(super) cloud: Option<Arc<Cloud>>,
+    pub(super) floor_bytes: u64,
+    pub(super) board: Board,
 }
 
 impl FootageParts {
@@ -75,9 +91,27 @@ impl FootageParts {
     }
 
     /// Those who take the cameras' video.
-    pub(super) fn consumers(&self) -> Consumers {
-        let consumers: Vec<Arc<dyn StreamConsumer>> = vec![Arc::new(self.recorder.clone())];
+    pub(super) fn consumers(&self, ends: Ends) -> Consumers {
+        let consumers: Vec<Arc<dyn StreamConsumer>> = vec![Arc::new(self.recorder.clone()), Arc::new(ends)];
         consumers.into()
+    }
+
+    /// What deletes footage, and what knows which of it stays.
+    pub(super) fn retention(&self, around: RetentionAround) -> (Retention, Locking) {
+        let locks = Locks::open(around.state);
+        let outbox = around.outbox;
+        let retention = Retention {
+            footage: self.footage.clone(),
+            policy: self.policy.subscribe(),
+            floor_bytes: around.floor_bytes,
+            locks: locks.clone(),
+            needs: Needs::new(around.cloud.is_some().then(|| outbox.clone()), Vec::new()),
+            chain: self.chain.clone(),
+            outbox: outbox.clone(),
+            cloud: around.cloud,
+            board: around.board,
+        };
+        (retention, Locking { locks, footage: self.footage.clone(), chain: self.chain.clone(), outbox })
     }
 
     /// Ends all of it, once the cameras have stopped.

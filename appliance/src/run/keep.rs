@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 
 use crate::outbox::{Drawn, Outbox, OutboxError};
+use crate::retention::tagging::Tagger;
 
 /// Events offered to the disk at once: what busy cameras make within one group write.
 const AT_ONCE: usize = 256;
@@ -45,9 +46,13 @@ pub(super) async fn keep(
     mut seen: mpsc::Receiver<Body>,
     outbox: Outbox,
     kept_events: broadcast::Sender<Arc<KeptEvent>>,
+    tagger: Option<Tagger>,
 ) {
     let mut bodies = Vec::with_capacity(AT_ONCE);
     while seen.recv_many(&mut bodies, AT_ONCE).await > 0 {
+        if let Some(tagger) = &tagger {
+            bodies.iter().for_each(|body| tagger.see(body));
+        }
         let mut batch: Vec<_> = bodies.drain(..).map(Drawn::new).collect();
         let mut refusals = 0u32;
         while !batch.is_empty() {
@@ -123,7 +128,7 @@ mod tests {
             bodies.try_send(alert(&number.to_string())).unwrap();
         }
         drop(bodies);
-        keep(seen, outbox.clone(), kept_events()).await;
+        keep(seen, outbox.clone(), kept_events(), None).await;
         let entries = outbox.read_after(0, 2000, usize::MAX).await.unwrap();
         let titles = entries.iter().map(|entry| match Envelope::from_json(&entry.json).unwrap().body {
             Body::Alerts(alert) => alert.title,
@@ -148,7 +153,7 @@ mod tests {
         drop(bodies);
         let told = kept_events();
         let mut heard = told.subscribe();
-        keep(seen, outbox.clone(), told).await;
+        keep(seen, outbox.clone(), told, None).await;
         let entries = outbox.read_after(0, 8, usize::MAX).await.unwrap();
         let envelope = Envelope::from_json(&entries[1].json).unwrap();
         let kept = heard.try_recv().unwrap();
@@ -169,7 +174,9 @@ mod tests {
         let (bodies, seen) = mpsc::channel(8);
         outbox.clone().close().await;
         bodies.try_send(alert("unheard")).unwrap();
-        tokio::time::timeout(Duration::from_secs(10), keep(seen, outbox, kept_events())).await.expect("the task ends");
+        tokio::time::timeout(Duration::from_secs(10), keep(seen, outbox, kept_events(), None))
+            .await
+            .expect("the task ends");
         assert!(bodies.is_closed(), "cameras learn of it");
     }
 

@@ -96,6 +96,7 @@ impl Reporter {
             time_zone: self.vitals.time_zone().name().to_owned().try_into().ok(),
             certificate_until: validity.map(|validity| validity.not_after),
             clock_problem: wrong_clock.or_else(|| self.cloud.as_ref()?.clock_problem()),
+            footage: self.vitals.footage_status(),
             health: self.vitals.report(now, self.outbox.health(), Vec::new()),
         };
         let data_dir = self.data_dir.clone();

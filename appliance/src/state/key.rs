@@ -34,6 +34,8 @@ keys! {
     Reported = "reported", true;
     /// The latest answers to commands, a bounded ring.
     CommandAnswers = "command_answers", true;
+    /// The footage that is kept whatever retention says; of `retention`.
+    FootageLocks = "footage_locks", true;
     /// What is known about the device's certificate; the private key is a file.
     Certificate = "certificate", true;
     /// How many times the state was opened; of this module.
