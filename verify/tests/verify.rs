@@ -244,3 +244,27 @@ fn a_certificate_of_another_edge_or_key_is_named() {
     let report = aivms_verify::check(&Ask { ca: Some(ca), ..ask(&clip) }).unwrap();
     assert!(says(&report, "is that of edge_2, and the records name another edge"), "{report}");
 }
+
+/// The commands of docs/ref/evidence.md.
+#[test]
+fn a_record_can_be_checked_by_hand_with_openssl() {
+    let world = World::new(&Authority::new());
+    let script = r#"
+        set -e
+        cut -f1 $CHAIN | sed -n 2p | jq -r '.what.key.public_key' | base64 -d | openssl pkey -pubin -inform DER -out key.pem
+        sed -n 3p $CHAIN | cut -f1 | tr -d '\n' > record
+        sed -n 3p $CHAIN | cut -f2 | base64 -d > signature
+        openssl dgst -sha256 -verify key.pem -signature signature record
+        sed -n 2p $CHAIN | tr -d '\n' | sha256sum | cut -c1-64
+        jq -r .prev record
+        openssl pkey -pubin -in key.pem -outform DER | sha256sum | cut -c1-64
+        jq -r .key record
+    "#;
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", script]).env("CHAIN", world.chain()).current_dir(world.dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "Verified OK");
+    assert_eq!((lines[1], lines[3]), (lines[2], lines[4]), "{text}");
+}

@@ -4,6 +4,7 @@
 mod cuts;
 #[path = "../outbox/powercut/disk.rs"]
 mod disk;
+mod evidence;
 mod full_disk;
 mod index;
 mod kill;
