@@ -144,6 +144,8 @@ fn free_name(
         match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => return Ok((key, path, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // Retention has just deleted the last file of this day, and the folder with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && later == 0 => {}
             Err(error) => return Err(error),
         }
     }

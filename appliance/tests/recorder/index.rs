@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use aivms_appliance::recorder::{DiskTier, RecorderEvent, SegmentSummary, Tags};
+use aivms_appliance::recorder::{DiskTier, RecorderEvent, SegmentSummary, Tags, measure};
 
 use crate::material::{Material, SMALL};
 use crate::rig::{Rig, at, files, within};
@@ -164,4 +164,19 @@ async fn the_open_segment_can_be_read_and_tagged_while_it_is_written() {
     assert_eq!((closed.tags, closed.end, closed.closed), (Tags::OBJECT, at(2_400), true));
     assert!(closed.fragments.iter().all(|fragment| fragment.hash.is_some()), "the chain needs them");
     rig.close().await;
+}
+
+#[test]
+fn a_large_index_gives_any_minute_with_its_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let cameras = ["east", "west"].map(|camera| camera.parse().unwrap());
+    measure::fill_index(dir.path(), &cameras, at(0), 3_000, 60).unwrap();
+    let footage = measure::open_index(dir.path()).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..200 {
+        let millis = random.i64(0..3_000 * 60_000 - 1);
+        let found = footage.segments(random.choice(&cameras).unwrap(), at(millis), at(millis + 1));
+        assert_eq!(found.iter().map(|one| one.start).collect::<Vec<_>>(), [at(millis / 60_000 * 60_000)]);
+        assert_eq!(found[0].fragments.len(), 60);
+    }
 }
