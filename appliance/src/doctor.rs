@@ -205,7 +205,10 @@ fn check_certificate(
 
 /// Whether footage can be written, and whether the disks hold what is wanted.
 fn check_footage(config: &Config, status: Option<&StatusFile>) -> Vec<Check> {
+    // The first start makes the data folder.
+    let is_early = |folder: &Path| folder.starts_with(&config.data_dir) && !config.data_dir.exists();
     let folders = std::iter::once(&config.recording.dir).chain(&config.recording.slow_dir);
+    let folders = folders.filter(|folder| !is_early(folder));
     let mut checks: Vec<_> = folders.map(|folder| Check::of("footage", words::try_folder(folder), |it| it)).collect();
     if let Some(status) = status {
         let warnings = words::warnings(&status.health.cameras, &status.footage);

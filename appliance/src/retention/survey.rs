@@ -10,6 +10,7 @@ use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 
 use super::board::{Found, Going, Kept};
+use super::words::make_folder;
 use crate::health::disk_space;
 use crate::recorder::{DiskTier, Footage, RecordingPolicy, SegmentSummary, Tags};
 
@@ -32,6 +33,7 @@ pub(super) fn survey(footage: &Footage, around: &Around) -> Result<(Holdings, Ve
     let mut problems = Vec::new();
     let measure = |tier: DiskTier| {
         let Some(folder) = footage.folders().of(tier) else { return Ok(None) };
+        make_folder(folder);
         match disk_space(folder) {
             Ok(space) => Ok(Some(Disk {
                 total_bytes: space.total_bytes,

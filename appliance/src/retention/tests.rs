@@ -65,7 +65,7 @@ impl Site {
     }
 
     pub(crate) fn folders(&self) -> Folders {
-        Folders { fast: self.dir.path().join("fast"), slow: Some(self.dir.path().join("slow")) }
+        Folders { fast: self.dir.path().join("fast"), slow: Some(self.dir.path().join("nas/slow")) }
     }
 
     /// Lays down a closed segment of a minute with `bytes` of video, as a recorder would have left it.
@@ -203,7 +203,7 @@ async fn a_camera_over_its_bytes_loses_its_oldest_files_after_the_chain_and_befo
     assert_eq!(deleted.end.since(deleted.start).as_secs(), 600);
     assert!(parts.chain.head(&camera("door")).is_some(), "the chain has the deletion");
     let vitals = board.vitals();
-    assert_eq!(vitals.disks.len(), 1, "the slow disk's folder is not there yet");
+    assert_eq!(vitals.disks.len(), 1, "the slow disk is not mounted");
     assert!(vitals.status.problems.iter().any(|problem| problem.contains("slow disk")));
     parts.close().await;
 }
@@ -275,6 +275,36 @@ async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
     parts.close().await;
     let parts = site.open(recording(&serde_json::json!({"max_gib": 77.5 / 1024.0}))).await;
     parts.clean_until(&site, || !files[2].exists()).await;
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn footage_that_moves_to_the_slow_disk_is_found_there() {
+    let site = Site::new();
+    std::fs::create_dir(site.dir.path().join("nas")).unwrap();
+    let files = site.lay_until_now("door", 2, 1 << 20);
+    let parts = site.open(Recording::default()).await;
+    let around = Around {
+        policy: Arc::default(),
+        locks: std::collections::BTreeMap::new(),
+        needs: std::collections::BTreeMap::new(),
+        floor_bytes: 0,
+        limits: Limits::default(),
+    };
+    let (holdings, problems) = survey::survey(&parts.footage, &around).unwrap();
+    assert!(problems.is_empty() && holdings.slow.is_some(), "{problems:?}");
+    let segment = holdings.cameras[&camera("door")].segments[0];
+    let step = aivms_appliance_core::retention::Step {
+        camera: camera("door"),
+        segment,
+        action: aivms_appliance_core::retention::Action::MoveToSlow,
+    };
+    let mut sweep = Sweep::new(parts.footage.clone(), parts.chain.clone(), parts.locks.clone());
+    sweep.carry_out(Plan { steps: vec![step], problems: Vec::new() }, u64::MAX).await;
+    let tiers: Vec<_> = parts.footage.summaries(&camera("door")).iter().map(|segment| segment.tier).collect();
+    assert_eq!(tiers, [DiskTier::Slow, DiskTier::Fast]);
+    let key = SegmentKey { camera: camera("door"), start: segment.start };
+    assert!(!files[0].exists() && site.folders().file(&key, DiskTier::Slow).exists());
     parts.close().await;
 }
 

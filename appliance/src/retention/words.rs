@@ -78,12 +78,20 @@ pub fn warnings(cameras: &[CameraHealth], footage: &FootageStatus) -> Vec<String
 /// In words: it can't.
 pub fn try_folder(folder: &Path) -> Result<String, String> {
     let trial = folder.join(".doctor");
-    let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&trial, b"trial"));
+    make_folder(folder);
+    let made = std::fs::write(&trial, b"trial");
     let made = made.and_then(|()| std::fs::remove_file(&trial));
     match made {
         Ok(()) => Ok(format!("{} can be written", folder.display())),
         Err(error) => Err(format!("{}: {error}; check that the disk is mounted and writable", folder.display())),
     }
+}
+
+/// Makes a folder for footage where the one above it is there: a disk that is not mounted must not be filled in the
+/// place where it belongs.
+pub(super) fn make_folder(folder: &Path) {
+    // Whoever uses the folder finds out.
+    let _ = std::fs::create_dir(folder);
 }
 
 fn recording_words(recording: &RecordingHealth, status: Option<&CameraStatus>) -> String {
