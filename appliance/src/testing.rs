@@ -1,5 +1,7 @@
 //! What several tests need: a certificate authority in memory, an HTTP server, and waiting for a condition.
 
+pub(crate) mod footage;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

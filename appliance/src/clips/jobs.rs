@@ -21,6 +21,9 @@ pub(super) struct Jobs {
     /// The one whose file was made and may be in the queue to the cloud already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) made: Option<Clip>,
+    /// The latest that were asked for and are done, should they be asked for again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) done: Vec<Clip>,
 }
 
 impl JobsFile {

@@ -18,3 +18,6 @@ pub use service::{Ask, ClipService, Clips, channel};
 pub(crate) use masked::{format, unit};
 pub(crate) use span::Span;
 pub(crate) use written::HashedFile;
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ use crate::run::KeptEvent;
 const ASKS: usize = 16;
 /// How often it is looked whether a clip's footage is complete.
 const LOOK: Duration = Duration::from_millis(250);
+/// Requested clips remembered after they were answered: what a crash before the answer is on the disk asks for again.
+const MAX_DONE: usize = 16;
 /// Pause before a clip is told again to an outbox that refused it.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,7 @@ impl Clips {
 struct List {
     book: ClipBook,
     made: Option<Clip>,
+    done: Vec<Clip>,
     file: JobsFile,
     is_saved: bool,
 }
@@ -111,7 +114,7 @@ impl ClipService {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ask) = asks.recv() => list.take_ask(ask).await,
+                Some(ask) = asks.recv() => self.take_ask(ask, &mut list).await,
                 event = events.recv() => match event {
                     Ok(event) => self.take_event(&event, &mut list),
                     Err(RecvError::Lagged(lost)) => tracing::error!(lost, "no clips are cut for events: too many at once"),
@@ -133,11 +136,28 @@ impl ClipService {
     async fn read_list(&self) -> List {
         let file = JobsFile::new(&self.data_dir);
         let reading = file.clone();
-        let Jobs { waiting, made } = tokio::task::spawn_blocking(move || reading.read()).await.unwrap_or_default();
+        let Jobs { waiting, made, done } =
+            tokio::task::spawn_blocking(move || reading.read()).await.unwrap_or_default();
         if !waiting.is_empty() {
             tracing::info!(clips = waiting.len(), "clips that were left to be cut are cut now");
         }
-        List { book: ClipBook::new(self.settings.lengths, waiting), made, file, is_saved: true }
+        List { book: ClipBook::new(self.settings.lengths, waiting), made, done, file, is_saved: true }
+    }
+
+    async fn take_ask(&self, ask: Ask, list: &mut List) {
+        let Ask { id, camera, start, duration_ms, taken } = ask;
+        if let Some(clip) = list.done.iter().find(|clip| clip.command_id.as_ref() == Some(&id)) {
+            let answer = succeeded(id, clock::now(), told(clip));
+            let _ = taken.send(Ok(()));
+            let _ = self.answers.send(answer).await;
+            return;
+        }
+        let result = list.book.on_request(&id, &camera, start, duration_ms, clock::now());
+        if result.is_ok() {
+            list.is_saved = false;
+            list.save().await;
+        }
+        let _ = taken.send(result.map_err(|refusal| refusal.to_string()));
     }
 
     fn take_event(&self, KeptEvent { id, event }: &KeptEvent, list: &mut List) {
@@ -175,6 +195,10 @@ impl ClipService {
             Err(reason) => tracing::error!(clip.id = job.id.as_str(), reason, "a clip is not cut"),
         }
         list.made = None;
+        list.done.extend(clip.iter().filter(|clip| clip.command_id.is_some()).cloned());
+        if list.done.len() > MAX_DONE {
+            list.done.remove(0);
+        }
         list.book.end(&job.id);
         list.is_saved = false;
         list.save().await;
@@ -219,22 +243,13 @@ impl ClipService {
 }
 
 impl List {
-    async fn take_ask(&mut self, ask: Ask) {
-        let Ask { id, camera, start, duration_ms, taken } = ask;
-        let result = self.book.on_request(&id, &camera, start, duration_ms, clock::now());
-        if result.is_ok() {
-            self.is_saved = false;
-            self.save().await;
-        }
-        let _ = taken.send(result.map_err(|refusal| refusal.to_string()));
-    }
-
     /// Brings the list to the disk. When that refuses, it is tried again with the next look.
     async fn save(&mut self) {
         if self.is_saved {
             return;
         }
-        let (file, jobs) = (self.file.clone(), Jobs { waiting: self.book.jobs().to_vec(), made: self.made.clone() });
+        let waiting = self.book.jobs().to_vec();
+        let (file, jobs) = (self.file.clone(), Jobs { waiting, made: self.made.clone(), done: self.done.clone() });
         match tokio::task::spawn_blocking(move || file.write(&jobs)).await {
             Ok(Ok(())) => self.is_saved = true,
             Ok(Err(error)) => tracing::debug!(%error, "the list of clips is not on the disk"),

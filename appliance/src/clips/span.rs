@@ -108,14 +108,28 @@ impl Span {
         self.segments[segment].file.read_exact_at(buffer, offset)
     }
 
+    /// The number of codec parameters. What has no sound goes with what has some: each connection begins without, until
+    /// the first is heard.
+    fn kind(&mut self, tracks: Tracks) -> usize {
+        let fits = |kind: &Tracks| {
+            let sound_fits = kind.audio.is_none() || tracks.audio.is_none() || kind.audio == tracks.audio;
+            kind.video == tracks.video && sound_fits
+        };
+        let Some(at) = self.kinds.iter().position(fits) else {
+            self.kinds.push(tracks);
+            return self.kinds.len() - 1;
+        };
+        if self.kinds[at].audio.is_none() {
+            self.kinds[at].audio = tracks.audio;
+        }
+        at
+    }
+
     fn add(&mut self, segment: Segment) -> io::Result<()> {
         let Segment { path, start, closed, fragments, .. } = segment;
         let opened = Opened { file: File::open(&path)?, path, start, closed, fragments };
         let tracks = opened.tracks()?;
-        let parameters = self.kinds.iter().position(|kind| *kind == tracks).unwrap_or_else(|| {
-            self.kinds.push(tracks);
-            self.kinds.len() - 1
-        });
+        let parameters = self.kind(tracks);
         let number = self.segments.len();
         let piece = |(index, info): (usize, &FragmentInfo)| Piece {
             segment: number,

@@ -2,18 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use aivms_contract::desired::CamerasFile;
 use aivms_contract::geometry::PixelBox;
-use aivms_contract::time::MediaTime;
 use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use serde_json::json;
 
 use super::*;
-use crate::pipeline::access_unit::{AccessUnit, StreamFormat};
+use crate::pipeline::access_unit::AccessUnit;
+use crate::testing::footage::encoded;
 
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 240;
@@ -21,33 +18,9 @@ const PICTURES: usize = 60;
 
 /// The access units of a video made by ffmpeg with `arguments`.
 fn units(dir: &Path, codec: &str, arguments: &[&str]) -> Vec<AccessUnit> {
-    let file = dir.join("source.mp4");
     let source = format!("testsrc2=size={WIDTH}x{HEIGHT}:rate=25:duration=2.4");
-    let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "lavfi", "-i", &source, "-pix_fmt", "yuv420p", "-g", "25"])
-        .args(arguments)
-        .arg(&file)
-        .status();
-    assert!(made.unwrap().success());
-    gst::init().unwrap();
-    let launch = format!(
-        "filesrc location={} ! qtdemux ! {codec}parse config-interval=-1 ! \
-         video/x-{codec},stream-format=byte-stream,alignment=au ! appsink name=sink sync=false",
-        file.display()
-    );
-    let pipeline = gst::parse::launch(&launch).unwrap().downcast::<gst::Pipeline>().unwrap();
-    let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let mut format: Option<Arc<StreamFormat>> = None;
-    let mut units = vec![];
-    while let Ok(sample) = sink.pull_sample() {
-        let format = format.get_or_insert_with(|| Arc::new(StreamFormat::new(sample.caps_owned().unwrap())));
-        let buffer = sample.buffer_owned().unwrap();
-        let at = MediaTime::from_nanos(buffer.pts().unwrap().nseconds());
-        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        units.push(AccessUnit { format: Arc::clone(format), at, key, buffer });
-    }
-    pipeline.set_state(gst::State::Null).unwrap();
+    let arguments = [&["-pix_fmt", "yuv420p", "-g", "25"], arguments].concat();
+    let units = encoded(dir, &source, codec, &arguments);
     assert_eq!(units.len(), PICTURES);
     units
 }

@@ -13,3 +13,6 @@ pub use boxes::RecentBoxes;
 pub use service::{Ask, SnapshotService, Snapshots, requests};
 pub use sink::{PictureSink, Pictures, channel};
 pub use taker::{TakeError, Taker};
+
+#[cfg(test)]
+mod tests;
