@@ -14,6 +14,7 @@ use crate::cloud::Cloud;
 use crate::config::{self, Config, Environment};
 use crate::health::disk_space;
 use crate::identity::{Identity, in_words};
+use crate::masks::find_encoder;
 use crate::pipeline::choice::{EngineKind, EngineSettings};
 use crate::pipeline::deepstream::{self, DeepStreamError, DeepStreamSettings};
 use crate::pipeline::{self, Detector, DetectorSettings};
@@ -81,6 +82,7 @@ pub async fn examine(path: Option<&Path>, environment: &Environment) -> Vec<Chec
     checks.push(check_certificate(&config, identity, clock::now()));
     checks.extend(check_cloud(&config).await);
     checks.extend(check_engine(&config).await);
+    checks.extend(check_masks(&config).await);
     checks.extend(join_all(config.cameras.as_slice().iter().map(check_camera)).await);
     checks
 }
@@ -131,6 +133,17 @@ fn check_disk(data_dir: &Path) -> Check {
             Check::new(SUBJECT, Verdict::Ok, format!("{shown}, {free} free of {total}"))
         }
     }
+}
+
+/// Whether video of cameras with privacy masks can leave the edge.
+async fn check_masks(config: &Config) -> Option<Check> {
+    config.cameras.as_slice().iter().find(|camera| !camera.privacy_masks.is_empty())?;
+    let found = tokio::task::spawn_blocking(|| {
+        gstreamer::init().map_err(|error| error.to_string())?;
+        find_encoder().map_err(|error| error.to_string())
+    });
+    let found = found.await.unwrap_or_else(|error| Err(error.to_string()));
+    Some(Check::of("privacy masks", found, |encoder| format!("burned in by {encoder}")))
 }
 
 fn check_appliance(status: Option<&StatusFile>, now: UtcMillis) -> Check {

@@ -110,7 +110,8 @@ fn shown(span: &Span, pieces: &[Piece], start: UtcMillis, end: UtcMillis) -> io:
         if piece.wall <= start || piece == &pieces[0] {
             shown.start = at(start);
         }
-        shown.end = at(end).min(first + i64::from(head.duration()));
+        // With B-pictures a fragment's last picture may be shown after the fragment's length.
+        shown.end = at(end);
         begin += i64::from(head.duration());
     }
     Ok(shown.start - MILLISECOND..shown.end - MILLISECOND)

@@ -46,7 +46,10 @@ impl Encoding {
 /// # Errors
 /// None works here.
 pub fn find_encoder() -> Result<&'static str, MaskError> {
-    open_encoder().map(|(_, name, _)| name)
+    let (encoder, name, _) = open_encoder()?;
+    // Whatever it says to that, it is not used.
+    let _ = encoder.set_state(gst::State::Null);
+    Ok(name)
 }
 
 fn open_encoder() -> Result<(gst::Element, &'static str, Option<&'static str>), MaskError> {

@@ -142,7 +142,8 @@ impl Taker {
         /// Age at which a picture does not show the present.
         const PRESENT: Duration = Duration::from_secs(10);
         match self.footage.newest(camera) {
-            Some(newest) if now.since(newest) <= PRESENT => Ok(newest - Duration::from_millis(1)),
+            // A little behind it: its last picture is the one on the screen.
+            Some(newest) if now.since(newest) <= PRESENT => Ok(newest + Duration::from_secs(1)),
             _ => Err(self.no_footage(camera, now)),
         }
     }
@@ -151,11 +152,13 @@ impl Taker {
     fn picture(&self, camera: &CameraId, at: UtcMillis) -> Result<(Picture, UtcMillis), TakeError> {
         let missing = || self.no_footage(camera, at);
         let span = Span::open(&self.footage, camera, at - NEAR, at + NEAR)?;
-        let distance = |piece: &&Piece| piece.wall.since(at) + at.since(piece.end());
-        let nearest = span.pieces().iter().min_by_key(distance).copied();
-        let piece = nearest.filter(|piece| distance(&piece) <= NEAR).ok_or_else(missing)?;
-        let wanted = at.max(piece.wall).min(piece.end() - Duration::from_millis(1));
-        let needed = cut(span.pieces(), wanted, wanted + Duration::from_millis(1), None).ok_or_else(missing)?;
+        // The last that has begun by then: with B-pictures, one before it may end later and still not hold the picture.
+        let begun = span.pieces().iter().rfind(|piece| piece.wall <= at && at.since(piece.end()) <= NEAR);
+        let piece = begun.or_else(|| span.pieces().iter().find(|piece| piece.wall.since(at) <= NEAR));
+        let piece = *piece.ok_or_else(missing)?;
+        let wanted = at.max(piece.wall);
+        let moment = piece.wall..piece.wall + Duration::from_millis(1);
+        let needed = cut(span.pieces(), moment.start, moment.end, Some(piece.wall)).ok_or_else(missing)?;
         let (picture, late) = decode(&span, &span.pieces()[needed.pieces], wanted)?.ok_or_else(missing)?;
         Ok((picture, wanted - late))
     }

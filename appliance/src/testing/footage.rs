@@ -136,6 +136,8 @@ impl Site {
         for number in 0..end.as_nanos() / 64_000_000 {
             sounds.send(sound(number)).unwrap();
         }
+        // Then the first segment has it already.
+        eventually("the sound is taken", || sounds.is_empty()).await;
         for unit in units {
             pictures.send(unit.clone()).unwrap();
         }
