@@ -8,6 +8,7 @@ use super::manifest::{ClipFacts, Found, Treatment};
 use super::seal::{Leaf, tracks_digest};
 use crate::clip::read_clip;
 use crate::scan::{scan, scan_media};
+use crate::track::Tracks;
 
 /// Reads and hashes all of a segment's file.
 ///
@@ -38,6 +39,7 @@ pub fn examine_clip(mut file: impl Read + Seek, found: &Found) -> io::Result<Cli
     let payloads = digest_payloads(&mut file, found.at)?;
     let clip = read_clip(&mut file)?;
     let tracks = clip.as_ref().map(|clip| tracks_digest(&clip.tracks));
+    let silent = clip.as_ref().map(|clip| tracks_digest(&Tracks { audio: None, ..clip.tracks.clone() }));
     let is_copied = found.manifest.treatment == Treatment::Copied;
     let fragments = match (clip, found.manifest.expected()) {
         _ if !is_copied => Ok(Vec::new()),
@@ -48,5 +50,5 @@ pub fn examine_clip(mut file: impl Read + Seek, found: &Found) -> io::Result<Cli
             None => Err("they list more or fewer samples than the clip was made of".to_owned()),
         },
     };
-    Ok(ClipFacts { outside, payloads, tracks, fragments })
+    Ok(ClipFacts { outside, payloads, tracks, silent, fragments })
 }

@@ -134,6 +134,8 @@ pub struct ClipFacts {
     pub payloads: Digest,
     /// SHA-256 of its decoder parameters.
     pub tracks: Option<Digest>,
+    /// The same without sound: what a segment had that began before there was some.
+    pub silent: Option<Digest>,
     /// The hash of each fragment, or why there are none.
     pub fragments: Result<Vec<[u8; 32]>, String>,
 }
@@ -269,7 +271,9 @@ impl Found {
         if root_of(&all) != seal.root || Ok(all.len()) != usize::try_from(seal.fragments) {
             wrong("seals other fragments");
         }
-        if self.manifest.treatment == Treatment::Copied && facts.tracks.is_some_and(|tracks| tracks != seal.tracks) {
+        let is_silent = part.samples.iter().all(|(_, sounds)| *sounds == 0);
+        let fits = facts.tracks == Some(seal.tracks) || (is_silent && facts.silent == Some(seal.tracks));
+        if self.manifest.treatment == Treatment::Copied && facts.tracks.is_some() && !fits {
             problems.push(Problem::ClipTracks);
         }
         if let Some(last) = records.last()
