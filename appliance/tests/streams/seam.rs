@@ -1,6 +1,7 @@
 //! What a consumer is told of a camera, whatever the camera's source is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aivms_appliance::pipeline::consumer::{StreamEnd, StreamRole};
 use aivms_appliance_core::supervise::Failure;
@@ -37,6 +38,30 @@ async fn a_consumer_gets_every_unit_from_the_first_on_and_the_reason_of_each_end
     }
     let ends: Vec<_> = counting.ends("junction").into_iter().map(|(_, end, _)| end).collect();
     assert_eq!(ends, [StreamEnd::Restarted, StreamEnd::Stopped]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sound_of_a_file_plays_with_its_pictures_over_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tone.mp4");
+    let ffmpeg = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=15:duration=2"])
+        .args(["-f", "lavfi", "-i", "sine=sample_rate=16000:duration=2", "-c:v", "libx264", "-g", "15"])
+        .args(["-pix_fmt", "yuv420p", "-c:a", "aac"])
+        .arg(&file)
+        .status();
+    assert!(ffmpeg.unwrap().success());
+    let counting = Arc::new(Counting::default());
+    let camera = spawn(junction(&format!("file://{}", file.display())), &counting);
+    let seen = counting.connection("junction", 0, 70).await;
+    camera.stop().await;
+    let (units, sound) = (seen.units.lock().unwrap(), seen.sound.lock().unwrap());
+    assert_eq!((sound[0].format.sample_rate, sound[0].format.channels), (16_000, 1));
+    let (last, picture) = (sound[sound.len() - 1].at, units[units.len() - 1].at);
+    assert!(picture.since(last) < Duration::from_millis(400), "{last:?} {picture:?}");
+    assert!(sound.windows(2).all(|two| two[0].at <= two[1].at), "time goes on");
+    let frames = picture.since(units[0].at).as_millis() / 64;
+    assert!(sound.len() as u128 + 8 > frames, "{} of {frames} frames", sound.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

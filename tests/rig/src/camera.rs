@@ -67,6 +67,10 @@ impl TestCamera {
         server.set_address("127.0.0.1");
         server.set_service(&port.to_string());
         server.set_auth(Some(&digest()));
+        if let Some(pool) = server.thread_pool() {
+            // All clients on the thread of the main loop.
+            pool.set_max_threads(0);
+        }
         let points = server.mount_points().context("a server without mount points")?;
         let mut faults = BTreeMap::new();
         for mount in mounts {
@@ -117,8 +121,12 @@ impl Drop for TestCamera {
         {
             source.destroy();
         }
-        self.server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
-        self.main_loop.quit();
+        // On the clients' own thread: a connection that is closed while another thread reads from it reads for ever.
+        let (server, main_loop) = (self.server.clone(), self.main_loop.clone());
+        self.main_loop.context().invoke(move || {
+            server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
+            main_loop.quit();
+        });
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -1,4 +1,4 @@
-//! Video files, played for ever and in real time: for demos, tests and investigations.
+//! Video files, played for ever and in real time, with their sound where it is AAC: for demos, tests and investigations.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,10 +12,14 @@ use gstreamer_app as gst_app;
 
 use super::end::{check_file, understand};
 use super::publish::{Publisher, extend, normalise};
+use super::sound::{Encoding, Sound, codec_data};
 use super::{Running, SourceOutput, broken, make};
 
 /// Access units read ahead of their time; reading waits when they are full.
 const READ_AHEAD: u32 = 8;
+/// Frames of sound that wait for the pictures of their time: what a file may have interleaved. The oldest go when
+/// there are more, and no picture waits for them.
+const SOUND_AHEAD: u32 = 512;
 /// How often a waiting reader looks whether it is to stop or has failed.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// How long a reader waits for a word of its pipeline.
@@ -46,7 +50,9 @@ impl Playback {
     pub(super) fn start(path: &Path, output: SourceOutput) -> Result<Self, Failure> {
         check_file(path)?;
         let (stop, stopped) = channel();
-        let player = Player { path: path.to_owned(), publisher: Publisher::new(&output), stopped, clock: None };
+        let sound = output.audio.clone().and_then(|sender| Sound::new(Encoding::Aac, 0, sender));
+        let (path, publisher) = (path.to_owned(), Publisher::new(&output));
+        let player = Player { path, publisher, sound, stopped, clock: None };
         let thread = std::thread::Builder::new().name("file-source".to_owned()).spawn(move || player.run(&output));
         let thread = thread.map_err(|error| Failure::Other(format!("no thread for the file: {error}")))?;
         Ok(Self(Some(Playing { thread, stop })))
@@ -65,6 +71,8 @@ impl Playback {
 struct Player {
     path: PathBuf,
     publisher: Publisher,
+    /// Where sound goes, when it is wanted.
+    sound: Option<Sound>,
     stopped: Receiver<()>,
     /// When media time zero was, set by the first picture.
     clock: Option<Instant>,
@@ -92,7 +100,7 @@ impl Player {
     }
 
     fn play_once(&mut self, start: gst::ClockTime) -> Result<Round, Failure> {
-        let reader = Reader::open(&self.path)?;
+        let mut reader = Reader::open(&self.path, self.sound.is_some())?;
         let mut shift = Shift::new(start);
         loop {
             match reader.next()? {
@@ -102,6 +110,9 @@ impl Player {
                         return Ok(Round::Stopped);
                     }
                     self.publisher.publish(&caps, buffer);
+                    if let Some(sound) = &mut self.sound {
+                        reader.play_sound(&shift, sound);
+                    }
                 }
                 Next::Nothing if self.is_stopped(Duration::ZERO) => return Ok(Round::Stopped),
                 Next::Nothing => {}
@@ -140,6 +151,14 @@ impl Shift {
         Self { start, first: None, end: start, last_due: start }
     }
 
+    /// The frame of sound with a new timestamp, once a picture has said where the file begins.
+    fn apply_to_sound(&self, sample: &gst::Sample) -> Option<(gst::Caps, gst::Buffer, gst::ClockTime)> {
+        let mut buffer = sample.buffer_owned()?;
+        let at = self.start + buffer.pts()?.saturating_sub(self.first?);
+        buffer.make_mut().set_pts(at);
+        Some((sample.caps_owned()?, buffer, at))
+    }
+
     /// The picture with new timestamps, and when it is due.
     fn apply(&mut self, sample: &gst::Sample) -> Option<(gst::Caps, gst::Buffer, gst::ClockTime)> {
         let mut buffer = sample.buffer_owned()?;
@@ -163,6 +182,9 @@ impl Shift {
 struct Reader {
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    sound: Option<gst_app::AppSink>,
+    /// Sound that is not due yet.
+    early: Option<gst::Sample>,
     /// What went wrong while the streams of the file were linked.
     faults: Receiver<Failure>,
 }
@@ -174,18 +196,37 @@ enum Next {
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    fn open(path: &Path, wants_sound: bool) -> Result<Self, Failure> {
         let (source, parse) = (make("filesrc")?, make("parsebin")?);
         source.set_property("location", path);
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(READ_AHEAD).build();
         let pipeline = gst::Pipeline::new();
         let built = pipeline.add_many([&source, &parse]).and_then(|()| source.link(&parse));
         built.map_err(|_| broken("built"))?;
-        let faults = link_streams(&pipeline, &parse, &sink);
-        let reader = Self { pipeline, sink, faults };
+        let sound = wants_sound.then(|| {
+            let sink = gst_app::AppSink::builder().sync(false).async_(false).max_buffers(SOUND_AHEAD).drop(true);
+            sink.build()
+        });
+        let faults = link_streams(&pipeline, &parse, &sink, sound.as_ref());
+        let reader = Self { pipeline, sink, sound, early: None, faults };
         // A failure is on the bus, with its reason, when the first picture is asked for.
         let _ = reader.pipeline.set_state(gst::State::Playing);
         Ok(reader)
+    }
+
+    /// Publishes the sound up to the picture that was shown last.
+    fn play_sound(&mut self, shift: &Shift, sound: &mut Sound) {
+        let Some(sink) = self.sound.as_ref().filter(|sink| sink.parent().is_some()) else { return };
+        while let Some(sample) = self.early.take().or_else(|| sink.try_pull_sample(gst::ClockTime::ZERO)) {
+            match shift.apply_to_sound(&sample) {
+                Some((.., at)) if at > shift.last_due => {
+                    self.early = Some(sample);
+                    return;
+                }
+                Some((caps, buffer, _)) => sound.take_buffer(&codec_data(&caps).unwrap_or_default(), buffer),
+                None => {}
+            }
+        }
     }
 
     fn next(&self) -> Result<Next, Failure> {
@@ -212,13 +253,20 @@ impl Drop for Reader {
     }
 }
 
-/// Sends the first video stream to `sink` and throws the others away; what fails comes out of the receiver.
-fn link_streams(pipeline: &gst::Pipeline, parse: &gst::Element, sink: &gst_app::AppSink) -> Receiver<Failure> {
+/// Sends the first video stream to `sink`, the first sound in AAC to `sound`, and throws the others away; what fails
+/// comes out of the receiver.
+fn link_streams(
+    pipeline: &gst::Pipeline,
+    parse: &gst::Element,
+    sink: &gst_app::AppSink,
+    sound: Option<&gst_app::AppSink>,
+) -> Receiver<Failure> {
     let (fault, faults) = channel();
     let (weak, linked_sink, not_linked) = (pipeline.downgrade(), sink.clone(), fault.clone());
+    let sound = sound.cloned();
     parse.connect_pad_added(move |_, pad| {
         let Some(pipeline) = weak.upgrade() else { return };
-        if let Err(end) = link_stream(&pipeline, pad, &linked_sink) {
+        if let Err(end) = link_stream(&pipeline, pad, &linked_sink, sound.as_ref()) {
             let _ = not_linked.send(end);
         }
     });
@@ -231,9 +279,19 @@ fn link_streams(pipeline: &gst::Pipeline, parse: &gst::Element, sink: &gst_app::
     faults
 }
 
-fn link_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, sink: &gst_app::AppSink) -> Result<(), Failure> {
+fn link_stream(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    sink: &gst_app::AppSink,
+    sound: Option<&gst_app::AppSink>,
+) -> Result<(), Failure> {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let media_type = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
+    if let Some(sound) = sound.filter(|sound| media_type == "audio/mpeg" && sound.parent().is_none())
+        && codec_data(&caps).is_some()
+    {
+        return extend(pipeline, pad, &[sound.clone().upcast()]);
+    }
     let is_video = media_type.starts_with("video/") || media_type.starts_with("image/");
     if !is_video || sink.parent().is_some() {
         let unused = make("fakesink")?;

@@ -191,7 +191,8 @@ pub(super) fn sound_sink(mut take: impl FnMut(&[u8], gst::Buffer) + Send + 'stat
     gst_app::AppSink::builder().sync(false).async_(false).callbacks(callbacks).build().upcast()
 }
 
-fn codec_data(caps: &gst::CapsRef) -> Option<Vec<u8>> {
+/// The configuration in the caps of a stream, if there is one.
+pub(super) fn codec_data(caps: &gst::CapsRef) -> Option<Vec<u8>> {
     let data = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
     let map = data.map_readable().ok()?;
     Some(map.as_slice().to_vec())
