@@ -2,17 +2,19 @@
 //!
 //! The times allowed are those stated in `docs/ref/cameras.md`; what a loaded machine needs beyond them is `SLACK`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aivms_appliance::pipeline::camera::CameraHandle;
-use aivms_appliance::pipeline::consumer::StreamEnd;
+use aivms_appliance::pipeline::consumer::{StreamConsumer, StreamEnd};
 use aivms_appliance_core::supervise::Failure;
 use aivms_rig::{Clip, ClipSpec, Mount, TestCamera, Wire};
 
 use crate::clips::{CLIENTS, camera, clip, missing, pictures, server};
 use crate::consumer::{Counting, eventually};
-use crate::spawn;
+use crate::files::{Recordings, pictures_in};
+use crate::{spawn, spawn_feeding};
 
 /// Time that a loaded machine may take beyond what is stated.
 const SLACK: Duration = Duration::from_secs(10);
@@ -24,11 +26,18 @@ struct Case {
     handle: CameraHandle,
 }
 
+/// A recorder beside the counting.
+fn record(name: &str, url: &str, client: &str, recordings: &Recordings) -> Case {
+    let counting = Arc::new(Counting::default());
+    let consumers: Vec<Arc<dyn StreamConsumer>> =
+        vec![Arc::clone(&counting) as _, Arc::new(recordings.recorder.clone())];
+    let handle = spawn_feeding(camera(name, url, client), consumers);
+    Case { name: name.to_owned(), counting, handle }
+}
+
 impl Case {
-    fn start(fault: &str, client: &str, url: &str) -> Self {
-        let (name, counting) = (format!("{fault}-{client}"), Arc::new(Counting::default()));
-        let handle = spawn(camera(&name, url, client), &counting);
-        Self { name, counting, handle }
+    fn start(fault: &str, client: &str, url: &str, recordings: &Recordings) -> Self {
+        record(&format!("{fault}-{client}"), url, client, recordings)
     }
 
     /// Waits until the camera streams.
@@ -60,10 +69,10 @@ fn small() -> Arc<Clip> {
     clip(ClipSpec::default())
 }
 
-async fn killed(client: &str) {
+async fn killed(client: &str, recordings: &Recordings) {
     let mounts = || vec![Mount::of_clips("/main", &[small()])];
     let server = TestCamera::start(mounts(), 0).unwrap();
-    let (port, case) = (server.port(), Case::start("killed", client, &server.url("/main")));
+    let (port, case) = (server.port(), Case::start("killed", client, &server.url("/main"), recordings));
     case.streams().await;
     let since = Instant::now();
     drop(server);
@@ -76,9 +85,9 @@ async fn killed(client: &str) {
     case.stop().await;
 }
 
-async fn frozen(client: &str) {
+async fn frozen(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
-    let case = Case::start("frozen", client, &server.url("/main"));
+    let case = Case::start("frozen", client, &server.url("/main"), recordings);
     case.streams().await;
     server.faults("/main").freeze(true);
     let since = Instant::now();
@@ -89,10 +98,10 @@ async fn frozen(client: &str) {
     case.stop().await;
 }
 
-async fn blackholed(client: &str) {
+async fn blackholed(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
     let wire = Wire::to(server.port()).unwrap();
-    let case = Case::start("blackholed", client, &format!("rtsp://127.0.0.1:{}/main", wire.port()));
+    let case = Case::start("blackholed", client, &format!("rtsp://127.0.0.1:{}/main", wire.port()), recordings);
     case.streams().await;
     wire.blackhole(true);
     let since = Instant::now();
@@ -118,14 +127,14 @@ async fn refused(client: &str) {
 }
 
 /// Another size and a burst of bits: neither ends the connection, and no picture is lost.
-async fn changed(client: &str) {
+async fn changed(client: &str, recordings: &Recordings) {
     let big = clip(ClipSpec { size: (640, 360), ..ClipSpec::default() });
     let burst = clip(ClipSpec { noise: 80, ..ClipSpec::default() });
     let clips = [small(), big, burst];
     let bytes = |number: usize| -> usize { clips[number].pictures.iter().map(|one| one.data.size()).sum() };
     assert!(bytes(2) > 5 * bytes(0), "a burst: {} of {}", bytes(2), bytes(0));
     let server = server(&clips);
-    let case = Case::start("changed", client, &server.url("/main"));
+    let case = Case::start("changed", client, &server.url("/main"), recordings);
     case.streams().await;
     for number in [1, 2, 0] {
         server.faults("/main").select(number);
@@ -150,9 +159,9 @@ async fn changed(client: &str) {
 }
 
 /// A camera whose clock is set: no picture is lost, and media time goes on with real time.
-async fn jumped(client: &str) {
+async fn jumped(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
-    let case = Case::start("jumped", client, &server.url("/main"));
+    let case = Case::start("jumped", client, &server.url("/main"), recordings);
     case.streams().await;
     for seconds in [3600, -7200] {
         server.faults("/main").jump(seconds);
@@ -173,30 +182,40 @@ async fn jumped(client: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_fault_is_told_by_its_cause_and_survived_in_time_and_other_cameras_lose_no_picture() {
     let good = server(&[small()]);
-    let others = CLIENTS.map(|client| Case::start("good", client, &good.url("/main")));
+    let recordings = Recordings::open();
+    let others = CLIENTS.map(|client| Case::start("good", client, &good.url("/main"), &recordings));
     for other in &others {
         other.streams().await;
     }
     let [gst, retina] = CLIENTS;
     tokio::join!(
-        killed(gst),
-        frozen(gst),
-        blackholed(gst),
+        killed(gst, &recordings),
+        frozen(gst, &recordings),
+        blackholed(gst, &recordings),
         refused(gst),
-        changed(gst),
-        jumped(gst),
-        killed(retina),
-        frozen(retina),
-        blackholed(retina),
+        changed(gst, &recordings),
+        jumped(gst, &recordings),
+        killed(retina, &recordings),
+        frozen(retina, &recordings),
+        blackholed(retina, &recordings),
         refused(retina),
-        changed(retina),
-        jumped(retina),
+        changed(retina, &recordings),
+        jumped(retina, &recordings),
     );
-    for other in others {
+    let mut seen_by = HashMap::new();
+    for (client, other) in CLIENTS.into_iter().zip(others) {
         let seen = other.counting.connection(&other.name, 0, 100).await;
         assert_eq!(missing(&seen.units.lock().unwrap(), &small()), [], "{}", other.name);
         assert_eq!((other.counting.connections(&other.name).len(), *seen.lost.lock().unwrap()), (1, 0));
         assert!(other.counting.ends(&other.name).is_empty());
         other.stop().await;
+        seen_by.insert(client, seen);
+    }
+    recordings.recorder.close().await;
+    for client in CLIENTS {
+        let files = recordings.files(&format!("good-{client}"));
+        assert!(files.len() >= 3, "some segments: {files:?}");
+        let (kept, came) = (pictures_in(&files, &small()), seen_by[client].count());
+        assert_eq!(kept, came, "good-{client}: pictures in the files and pictures that came");
     }
 }

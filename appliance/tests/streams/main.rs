@@ -4,6 +4,7 @@
 mod clips;
 mod consumer;
 mod faults;
+mod files;
 mod network;
 mod recorded;
 mod seam;

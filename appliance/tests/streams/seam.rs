@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_appliance::pipeline::access_unit::fan_out;
 use aivms_appliance::pipeline::consumer::{StreamEnd, StreamRole};
+use aivms_appliance::pipeline::source::address::Address;
+use aivms_appliance::pipeline::source::{Source, SourceOutput};
 use aivms_appliance_core::supervise::Failure;
 use serde_json::json;
 
-use crate::consumer::{Counting, eventually};
+use crate::consumer::{Counting, PATIENCE, eventually};
 use crate::spawn;
 
 fn junction(url: &str) -> serde_json::Value {
@@ -40,6 +43,18 @@ async fn a_consumer_gets_every_unit_from_the_first_on_and_the_reason_of_each_end
     assert_eq!(ends, [StreamEnd::Restarted, StreamEnd::Stopped]);
 }
 
+/// Plays a file for somebody who wants no sound; says how many of 40 pictures came.
+async fn play_unheard(file: std::path::PathBuf) -> Result<usize, tokio::task::JoinError> {
+    let (sender, mut units) = fan_out();
+    let (output, _ends) = SourceOutput::new(sender);
+    let source = tokio::task::spawn_blocking(move || Source::start(&Address::File(file), output).unwrap()).await?;
+    let mut came = 0;
+    while came < 40 && matches!(tokio::time::timeout(PATIENCE, units.recv()).await, Ok(Ok(_))) {
+        came += 1;
+    }
+    tokio::task::spawn_blocking(move || source.stop()).await.map(|()| came)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sound_of_a_file_plays_with_its_pictures_over_its_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,6 +70,8 @@ async fn the_sound_of_a_file_plays_with_its_pictures_over_its_end() {
     let camera = spawn(junction(&format!("file://{}", file.display())), &counting);
     let seen = counting.connection("junction", 0, 70).await;
     camera.stop().await;
+    let unheard = play_unheard(file).await;
+    assert_eq!(unheard.unwrap(), 40, "the pictures come also where nobody listens");
     let (units, sound) = (seen.units.lock().unwrap(), seen.sound.lock().unwrap());
     assert_eq!((sound[0].format.sample_rate, sound[0].format.channels), (16_000, 1));
     let (last, picture) = (sound[sound.len() - 1].at, units[units.len() - 1].at);

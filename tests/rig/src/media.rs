@@ -1,7 +1,7 @@
 //! What one client of a camera is sent, and what goes wrong with it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -40,36 +40,54 @@ impl Faults {
         self.jump.fetch_add((seconds.wrapping_mul(90_000)).cast_unsigned(), Ordering::Relaxed);
     }
 
-    /// Puts the faults between a payloader and the network.
+    /// Puts the faults between a payloader and the network; they begin and end between two pictures.
     pub(crate) fn attach(self: &Arc<Self>, payloader: &gst::Element) {
         let Some(pad) = payloader.static_pad("src") else { return };
-        let faults = Arc::clone(self);
+        let (faults, picture) = (Arc::clone(self), Mutex::new(Between::default()));
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
         pad.add_probe(kinds, move |_, info| {
-            if faults.frozen.load(Ordering::Relaxed) {
-                return gst::PadProbeReturn::Drop;
+            let mut picture = picture.lock().unwrap_or_else(PoisonError::into_inner);
+            if picture.ended {
+                picture.frozen = faults.frozen.load(Ordering::Relaxed);
+                picture.jump = faults.jump.load(Ordering::Relaxed);
             }
-            let jump = faults.jump.load(Ordering::Relaxed);
             match &mut info.data {
-                _ if jump == 0 => {}
-                Some(gst::PadProbeData::Buffer(buffer)) => set_time(buffer.make_mut(), jump),
+                Some(gst::PadProbeData::Buffer(buffer)) => picture.ended = set_time(buffer.make_mut(), picture.jump),
                 Some(gst::PadProbeData::BufferList(list)) => {
                     list.make_mut().foreach_mut(|mut buffer, _| {
-                        set_time(buffer.make_mut(), jump);
+                        picture.ended = set_time(buffer.make_mut(), picture.jump);
                         std::ops::ControlFlow::Continue(Some(buffer))
                     });
                 }
                 _ => {}
             }
-            gst::PadProbeReturn::Ok
+            if picture.frozen { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
         });
     }
 }
 
-fn set_time(packet: &mut gst::BufferRef, jump: u32) {
-    let Ok(mut map) = packet.map_writable() else { return };
-    let Some(Ok(time)) = map.as_slice().get(RTP_TIME).map(<[u8; 4]>::try_from) else { return };
-    map.as_mut_slice()[RTP_TIME].copy_from_slice(&u32::from_be_bytes(time).wrapping_add(jump).to_be_bytes());
+/// What holds for the packets of one picture.
+struct Between {
+    frozen: bool,
+    jump: u32,
+    /// Whether the last packet was the last of its picture.
+    ended: bool,
+}
+
+impl Default for Between {
+    fn default() -> Self {
+        Self { frozen: false, jump: 0, ended: true }
+    }
+}
+
+/// Moves the time of a packet, and says whether it is the last one of its picture.
+fn set_time(packet: &mut gst::BufferRef, jump: u32) -> bool {
+    let Ok(mut map) = packet.map_writable() else { return true };
+    let bytes = map.as_mut_slice();
+    if let Some(Ok(time)) = bytes.get(RTP_TIME).map(<[u8; 4]>::try_from) {
+        bytes[RTP_TIME].copy_from_slice(&u32::from_be_bytes(time).wrapping_add(jump).to_be_bytes());
+    }
+    bytes.get(1).is_none_or(|flags| flags & 0x80 != 0)
 }
 
 /// The launch line that sends clips like `clip`.

@@ -199,13 +199,15 @@ impl Reader {
     fn open(path: &Path, wants_sound: bool) -> Result<Self, Failure> {
         let (source, parse) = (make("filesrc")?, make("parsebin")?);
         source.set_property("location", path);
-        let sink = gst_app::AppSink::builder().sync(false).max_buffers(READ_AHEAD).build();
+        // Not waited for: a file whose sound comes first would wait for its first picture with that in its hands.
+        let sink = gst_app::AppSink::builder().sync(false).async_(false).max_buffers(READ_AHEAD).build();
         let pipeline = gst::Pipeline::new();
         let built = pipeline.add_many([&source, &parse]).and_then(|()| source.link(&parse));
         built.map_err(|_| broken("built"))?;
         let sound = wants_sound.then(|| {
-            let sink = gst_app::AppSink::builder().sync(false).async_(false).max_buffers(SOUND_AHEAD).drop(true);
-            sink.build()
+            // The end of the file does not wait until sound that is longer than the pictures has been taken.
+            let sink = gst_app::AppSink::builder().sync(false).async_(false).wait_on_eos(false);
+            sink.max_buffers(SOUND_AHEAD).drop(true).build()
         });
         let faults = link_streams(&pipeline, &parse, &sink, sound.as_ref());
         let reader = Self { pipeline, sink, sound, early: None, faults };
