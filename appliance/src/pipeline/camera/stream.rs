@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::pipeline::access_unit::{AccessUnit, AudioUnit, audio_fan_out, fan_out};
 use crate::pipeline::consumer::{Consumers, StreamEnd, StreamFeed, StreamRole};
 use crate::pipeline::source::address::Address;
-use crate::pipeline::source::{SourceEnd, SourceOutput};
+use crate::pipeline::source::{SoundNotice, SoundOutput, SourceEnd, SourceOutput};
 
 /// A stream as it is to run.
 #[derive(Clone)]
@@ -20,8 +20,8 @@ pub(super) struct Stream {
     pub(super) address: Address,
     /// Those who take it beside the analysis.
     pub(super) consumers: Consumers,
-    /// Whether they get its sound too.
-    pub(super) audio: bool,
+    /// Whether they get its sound too, and who tells why not.
+    pub(super) sound: Option<SoundNotice>,
     /// Whether it is analysed.
     pub(super) analysed: bool,
 }
@@ -48,7 +48,10 @@ impl Stream {
             consumers: self.consumers.iter().map(|_| (sender.subscribe(), audio.subscribe())).collect(),
         };
         let (output, ends) = SourceOutput::new(sender);
-        let output = if self.audio { output.with_audio(audio) } else { output };
+        let output = match &self.sound {
+            Some(notice) => output.with_audio(SoundOutput::new(audio, notice.clone())),
+            None => output,
+        };
         (output, taps, ends)
     }
 

@@ -21,6 +21,7 @@ use super::{CameraCounters, CameraOutput, CameraSpec, SpecError};
 use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::consumer::{StreamEnd, StreamRole};
 use crate::pipeline::engine::{Engine, Watch};
+use crate::pipeline::source::SoundNotice;
 use crate::pipeline::source::address::Address;
 use crate::snapshots::PictureSink;
 use crate::tracks_file::CameraTap;
@@ -110,13 +111,13 @@ impl CameraTask {
             role: StreamRole::Main,
             address: Address::of(camera)?,
             consumers: self.spec.consumers.clone(),
-            audio: self.spec.audio,
+            sound: self.spec.audio.then(|| SoundNotice::of(camera.id.clone())),
             analysed: true,
         };
         let Some(address) = Address::of_sub(camera)? else {
             return Ok(Plan { stream: main, recorded: None, watch });
         };
-        let sub = Stream { role: StreamRole::Sub, address, audio: false, ..main.clone() };
+        let sub = Stream { role: StreamRole::Sub, address, sound: None, ..main.clone() };
         let recorded = (!main.consumers.is_empty()).then_some(Stream { analysed: false, ..main });
         Ok(Plan { stream: sub, recorded, watch })
     }

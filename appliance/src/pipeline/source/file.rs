@@ -50,7 +50,7 @@ impl Playback {
     pub(super) fn start(path: &Path, output: SourceOutput) -> Result<Self, Failure> {
         check_file(path)?;
         let (stop, stopped) = channel();
-        let sound = output.audio.clone().and_then(|sender| Sound::new(Encoding::Aac, 0, sender));
+        let sound = output.audio.as_ref().and_then(|to| Sound::new(Encoding::Aac, 0, to));
         let (path, publisher) = (path.to_owned(), Publisher::new(&output));
         let player = Player { path, publisher, sound, stopped, clock: None };
         let thread = std::thread::Builder::new().name("file-source".to_owned()).spawn(move || player.run(&output));

@@ -28,7 +28,8 @@ use aivms_contract::desired::RtspClient;
 use self::address::Address;
 pub use self::end::SourceEnd;
 use self::end::{broken, missing_element};
-use super::access_unit::{AccessUnit, AudioUnit};
+pub use self::sound::{SoundNotice, SoundOutput};
+use super::access_unit::AccessUnit;
 
 /// Room for the reasons a source gives for its end; only the first is read, later ones are dropped.
 const ENDS: usize = 1;
@@ -52,7 +53,7 @@ trait Running: Send {
 pub struct SourceOutput {
     units: broadcast::Sender<AccessUnit>,
     /// Where sound goes, when there is anybody who wants it.
-    audio: Option<broadcast::Sender<AudioUnit>>,
+    audio: Option<SoundOutput>,
     ends: mpsc::Sender<SourceEnd>,
 }
 
@@ -66,7 +67,7 @@ impl SourceOutput {
 
     /// The same, with sound going to `audio`.
     #[must_use]
-    pub fn with_audio(self, audio: broadcast::Sender<AudioUnit>) -> Self {
+    pub fn with_audio(self, audio: SoundOutput) -> Self {
         Self { audio: Some(audio), ..self }
     }
 

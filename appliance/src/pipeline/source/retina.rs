@@ -167,11 +167,10 @@ fn choose(session: &Session<Described>, output: &SourceOutput) -> Result<(usize,
         "h264" | "h265" | "jpeg" => {}
         other => return Err(unsupported(&other.to_uppercase())),
     }
-    let Some(sender) = &output.audio else { return Ok((video, None)) };
-    let Some(audio) = find("audio") else { return Ok((video, None)) };
+    let Some((to, audio)) = output.audio.as_ref().zip(find("audio")) else { return Ok((video, None)) };
     let stream = &session.streams()[audio];
-    let sound = Encoding::of_rtp(stream.encoding_name())
-        .and_then(|encoding| Sound::new(encoding, stream.clock_rate_hz(), sender.clone()));
+    let sound = Encoding::of_rtp(stream.encoding_name(), to)
+        .and_then(|encoding| Sound::new(encoding, stream.clock_rate_hz(), to));
     Ok((video, sound.map(|sound| (audio, sound))))
 }
 

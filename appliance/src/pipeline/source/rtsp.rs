@@ -93,7 +93,8 @@ fn link_sound(
         "PCMA" => "rtppcmadepay",
         _ => "rtppcmudepay",
     };
-    let sound = Encoding::of_rtp(&name).and_then(|encoding| Sound::new(encoding, rate, output.audio.clone()?));
+    let audio = output.audio.as_ref();
+    let sound = audio.and_then(|audio| Sound::new(Encoding::of_rtp(&name, audio)?, rate, audio));
     let Some(mut sound) = sound else {
         return extend(pipeline, pad, &[sound_sink(|_, _| {})]);
     };

@@ -3,7 +3,9 @@
 //! It goes its own way from the camera on. Whatever happens to it ends sound, never the pictures.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use aivms_contract::id::CameraId;
 use aivms_contract::time::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -18,6 +20,42 @@ const WAITING_PACKETS: u64 = 512;
 /// Bits per second of AAC that is made of telephone sound.
 const BITRATE: i32 = 32_000;
 
+/// Where the sound of one connection goes, and whose it is.
+#[derive(Clone)]
+pub struct SoundOutput {
+    sender: broadcast::Sender<AudioUnit>,
+    notice: SoundNotice,
+}
+
+/// Tells why a camera's sound can't be taken: once for as long as the camera runs, over all its connections.
+#[derive(Debug, Clone)]
+pub struct SoundNotice {
+    camera: CameraId,
+    told: Arc<AtomicBool>,
+}
+
+impl SoundNotice {
+    /// Nothing has been told of `camera` yet.
+    #[must_use]
+    pub fn of(camera: CameraId) -> Self {
+        Self { camera, told: Arc::default() }
+    }
+
+    fn tell(&self, why: &str) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(camera.id = %self.camera, "its sound is not recorded, its video is: {why}");
+        }
+    }
+}
+
+impl SoundOutput {
+    /// Sound goes to `sender`; `notice` tells why it does not.
+    #[must_use]
+    pub fn new(sender: broadcast::Sender<AudioUnit>, notice: SoundNotice) -> Self {
+        Self { sender, notice }
+    }
+}
+
 /// How a camera encodes its sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -30,16 +68,14 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Understands the name of an RTP payload; says once for each connection when it is another one.
-    pub(super) fn of_rtp(name: &str) -> Option<Self> {
+    /// Understands the name of an RTP payload; tells when it is another one.
+    pub(super) fn of_rtp(name: &str, output: &SoundOutput) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "mpeg4-generic" | "mp4a-latm" => Some(Self::Aac),
             "pcma" => Some(Self::Pcma),
             "pcmu" => Some(Self::Pcmu),
             other => {
-                tracing::warn!(
-                    "its sound is {other}, which can't be recorded: set the camera to AAC or G.711; its video goes on"
-                );
+                output.notice.tell(&format!("it is {other}; set the camera to AAC or G.711"));
                 None
             }
         }
@@ -53,19 +89,19 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    /// Publishes to `sender`. `None`, with a word in the log, when nothing here can transcode it.
-    pub(super) fn new(encoding: Encoding, rate: u32, sender: broadcast::Sender<AudioUnit>) -> Option<Self> {
-        let out = Published { sender, format: None };
+    /// Publishes to `output`. `None`, with a word in the log, when nothing here can transcode it.
+    pub(super) fn new(encoding: Encoding, rate: u32, output: &SoundOutput) -> Option<Self> {
+        let out = Published { sender: output.sender.clone(), format: None };
         let decoder = match encoding {
             Encoding::Aac => return Some(Self { out, transcoder: None }),
             Encoding::Pcma => ("alawdec", "audio/x-alaw"),
             Encoding::Pcmu => ("mulawdec", "audio/x-mulaw"),
         };
         let again = Published { sender: out.sender.clone(), format: None };
-        match Transcoder::start(decoder, rate, again) {
+        match Transcoder::start(decoder, rate, again, output.notice.clone()) {
             Ok(transcoder) => Some(Self { out, transcoder: Some(transcoder) }),
             Err(reason) => {
-                tracing::warn!("its sound is not recorded, its video is: {reason}");
+                output.notice.tell(&reason);
                 None
             }
         }
@@ -120,7 +156,12 @@ struct Transcoder {
 }
 
 impl Transcoder {
-    fn start((decoder, media_type): (&str, &str), rate: u32, out: Published) -> Result<Self, String> {
+    fn start(
+        (decoder, media_type): (&str, &str),
+        rate: u32,
+        out: Published,
+        notice: SoundNotice,
+    ) -> Result<Self, String> {
         let caps = gst::Caps::builder(media_type)
             .field("rate", i32::try_from(rate).unwrap_or(8000))
             .field("channels", 1)
@@ -146,9 +187,9 @@ impl Transcoder {
         built.map_err(|_| "its pipeline can't be built".to_owned())?;
         // What goes wrong there ends sound; nobody waits for its messages.
         if let Some(bus) = pipeline.bus() {
-            bus.set_sync_handler(|_, message| {
+            bus.set_sync_handler(move |_, message| {
                 if let gst::MessageView::Error(error) = message.view() {
-                    tracing::warn!("its sound can't be transcoded and is not recorded: {}", error.error().message());
+                    notice.tell(&format!("it can't be transcoded: {}", error.error().message()));
                 }
                 gst::BusSyncReply::Drop
             });
