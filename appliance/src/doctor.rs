@@ -335,10 +335,9 @@ async fn check_camera(camera: &Camera) -> Check {
     if !camera.enabled {
         return Check::new(subject, Verdict::Ok, "switched off");
     }
-    let (user, password) = (camera.username.as_deref(), camera.password.as_deref());
-    let probed = pipeline::probe(&camera.url, user, password, CAMERA_TIMEOUT).await;
-    match probed {
-        Ok(report) => Check::new(subject, Verdict::Ok, report.to_string()),
+    match pipeline::probe_camera(camera, CAMERA_TIMEOUT).await {
+        Ok((main, None)) => Check::new(subject, Verdict::Ok, main.to_string()),
+        Ok((main, Some(sub))) => Check::new(subject, Verdict::Ok, format!("recorded: {main}; analysed: {sub}")),
         Err(error) => Check::new(subject, Verdict::Fail, describe(&error)),
     }
 }

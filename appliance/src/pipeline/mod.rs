@@ -26,4 +26,4 @@ mod unit_feed;
 
 pub use self::camera::{CameraCounters, CameraHandle, CameraOutput, CameraSpec, SpecError, check_camera, spawn_camera};
 pub use self::infer::{Detector, DetectorError, DetectorSettings};
-pub use self::probe::{ProbeError, ProbeReport, probe};
+pub use self::probe::{ProbeError, ProbeReport, probe, probe_camera};

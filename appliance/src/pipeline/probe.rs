@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use aivms_appliance_core::supervise::Failure;
+use aivms_contract::desired::Camera;
 use aivms_contract::geometry::FrameSize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
 
 use super::access_unit::{AccessUnit, fan_out};
-use super::source::address::{Address, AddressError};
+use super::source::address::{Address, AddressError, CameraAddressError};
 use super::source::{Source, SourceOutput};
 
 /// Time over which the rate of pictures is measured when the camera does not say it.
@@ -38,6 +39,9 @@ pub enum ProbeError {
     /// The configuration is wrong.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The configuration of a camera is wrong.
+    #[error(transparent)]
+    Camera(#[from] CameraAddressError),
     /// The camera does not send video.
     #[error("{}", failure.explain(address))]
     Failed {
@@ -59,7 +63,26 @@ pub async fn probe(
     password: Option<&str>,
     within: Duration,
 ) -> Result<ProbeReport, ProbeError> {
-    let address = Address::parse(url, username, password)?;
+    probe_address(Address::parse(url, username, password)?, within).await
+}
+
+/// The same for both streams of a camera, by its own client, at the same time; the second one where it has one.
+///
+/// # Errors
+/// The first clear cause.
+pub async fn probe_camera(camera: &Camera, within: Duration) -> Result<(ProbeReport, Option<ProbeReport>), ProbeError> {
+    let (main, sub) = (Address::of(camera)?, Address::of_sub(camera)?);
+    let sub = async {
+        match sub {
+            Some(address) => probe_address(address, within).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (main, sub) = tokio::join!(probe_address(main, within), sub);
+    Ok((main?, sub?))
+}
+
+async fn probe_address(address: Address, within: Duration) -> Result<ProbeReport, ProbeError> {
     let shown = address.to_string();
     look(address, within).await.map_err(|failure| ProbeError::Failed { address: shown, failure })
 }
