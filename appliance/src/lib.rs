@@ -23,6 +23,7 @@ pub mod masks;
 pub mod outbox;
 pub mod pipeline;
 pub mod recorder;
+pub mod relay;
 pub mod retention;
 pub mod run;
 pub mod snapshots;

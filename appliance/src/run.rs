@@ -227,12 +227,17 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     });
     let (pictures, wanted) = snapshots::channel();
     let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), &stop.rest);
-    let output = CameraOutput { bodies, why, pictures };
+    let output = CameraOutput { bodies, why, pictures, seen: parts.footage.relay.seen().clone() };
     let control = Control { locking: Some(locking), ..parts.control(output, say.clone(), recorder, (media, ends)) };
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
+        let identity = parts.identity.subscribe();
+        if let Some(settings) = parts.config.cloud.clone() {
+            let relay = parts.footage.relay_task(settings, Arc::clone(cloud), identity);
+            tasks.spawn("relay", relay.run(stop.rest.clone()));
+        }
         tasks.spawn("uplink", parts.uplink(cloud, settings, (said, tell), link).run(stop.rest.clone()));
         tasks.spawn("uploads", parts.uploader(cloud).run(stop.rest.clone()));
     } else {
@@ -277,6 +282,7 @@ impl Parts {
         Control {
             cameras: cameras.with(self.config.detection.stationary, recorder).feeding(self.footage.consumers(ends)),
             recording: self.footage.policy.clone(),
+            relay: self.footage.relay.clone(),
             config: Arc::clone(&self.config),
             state: self.state.clone(),
             vitals: Arc::clone(&self.vitals),

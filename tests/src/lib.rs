@@ -4,10 +4,12 @@
 //! signals, and judged by what their database holds.
 
 pub mod api;
+pub mod browser;
 pub mod edge_client;
 pub mod faulty;
 pub mod fixtures;
 pub mod ledger;
+pub mod live;
 pub mod load;
 pub mod proxy;
 pub mod report;

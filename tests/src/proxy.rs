@@ -4,6 +4,8 @@
 //! case for both sides. New connections are accepted and stay silent.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 pub struct Proxy {
     address: SocketAddr,
     cut: watch::Sender<bool>,
+    sent: Arc<AtomicU64>,
     accept: JoinHandle<()>,
 }
 
@@ -28,19 +31,26 @@ impl Proxy {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (cut, state) = watch::channel(false);
+        let sent = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&sent);
         let accept = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let state = state.clone();
-                tokio::spawn(relay(client, target, state));
+                tokio::spawn(relay(client, target, state.clone(), Arc::clone(&counted)));
             }
         });
-        Ok(Self { address, cut, accept })
+        Ok(Self { address, cut, sent, accept })
     }
 
     /// Where the relay listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Bytes that clients have sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Cuts or mends the network. Connections that lived through a cut are dead after it, as bytes are missing.
@@ -55,7 +65,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn relay(client: TcpStream, target: SocketAddr, cut: watch::Receiver<bool>) {
+async fn relay(client: TcpStream, target: SocketAddr, cut: watch::Receiver<bool>, sent: Arc<AtomicU64>) {
     let mut mended = cut.clone();
     if mended.wait_for(|cut| !cut).await.is_err() {
         return;
@@ -64,8 +74,8 @@ async fn relay(client: TcpStream, target: SocketAddr, cut: watch::Receiver<bool>
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     tokio::select! {
-        () = pump(client_read, server_write, cut.clone()) => {}
-        () = pump(server_read, client_write, cut) => {}
+        () = pump(client_read, server_write, cut.clone(), sent) => {}
+        () = pump(server_read, client_write, cut, Arc::default()) => {}
     }
 }
 
@@ -74,10 +84,12 @@ async fn pump(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut cut: watch::Receiver<bool>,
+    sent: Arc<AtomicU64>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let Ok(count) = from.read(&mut buffer).await else { return };
+        sent.fetch_add(count as u64, Ordering::Relaxed);
         if *cut.borrow() {
             // These bytes are lost; the stream can't go on after the cut.
             let _ = cut.wait_for(|cut| !cut).await;

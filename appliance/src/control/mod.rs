@@ -28,6 +28,7 @@ use crate::config::{self, Config};
 use crate::health::Vitals;
 use crate::outbox::Outbox;
 use crate::recorder::RecordingPolicy;
+use crate::relay::Relay;
 use crate::retention::locking::Locking;
 use crate::retention::locks::Lock;
 use crate::state::{Key, State};
@@ -42,6 +43,8 @@ pub struct Control {
     pub state: State,
     /// What runs.
     pub cameras: CameraSet,
+    /// Shows video to the cloud.
+    pub relay: Relay,
     /// What is told of it.
     pub vitals: Arc<Vitals>,
     /// Whose fill is part of a health report.
@@ -142,7 +145,9 @@ impl Control {
             media.gate.set(desired.map_or(&self.config.cameras, |desired| &desired.cameras).as_slice());
         }
         self.recording.send_replace(Arc::new(desired::recording(&self.config, desired)));
-        self.cameras.apply(&desired::wanted(&self.config, desired)).await;
+        let wanted = desired::wanted(&self.config, desired);
+        self.relay.set_cameras(&wanted);
+        self.cameras.apply(&wanted).await;
         self.vitals.set_applied_version(desired.map_or(0, |desired| desired.version));
     }
 
@@ -198,7 +203,10 @@ impl Control {
                 Some(locking) => locking.unlock(lock_id).await,
                 None => Err("nothing is recorded".to_owned()),
             },
-            Action::OpenRelay => Err("footage is not recorded by this version".to_owned()),
+            Action::OpenRelay => {
+                self.relay.call();
+                Ok(Map::new())
+            }
         };
         Some(match done {
             Ok(data) => succeeded(id, clock::now(), data),

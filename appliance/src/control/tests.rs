@@ -66,6 +66,7 @@ impl Edge {
             state,
             cameras: CameraSet::new(engine, bodies, Arc::clone(&vitals)),
             recording: tokio::sync::watch::channel(Arc::default()).0,
+            relay: crate::relay::Relay::default(),
             vitals: Arc::clone(&vitals),
             outbox: outbox.clone(),
             media: None,

@@ -30,6 +30,7 @@ use self::task::CameraTask;
 use super::consumer::Consumers;
 use super::engine::{Engine, Watch};
 use super::source::address::{Address, CameraAddressError};
+use crate::relay::SeenBoxes;
 use crate::snapshots::PictureSink;
 use crate::tracks_file::{CameraTap, RunInfo, TracksRecorder};
 use crate::why::WhySink;
@@ -68,12 +69,14 @@ pub struct CameraOutput {
     pub why: WhySink,
     /// Which pictures of its tracks are worth taking.
     pub pictures: PictureSink,
+    /// What it sees, for boxes over its video.
+    pub seen: SeenBoxes,
 }
 
 /// Messages only.
 impl From<mpsc::Sender<Body>> for CameraOutput {
     fn from(bodies: mpsc::Sender<Body>) -> Self {
-        Self { bodies, why: WhySink::default(), pictures: PictureSink::default() }
+        Self { bodies, why: WhySink::default(), pictures: PictureSink::default(), seen: SeenBoxes::default() }
     }
 }
 

@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::chain::{self, Chain, ChainSettings};
 use crate::cloud::Cloud;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::continuity::Ends;
 use crate::health::Vitals;
 use crate::identity::Identity;
 use crate::outbox::Outbox;
 use crate::pipeline::consumer::{Consumers, StreamConsumer};
 use crate::recorder::{Folders, Footage, PolicyWatch, Recorder, RecorderSettings, RecordingPolicy};
+use crate::relay::{Relay, RelayTask};
 use crate::retention::Retention;
 use crate::retention::board::Board;
 use crate::retention::locking::Locking;
@@ -38,6 +39,8 @@ pub(super) struct FootageParts {
     pub(super) recorder: Recorder,
     /// What is recorded, for everybody else.
     pub(super) footage: Footage,
+    /// Shows video to the cloud; without one it keeps nothing.
+    pub(super) relay: Relay,
     /// What is signed of it.
     pub(super) chain: Chain,
     /// The task that enters segments, and the thread that writes what is entered.
@@ -87,12 +90,13 @@ impl FootageParts {
         vitals.set_chain(chain.clone());
         following.spawn(chain::follow(chain.clone(), footage.clone(), recorded.clone()));
         writing.spawn_blocking(|| writer.run());
-        Ok(Self { policy, recorder, footage, chain, sealing, recorded })
+        let relay = if config.cloud.is_some() { Relay::default() } else { Relay::idle() };
+        Ok(Self { policy, recorder, footage, relay, chain, sealing, recorded })
     }
 
     /// Those who take the cameras' video.
     pub(super) fn consumers(&self, ends: Ends) -> Consumers {
-        let consumers: Vec<Arc<dyn StreamConsumer>> = vec![Arc::new(self.recorder.clone()), Arc::new(ends)];
+        let consumers: Vec<Arc<dyn StreamConsumer>> = vec![Arc::new(self.recorder.clone()), Arc::new(self.relay.clone()), Arc::new(ends)];
         consumers.into()
     }
 
@@ -112,6 +116,16 @@ impl FootageParts {
             board: around.board,
         };
         (retention, Locking { locks, footage: self.footage.clone(), chain: self.chain.clone(), outbox })
+    }
+
+    /// The task that shows video to the cloud.
+    pub(super) fn relay_task(
+        &self,
+        settings: config::Cloud,
+        cloud: Arc<Cloud>,
+        identity: watch::Receiver<Option<Arc<Identity>>>,
+    ) -> RelayTask {
+        RelayTask { relay: self.relay.clone(), footage: self.footage.clone(), settings, cloud, identity }
     }
 
     /// Ends all of it, once the cameras have stopped.

@@ -24,7 +24,8 @@ that, an event `reset` says that the lists must be read instead. The stream ends
 
 **Live video and playback**: buy a ticket with `POST /api/live/tickets` and open the WebSocket \
 `GET /api/live/stream?ticket=<ticket>` with it. Text frames are JSON with a `type`, binary frames a head of 32 bytes \
-and fragmented MP4 for `MediaSource`; `docs/ref/relay.md` describes both.
+and fragmented MP4 for `MediaSource`; `docs/ref/relay.md` describes both. The page \
+`/viewer` shows how.
 
 **Files**: the `url` of a clip or snapshot that is stored is a link on this server, `/media/{token}`. It needs no token \
 beside it and is good until `url_expires_at`, so that a `<video>` can show it; whoever has the link can see the file. It \

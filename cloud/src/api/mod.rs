@@ -23,6 +23,7 @@ mod signed_in;
 mod snapshots;
 mod user_token;
 mod values;
+mod viewer;
 mod viewing;
 
 use std::net::IpAddr;
@@ -124,7 +125,7 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-const OUTSIDE_THE_DOCUMENT: [&str; 8] = [
+const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -133,6 +134,10 @@ const OUTSIDE_THE_DOCUMENT: [&str; 8] = [
     "/api/live/stream",
     "/api/edge/relay",
     "/media/{token}",
+    "/viewer",
+    "/viewer/viewer.css",
+    "/viewer/viewer.js",
+    "/viewer/player.js",
 ];
 
 /// Builds the whole HTTP side. `stop` ends the live streams.
@@ -152,9 +157,8 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/api/live/stream", get(viewing::stream))
         .at("/api/edge/relay", get(edge_relay::relay))
         .at("/media/:token", get(media::serve).head(media::serve))
-        .nest("/", api)
-        .data(services)
-        .map_to_response();
+        .nest("/", api);
+    let routes = viewer::add(routes).data(services).map_to_response();
     guard::Guard { inner: routes, methods: Arc::new(methods), https }
 }
 

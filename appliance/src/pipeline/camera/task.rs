@@ -23,6 +23,7 @@ use crate::pipeline::consumer::{StreamEnd, StreamRole};
 use crate::pipeline::engine::{Engine, Watch};
 use crate::pipeline::source::SoundNotice;
 use crate::pipeline::source::address::Address;
+use crate::relay::SeenBoxes;
 use crate::snapshots::PictureSink;
 use crate::tracks_file::CameraTap;
 use crate::why::WhySink;
@@ -39,6 +40,7 @@ pub(super) struct CameraTask {
     outbound: Outbound,
     why: WhySink,
     pictures: PictureSink,
+    seen: SeenBoxes,
     board: HealthBoard,
     counts: watch::Sender<CameraCounters>,
     analysis: CameraAnalysis,
@@ -80,8 +82,8 @@ impl CameraTask {
         );
         let tap = spec.tap(engine.labels());
         let outbound = Outbound::new(camera, output.bodies);
-        let (why, pictures) = (output.why, output.pictures);
-        Self { spec, engine, outbound, why, pictures, board, counts, analysis, tap }
+        let (why, pictures, seen) = (output.why, output.pictures, output.seen);
+        Self { spec, engine, outbound, why, pictures, seen, board, counts, analysis, tap }
     }
 
     /// Runs until told to stop or until the outbox is gone.
@@ -216,6 +218,7 @@ impl CameraTask {
                 tap.frame(frame, clock);
             }
             self.pictures.saw(&self.spec.camera.id, clock.utc(frame.pts), frame);
+            self.seen.note(&self.spec.camera.id, frame, clock, self.engine.labels());
             let findings = self.analysis.on_frame(frame, &clock);
             self.tell(findings);
         }
