@@ -84,7 +84,9 @@ impl Browser {
         loop {
             let value = self.eval(script).await;
             match value {
-                Ok(value) if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") => return Ok(value),
+                Ok(value) if !matches!(value, Value::Null | Value::Bool(false)) && value != json!("") => {
+                    return Ok(value);
+                }
                 Err(error) if tokio::time::Instant::now() > end => return Err(error),
                 _ if tokio::time::Instant::now() > end => bail!("never true: {script}"),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,

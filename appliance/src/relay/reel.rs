@@ -205,7 +205,7 @@ impl Open {
 /// The fragment to begin with so that `at` can be shown: the last that begins with a key picture no later than it.
 fn place_of(fragments: &[FragmentInfo], at: UtcMillis) -> usize {
     let before = fragments.iter().enumerate().filter(|(_, info)| info.key && info.wall <= at);
-    before.map(|(number, _)| number).last().unwrap_or(0)
+    before.map(|(number, _)| number).next_back().unwrap_or(0)
 }
 
 /// Leaves the key picture alone, shown until the next.

@@ -32,7 +32,10 @@ const QUALITY: i32 = 70;
 
 /// The sprites made last; a cheap handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sprites(Arc<Mutex<VecDeque<(Key, Arc<[u8]>)>>>);
+pub(super) struct Sprites(Arc<Mutex<VecDeque<Sprite>>>);
+
+/// A sprite and what it shows.
+type Sprite = (Key, Arc<[u8]>);
 
 /// What a sprite shows: with more or less footage it is another one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -96,7 +96,8 @@ impl FootageParts {
 
     /// Those who take the cameras' video.
     pub(super) fn consumers(&self, ends: Ends) -> Consumers {
-        let consumers: Vec<Arc<dyn StreamConsumer>> = vec![Arc::new(self.recorder.clone()), Arc::new(self.relay.clone()), Arc::new(ends)];
+        let consumers: Vec<Arc<dyn StreamConsumer>> =
+            vec![Arc::new(self.recorder.clone()), Arc::new(self.relay.clone()), Arc::new(ends)];
         consumers.into()
     }
 
