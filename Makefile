@@ -14,6 +14,7 @@ setup:
 	@scripts/setup test
 	@scripts/fetch
 	@scripts/fetch-deepstream
+	@scripts/fetch-vm
 	@scripts/fetch-tools
 
 run test bench lint:

@@ -8,6 +8,8 @@ mod evidence;
 mod full_disk;
 mod index;
 mod kill;
+mod machine;
+mod machine_cut;
 mod material;
 mod powercut;
 mod program;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use aivms_contract::time::UtcMillis;
 
+use crate::machine::SAYS;
 use crate::material::{FPS, Material, SMALL};
 use crate::rig::{Rig, at};
 
-const ROOT: &str = "RECORDING_ROOT";
-const PLAN: &str = "RECORDING_PLAN";
+pub(crate) const ROOT: &str = "RECORDING_ROOT";
+pub(crate) const PLAN: &str = "RECORDING_PLAN";
 /// The cameras.
 pub(crate) const CAMERAS: [&str; 4] = ["east", "north", "south", "west"];
 /// Short, so that many begin and end.
@@ -90,13 +91,16 @@ fn tell_synced(rig: &Rig, told: &mut BTreeMap<&str, UtcMillis>) {
         if let Some(end) = rig.footage.synced(&camera.parse().unwrap())
             && told.insert(camera, end) != Some(end)
         {
-            println!("synced {camera} {}", end.as_millis());
+            println!("{SAYS}synced {camera} {}", end.as_millis());
         }
     }
 }
 
 fn note(notes: &mut File, run: i64, number: u64, after: Duration) {
-    notes.write_all(format!("{run} {number} {}\n", after.as_millis()).as_bytes()).unwrap();
+    let line = format!("{run} {number} {}\n", after.as_millis());
+    notes.write_all(line.as_bytes()).unwrap();
+    // For those who see the console only.
+    print!("{SAYS}{line}");
 }
 
 /// What runs have fed: for each the pictures with the time after its beginning, in milliseconds.
