@@ -13,8 +13,18 @@ use aivms_tests::tracking;
 use anyhow::{Context, Result, ensure};
 
 /// The measuring programs, in the order of the data path.
-const PROGRAMS: &[&str] =
-    &["bench_vision", "bench_zones", "bench_engine", "bench_gate", "bench_probes", "bench_store", "bench_ingest"];
+const PROGRAMS: &[&str] = &[
+    "bench_recording",
+    "bench_footage",
+    "bench_live",
+    "bench_vision",
+    "bench_zones",
+    "bench_engine",
+    "bench_gate",
+    "bench_probes",
+    "bench_store",
+    "bench_ingest",
+];
 
 /// A line of the table.
 struct Goal {
@@ -44,6 +54,83 @@ enum Beside {
 }
 
 const GOALS: &[Goal] = &[
+    Goal {
+        what: "recording 1 camera of 1080p through rtspsrc, processor time as part of ffmpeg's",
+        bench: "record.cpu.rtspsrc.1",
+        over: Some("record.cpu.ffmpeg.1"),
+        bound: Bound::AtMost(0.8),
+        beside: Beside::Row("record.cpu.ffmpeg.1"),
+    },
+    Goal {
+        what: "recording 4 cameras of 1080p through rtspsrc, processor time as part of ffmpeg's",
+        bench: "record.cpu.rtspsrc.4",
+        over: Some("record.cpu.ffmpeg.4"),
+        bound: Bound::AtMost(0.8),
+        beside: Beside::Row("record.cpu.ffmpeg.4"),
+    },
+    Goal {
+        what: "recording 16 cameras of 1080p through rtspsrc, processor time as part of ffmpeg's",
+        bench: "record.cpu.rtspsrc.16",
+        over: Some("record.cpu.ffmpeg.16"),
+        bound: Bound::AtMost(0.8),
+        beside: Beside::Row("record.cpu.ffmpeg.16"),
+    },
+    Goal {
+        what: "recording through rtspsrc, memory of a further camera",
+        bench: "record.memory.rtspsrc",
+        over: None,
+        bound: Bound::AtMost(5.0),
+        beside: Beside::Row("record.memory.ffmpeg"),
+    },
+    Goal {
+        what: "recording 1 camera of 1080p through retina, processor time as part of ffmpeg's",
+        bench: "record.cpu.retina.1",
+        over: Some("record.cpu.ffmpeg.1"),
+        bound: Bound::AtMost(0.25),
+        beside: Beside::Row("record.cpu.ffmpeg.1"),
+    },
+    Goal {
+        what: "recording 4 cameras of 1080p through retina, processor time as part of ffmpeg's",
+        bench: "record.cpu.retina.4",
+        over: Some("record.cpu.ffmpeg.4"),
+        bound: Bound::AtMost(0.25),
+        beside: Beside::Row("record.cpu.ffmpeg.4"),
+    },
+    Goal {
+        what: "recording 16 cameras of 1080p through retina, processor time as part of ffmpeg's",
+        bench: "record.cpu.retina.16",
+        over: Some("record.cpu.ffmpeg.16"),
+        bound: Bound::AtMost(0.25),
+        beside: Beside::Row("record.cpu.ffmpeg.16"),
+    },
+    Goal {
+        what: "recording through retina, memory of a further camera",
+        bench: "record.memory.retina",
+        over: None,
+        bound: Bound::AtMost(5.0),
+        beside: Beside::Row("record.memory.ffmpeg"),
+    },
+    Goal {
+        what: "clip of 60 s, time as part of ffmpeg's concat with faststart",
+        bench: "footage.clip.60-s",
+        over: Some("footage.clip.ffmpeg"),
+        bound: Bound::AtMost(0.166),
+        beside: Beside::Row("footage.clip.ffmpeg"),
+    },
+    Goal {
+        what: "random seek into a month of 16 cameras, p99",
+        bench: "footage.seek.p99",
+        over: None,
+        bound: Bound::AtMost(5.0),
+        beside: Beside::Row("footage.seek.p50"),
+    },
+    Goal {
+        what: "live view, first picture in a browser on loopback",
+        bench: "live.first-frame",
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        beside: Beside::Nothing,
+    },
     Goal {
         what: "zone engine, one object update, 4 zones of 12 corners",
         bench: "zone.update.12-corners.50-objects",
