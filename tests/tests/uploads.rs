@@ -131,8 +131,8 @@ async fn files_arrive_once_and_unchanged_over_cut_lines_and_kills_of_either_side
         ensure!(found == *bytes, "{id} has changed");
     }
     let rows = "select count(*) from media where stored_at is not null";
-    let rows: usize = rusqlite::Connection::open(cloud.database())?.query_row(rows, [], |row| row.get(0))?;
-    ensure!(rows == files.len(), "{rows} rows");
+    let rows: i64 = rusqlite::Connection::open(cloud.database())?.query_row(rows, [], |row| row.get(0))?;
+    ensure!(usize::try_from(rows)? == files.len(), "{rows} rows");
     ensure!(walk(&edge.directory.join("outgoing"))?.is_empty(), "the edge has deleted what arrived");
     Ok(())
 }
@@ -173,9 +173,9 @@ async fn a_link_shows_a_clip_to_tools_that_know_nothing_of_us() -> Result<()> {
     let edge = Edge::enrolled(&directory.path().join("edge"), (&cloud, &api), &cloud.base, None).await?;
     let made = directory.path().join("made.mp4");
     let source = ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=3", "-c:v", "libx264"];
-    let ffmpeg = Command::new("ffmpeg").args(["-v", "error"]).args(source).args(["-movflags", "+faststart"]);
-    let ffmpeg = ffmpeg_output(ffmpeg.arg(&made))?;
-    ensure!(ffmpeg.is_empty(), "{ffmpeg}");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error"]).args(source).args(["-movflags", "+faststart"]).arg(&made);
+    output_of(&mut ffmpeg)?;
     let bytes = std::fs::read(&made)?;
     let (outgoing, _sending) = edge.up()?;
     edge.put(&outgoing, "clip", MediaKind::Clip, Worth::Requested, &bytes)?;
@@ -187,7 +187,7 @@ async fn a_link_shows_a_clip_to_tools_that_know_nothing_of_us() -> Result<()> {
     let url = format!("{}{}", cloud.base, stored.await?["url"].as_str().context("url")?);
 
     let probe = ["-v", "error", "-show_entries", "stream=codec_name,nb_frames", "-of", "csv=p=0"];
-    let shown = ffmpeg_output(Command::new("ffprobe").args(probe).arg(&url))?;
+    let shown = output_of(Command::new("ffprobe").args(probe).arg(&url))?;
     ensure!(shown.trim() == "h264,75", "{shown}");
     for (range, part) in [("0-99", &bytes[..100]), ("-50", &bytes[bytes.len() - 50..]), ("1000-", &bytes[1000..])] {
         let got = Command::new("curl").args(["-sS", "--fail", "--noproxy", "*", "-r", range]).arg(&url).output()?;
@@ -245,7 +245,7 @@ async fn torn_line(target: SocketAddr) -> Result<(SocketAddr, tokio::task::JoinH
     Ok((address, relay))
 }
 
-fn ffmpeg_output(command: &mut Command) -> Result<String> {
+fn output_of(command: &mut Command) -> Result<String> {
     let output = command.env_remove("http_proxy").output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
