@@ -160,7 +160,7 @@ async fn an_alert_overtakes_a_long_clip_and_the_budget_of_the_line_holds() -> Re
     let order: Vec<String> = rows.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     ensure!(order == ["alert", "long"], "{order:?}");
     // The first piece goes at once: what is paid for it later is paid by the next, so the last is for nothing.
-    let pace = ((2 << 20) + (128 << 10)) as f64 / 1024.0 / (seconds + 2.0);
+    let pace = f64::from((2 << 20) + (128 << 10)) / 1024.0 / (seconds + 2.0);
     ensure!(pace < KIB_PER_S as f64 * 1.2, "{pace} KiB/s over {seconds} s");
     Ok(())
 }
