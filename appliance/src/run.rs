@@ -216,6 +216,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     tasks.spawn("keep", keep::keep(seen, parts.outbox.clone(), kept_events.clone(), Some(tagger)));
     let (ends, ended) = continuity::ends();
     let (retention, continuity, locking) = parts.footage_tasks();
+    let board = continuity.board.clone();
     tasks.spawn("retention", retention.run(stop.rest.clone()));
     tasks.spawn("continuity", continuity.run(ended, stop.rest.clone()));
     tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
@@ -226,7 +227,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         recorder
     });
     let (pictures, wanted) = snapshots::channel();
-    let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), &stop.rest);
+    let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), board, &stop.rest);
     let output = CameraOutput { bodies, why, pictures, seen: parts.footage.relay.seen().clone() };
     let control = Control { locking: Some(locking), ..parts.control(output, say.clone(), recorder, (media, ends)) };
     tasks.spawn("control", control.run(told, stop.cameras.clone()));

@@ -12,6 +12,7 @@ mod service;
 mod span;
 mod written;
 
+pub use causes::Told;
 pub use cutter::{Causes, CutError, Cutter, Nearest};
 pub use service::{Ask, ClipService, Clips, channel};
 

@@ -122,6 +122,12 @@ impl Board {
         }
     }
 
+    /// The latest gaps of a camera that were told.
+    #[must_use]
+    pub fn gaps(&self, camera: &CameraId) -> Vec<Gap> {
+        self.lock().gaps.get(camera).into_iter().flatten().cloned().collect()
+    }
+
     /// For health reports and the status file.
     #[must_use]
     pub fn vitals(&self) -> FootageVitals {

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::Media;
 use crate::health::Vitals;
 use crate::masks::{Gate, GateKeeper};
+use crate::retention::board::Board;
 use crate::snapshots::{self, Pictures, SnapshotService, Taker};
 use crate::uploads::Outgoing;
 
@@ -46,6 +47,7 @@ impl MediaParts {
         tasks: &mut Tasks,
         Parts { config, footage, outbox, .. }: &Parts,
         (pictures, events): (Pictures, &broadcast::Sender<Arc<KeptEvent>>),
+        board: Board,
         stop: &CancellationToken,
     ) -> Media {
         let (footage, chain) = (&footage.footage, &footage.chain);
@@ -54,7 +56,7 @@ impl MediaParts {
             footage: footage.clone(),
             gate: self.gate.clone(),
             outgoing: self.outgoing.clone(),
-            causes: Arc::new(footage.clone()),
+            causes: Arc::new(clips::Told { board, footage: footage.clone() }),
             chain: chain.clone(),
         };
         let (clips, asks) = clips::channel();
