@@ -219,3 +219,15 @@ fn the_shipped_example_names_every_key() {
         assert!(example.contains(key), "{key} is not in appliance.example.toml");
     }
 }
+
+#[test]
+fn the_budget_of_uploads_may_differ_by_the_time_of_day() {
+    let span = "[[uploads.schedule]]\nkib_per_s = 64\ndays = ['mon']\nfrom = '07:00'\nto = '19:00'\n";
+    let uploads = load(&format!("[uploads]\nmax_mib = 100\nkib_per_s = 500\n{span}"), None, &[]).unwrap().uploads;
+    assert_eq!((uploads.max_bytes, uploads.bytes_per_s), (100 << 20, Some(500 << 10)));
+    assert_eq!(uploads.schedule.iter().map(|(_, rate)| *rate).collect::<Vec<_>>(), [Some(64 << 10)]);
+    assert_eq!(load("", None, &[]).unwrap().uploads.bytes_per_s, None);
+    refused("[uploads]\nmax_mib = 0\n", None, &[], &["uploads.max_mib"]);
+    refused(&span.replace("19:00", "25:00"), None, &[], &["uploads.schedule", "25:00"]);
+    refused(&span.replace("to =", "till ="), None, &[], &["uploads.schedule", "till"]);
+}

@@ -164,7 +164,7 @@ impl Outgoing {
         }
     }
 
-    fn delivered(&self, key: FileKey) {
+    pub(super) fn delivered(&self, key: FileKey) {
         let Some(job) = self.queue().remove(key) else { return };
         self.inner.folder.discard(&job);
         tracing::debug!(media.kind = job.kind.as_str(), media.id = job.id.as_str(), "uploaded");
