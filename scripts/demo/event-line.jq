@@ -8,6 +8,12 @@ def line($kind):
     + if .dwell_ms then "  after \(.dwell_ms / 100 | round / 10) s" else "" end
   elif $kind == "detections" then
     "\(.timestamp | clock)  track \(.track_id)  \(.phase)  \(.object_class)  \(.confidence * 100 | round) %"
+  elif $kind == "clips" then
+    "\(.start | clock)  clip \(.clip_id)  \(.camera_id)  \(.duration_ms / 100 | round / 10) s"
+  elif $kind == "snapshots" then
+    "\(.timestamp | clock)  snapshot \(.snapshot_id)  \(.object.object_class // .camera_id)"
+  elif $kind == "footage" then
+    "\(.timestamp | clock)  footage of \(.camera_id)  \(.event_type)  \(.cause // .reason // "")"
   elif $kind == "reset" then
     .reason
   else
