@@ -4,7 +4,8 @@
 //! cargo run --release -p aivms-appliance --example bench_footage
 //! ```
 //!
-//! The clip is made of recorded segments as the appliance makes it, and by `ffmpeg -f concat -c copy -movflags
+//! The clip is made of recorded segments by the code that the appliance makes its clips with, without what it adds to
+//! them (checksum, signature, queue), and by `ffmpeg -f concat -c copy -movflags
 //! +faststart` from the same files; both as files in the same folder, neither synced, each the best of five.
 
 use std::fs::File;
