@@ -26,6 +26,7 @@ async fn every_picture_of_a_network_camera_is_in_its_segments_and_ffprobe_counts
     let kinds = [
         ("h264", ClipSpec::default()),
         ("b-frames", ClipSpec { b_frames: 2, ..ClipSpec::default() }),
+        ("h264-g711", ClipSpec { audio: Some(Audio::Pcma), ..ClipSpec::default() }),
         ("h265-aac", ClipSpec { codec: Codec::H265, audio: Some(Audio::Aac), ..ClipSpec::default() }),
     ];
     let servers = kinds.map(|(_, spec)| server(&[clip(spec)]));
@@ -90,10 +91,18 @@ fn check(footage: &Footage, counting: &Counting, camera: &str, spec: &ClipSpec) 
             sounds += fragment.audio.len();
         }
         probed += probe(&segment.path);
+        decode(&segment.path);
     }
     assert!(pictures == expected, "{camera}: {} pictures of {}", pictures.len(), expected.len());
     assert_eq!(probed, expected.len(), "{camera}");
     assert_eq!(sounds > 20, spec.audio.is_some(), "{camera}: {sounds} frames of sound");
+}
+
+/// Pictures and sound decode without a complaint.
+fn decode(path: &Path) {
+    let output = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(["-f", "null", "-"]).output();
+    let complaints = output.expect("ffmpeg is installed").stderr;
+    assert!(complaints.is_empty(), "{}: {}", path.display(), String::from_utf8_lossy(&complaints));
 }
 
 fn probe(path: &Path) -> usize {

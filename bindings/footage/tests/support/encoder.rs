@@ -15,25 +15,28 @@ use bytes::Bytes;
 pub(crate) struct Recipe {
     pub(crate) codec: VideoCodec,
     pub(crate) encoder: &'static [&'static str],
-    pub(crate) sound: bool,
+    /// Samples of sound per second, if it has any.
+    pub(crate) sound: Option<u32>,
 }
 
 pub(crate) const BASELINE: Recipe =
-    Recipe { codec: VideoCodec::H264, encoder: &["libx264", "-profile:v", "baseline", "-g", "25"], sound: false };
+    Recipe { codec: VideoCodec::H264, encoder: &["libx264", "-profile:v", "baseline", "-g", "25"], sound: None };
 pub(crate) const B_PICTURES: Recipe = Recipe {
     codec: VideoCodec::H264,
     encoder: &["libx264", "-profile:v", "high", "-bf", "3", "-b_strategy", "0", "-g", "25"],
-    sound: false,
+    sound: None,
 };
 pub(crate) const WITH_SOUND: Recipe = Recipe {
     codec: VideoCodec::H264,
     encoder: &["libx264", "-profile:v", "high", "-bf", "2", "-g", "25"],
-    sound: true,
+    sound: Some(48_000),
 };
+/// Sound as it comes from a camera's G.711.
+pub(crate) const WITH_TELEPHONE_SOUND: Recipe = Recipe { sound: Some(8_000), ..WITH_SOUND };
 pub(crate) const H265: Recipe = Recipe {
     codec: VideoCodec::H265,
     encoder: &["libx265", "-x265-params", "keyint=25:min-keyint=25:open-gop=0:bframes=3:log-level=none"],
-    sound: true,
+    sound: Some(48_000),
 };
 
 /// Key pictures that are no refresh: pictures behind one refer to pictures before it.
@@ -50,12 +53,12 @@ pub(crate) const OPEN_H264: Recipe = Recipe {
         "-x264-params",
         "open-gop=1:keyint=25:min-keyint=25",
     ],
-    sound: false,
+    sound: None,
 };
 pub(crate) const OPEN_H265: Recipe = Recipe {
     codec: VideoCodec::H265,
     encoder: &["libx265", "-x265-params", "keyint=25:min-keyint=25:open-gop=1:bframes=3:log-level=none"],
-    sound: false,
+    sound: None,
 };
 
 /// A written segment.
@@ -88,9 +91,10 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 pub(crate) fn encode(recipe: Recipe, directory: &Path) -> Source {
     let path = directory.join("source.mp4");
     let name = path.to_str().unwrap();
-    let tone = ["-f", "lavfi", "-i", "sine=440:r=48000:d=4"];
+    let tone = format!("sine=440:r={}:d=4", recipe.sound.unwrap_or_default());
+    let tone = ["-f", "lavfi", "-i", &tone];
     let mut args = vec!["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=316x178:r=25:d=4"];
-    args.extend(if recipe.sound { &tone[..] } else { &[] });
+    args.extend(if recipe.sound.is_some() { &tone[..] } else { &[] });
     args.extend(["-pix_fmt", "yuv420p", "-preset", "superfast", "-c:v"]);
     args.extend(recipe.encoder);
     args.extend(["-c:a", "aac", "-threads", "1", name]);
@@ -113,7 +117,7 @@ pub(crate) fn encode(recipe: Recipe, directory: &Path) -> Source {
         ((pts - times[0]) * 90_000 / timescale, unit)
     });
     let units = units.collect();
-    let (sounds, audio) = if recipe.sound { adts(name, directory) } else { (Vec::new(), None) };
+    let (sounds, audio) = recipe.sound.map_or((Vec::new(), None), |rate| adts(name, rate, directory));
     Source { path: path.clone(), units, sounds, audio, codec: recipe.codec }
 }
 
@@ -130,7 +134,7 @@ pub(crate) fn packets(file: &str, stream: &str, number: &str) -> Vec<i64> {
 }
 
 /// AAC frames without their headers.
-fn adts(source: &str, directory: &Path) -> (Vec<Bytes>, Option<AudioTrack>) {
+fn adts(source: &str, sample_rate: u32, directory: &Path) -> (Vec<Bytes>, Option<AudioTrack>) {
     let file = directory.join("sound.aac");
     run("ffmpeg", &["-v", "error", "-y", "-i", source, "-map", "0:a", "-c", "copy", file.to_str().unwrap()]);
     let bytes = std::fs::read(file).unwrap();
@@ -140,9 +144,9 @@ fn adts(source: &str, directory: &Path) -> (Vec<Bytes>, Option<AudioTrack>) {
         frames.push(Bytes::copy_from_slice(&rest[7..length]));
         rest = &rest[length..];
     }
-    // AAC-LC, 48 kHz, one channel.
-    let config = Bytes::from_static(&[0x11, 0x88]);
-    (frames, Some(AudioTrack { sample_rate: 48_000, channels: 1, config }))
+    // AAC-LC, the rate by its number in the standard's table, one channel.
+    let config = Bytes::from_static(if sample_rate == 8_000 { &[0x15, 0x88] } else { &[0x11, 0x88] });
+    (frames, Some(AudioTrack { sample_rate, channels: 1, config }))
 }
 
 /// Writes segments of at least a second each, with fragments of at most `limit` ticks, as the recorder does.
@@ -161,8 +165,9 @@ pub(crate) fn record(source: &Source, limit: u32, directory: &Path) -> Vec<Segme
     times.unwrap().flush(&mut timed);
     let tracks = Tracks { video: units.track().unwrap().clone(), audio: source.audio.clone() };
     let mut gather = Gather::new(limit, tracks.audio.as_ref().map(|audio| audio.sample_rate));
+    let rate = source.audio.as_ref().map_or(1, |audio| u64::from(audio.sample_rate));
     for (at, sound) in source.sounds.iter().enumerate() {
-        gather.sound(MediaTime::from_nanos(at as u64 * 1024 * 1_000_000_000 / 48_000), sound.clone());
+        gather.sound(MediaTime::from_nanos(at as u64 * 1024 * 1_000_000_000 / rate), sound.clone());
     }
     write(timed, gather, &tracks, directory)
 }
