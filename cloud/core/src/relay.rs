@@ -17,7 +17,7 @@ use aivms_contract::id::CameraId;
 use aivms_contract::relay::{EndReason, FrameHeader, FrameKind, FromEdge, ToEdge, View};
 use aivms_contract::time::UtcMillis;
 
-use stream::{Source, Stream};
+use stream::{Fate, Source, Stream};
 use viewer::Viewer;
 
 /// Most viewers of one edge; one more is told to come back later.
@@ -28,6 +28,15 @@ pub const MAX_STREAMS: usize = 32;
 pub const MAX_REQUESTS: usize = 32;
 /// Most fragments a playing viewer may be owed; what it grants beyond is cut.
 pub const MAX_CREDIT: u32 = 16;
+/// Largest init frame in bytes, head and all; those of real cameras have about one thousand. A stream with a larger
+/// one is closed.
+pub const MAX_INIT_BYTES: usize = 64 * 1024;
+/// Longest `mime` of a stream in bytes; one with a longer is closed.
+pub const MAX_MIME_BYTES: usize = 256;
+/// Longest reason in bytes why a stream is over; a longer one is left out.
+pub const MAX_DETAIL_BYTES: usize = 2 * 1024;
+/// Most bytes of playback that wait for all viewers of one edge; with more, the one for whom most waits is sent away.
+pub const MAX_ALL_PLAYBACK_BYTES: usize = 256 * 1024 * 1024;
 /// How long a camera goes on sending after its last viewer left: whoever comes back meanwhile has a picture at once.
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How often an edge that is needed and not connected is called.
@@ -223,6 +232,7 @@ impl Hub {
     /// The edge has said something.
     pub fn text(&mut self, message: &FromEdge, now: Duration) {
         match message {
+            FromEdge::Opened { stream, mime, .. } if mime.len() > MAX_MIME_BYTES => self.refuse(*stream, now),
             FromEdge::Opened { stream, from, .. } => {
                 if let Some(open) = self.streams.get_mut(stream)
                     && open.opened(message.clone(), *from)
@@ -233,10 +243,10 @@ impl Hub {
             FromEdge::Skipped { stream, .. } | FromEdge::Dropped { stream, .. } => {
                 self.give(*stream, message);
             }
-            FromEdge::Ended { stream, .. } => {
-                let number = *stream;
-                self.give(number, message);
-                self.streams.remove(&number);
+            FromEdge::Ended { stream, reason, detail } => {
+                let detail = if detail.len() > MAX_DETAIL_BYTES { "" } else { detail };
+                self.give(*stream, &FromEdge::Ended { stream: *stream, reason: *reason, detail: detail.to_owned() });
+                self.streams.remove(stream);
                 self.need_edge(now);
             }
             FromEdge::Cameras { request, .. }
@@ -389,8 +399,10 @@ impl Hub {
 
     fn media(&mut self, header: &FrameHeader, frame: &Arc<[u8]>, now: Duration) {
         let Some(stream) = self.streams.get_mut(&header.stream) else { return };
-        if !stream.keep(header, frame) {
-            return;
+        match stream.keep(header, frame) {
+            Fate::Wanted => {}
+            Fate::Unwanted => return,
+            Fate::Refused => return self.refuse(header.stream, now),
         }
         let mut too_slow = Vec::new();
         for id in &stream.viewers {
@@ -400,7 +412,24 @@ impl Hub {
                 too_slow.push(*id);
             }
         }
+        too_slow.extend(self.hoarder());
         too_slow.into_iter().for_each(|viewer| self.send_away(viewer, EndReason::TooSlow, TOO_SLOW, now));
+    }
+
+    /// The playing viewer for whom most waits, when too much waits for all of them.
+    fn hoarder(&self) -> Option<ViewerId> {
+        let playing = || self.viewers.iter().filter(|(_, viewer)| !viewer.is_live);
+        let bytes: usize = playing().map(|(_, viewer)| viewer.bytes()).sum();
+        let most = playing().max_by_key(|(_, viewer)| viewer.bytes());
+        most.filter(|_| bytes > MAX_ALL_PLAYBACK_BYTES).map(|(id, _)| *id)
+    }
+
+    /// Closes a stream of which the edge sends what it may not.
+    fn refuse(&mut self, number: u32, now: Duration) {
+        let (reason, detail) = (EndReason::Failed, NOT_KEPT_TO.to_owned());
+        self.give(number, &FromEdge::Ended { stream: number, reason, detail });
+        self.close(number);
+        self.need_edge(now);
     }
 
     fn give(&mut self, stream: u32, message: &FromEdge) {
@@ -424,7 +453,14 @@ impl Hub {
 }
 
 const TOO_SLOW: &str = "the connection is too slow for this video: choose the camera's smaller stream, or look again";
+const NOT_KEPT_TO: &str = "the edge sends what it may not: update its software, and look again";
 const EDGE_AWAY: &str = "the edge does not answer: check that it has power and a network";
+
+/// Bytes of memory a frame takes while it waits, roughly: frames without content are not for nothing.
+fn weight(frame: &Arc<[u8]>) -> usize {
+    const BESIDES: usize = 256;
+    frame.len() + BESIDES
+}
 
 impl Ask {
     fn message(&self, request: u32) -> ToEdge {

@@ -9,11 +9,26 @@ use aivms_contract::relay::{FrameHeader, FrameKind, FromEdge, ToEdge, View};
 use aivms_contract::time::UtcMillis;
 
 use super::viewer::Viewer;
-use super::{MAX_CREDIT, ViewerId, Wanted};
+use super::{MAX_CREDIT, MAX_INIT_BYTES, ViewerId, Wanted, weight};
 
 /// Most bytes kept since the last key picture. A stream with more between two of them is kept from none: late viewers
 /// wait for the next.
 const MAX_KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most fragments without credit since a seek. Those of a seek that was overtaken by one to the same time can't be
+/// told from the later one's; an edge that sends more does not keep to the credit, and its stream is closed.
+const MAX_BEYOND: u32 = 2 * MAX_CREDIT;
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is passed on.
+    Wanted,
+    /// It is of a time before a seek.
+    Unwanted,
+    /// The edge may not send it; the stream is closed.
+    Refused,
+}
 
 /// Whose stream it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +47,21 @@ pub(super) struct Playback {
     key_frames_only: bool,
     /// Fragments the edge may still send.
     credit: u32,
+    /// Fragments it sent without credit since it was opened or sought.
+    beyond: u32,
     /// The time whose beginning is awaited; what comes before it is of the time before a seek.
     awaited: Option<UtcMillis>,
+}
+
+impl Playback {
+    /// Takes a fragment off the credit; false when the edge sends far more than it was asked for.
+    fn pay(&mut self) -> bool {
+        match self.credit.checked_sub(1) {
+            Some(left) => self.credit = left,
+            None => self.beyond += 1,
+        }
+        self.beyond <= MAX_BEYOND
+    }
 }
 
 /// One stream.
@@ -57,7 +85,7 @@ impl Stream {
         let source = match wanted.view {
             View::Live => Source::Live,
             View::Playback { from, key_frames_only } => {
-                Source::Playback(Playback { from, key_frames_only, credit: 0, awaited: Some(from) })
+                Source::Playback(Playback { from, key_frames_only, credit: 0, beyond: 0, awaited: Some(from) })
             }
         };
         Self {
@@ -84,7 +112,7 @@ impl Stream {
         let view = match &mut self.source {
             Source::Live => View::Live,
             Source::Playback(playback) => {
-                playback.awaited = Some(playback.from);
+                (playback.awaited, playback.beyond) = (Some(playback.from), 0);
                 View::Playback { from: playback.from, key_frames_only: playback.key_frames_only }
             }
         };
@@ -122,12 +150,17 @@ impl Stream {
         true
     }
 
-    /// Takes note of a frame; false when nobody wants it.
-    pub(super) fn keep(&mut self, header: &FrameHeader, frame: &Arc<[u8]>) -> bool {
+    /// Takes note of a frame.
+    pub(super) fn keep(&mut self, header: &FrameHeader, frame: &Arc<[u8]>) -> Fate {
+        if header.kind == FrameKind::Init && frame.len() > MAX_INIT_BYTES {
+            return Fate::Refused;
+        }
         match (&mut self.source, header.kind) {
-            (Source::Playback(playback), _) if playback.awaited.is_some() => return false,
+            (Source::Playback(playback), _) if playback.awaited.is_some() => return Fate::Unwanted,
             (Source::Playback(playback), FrameKind::Fragment) => {
-                playback.credit = playback.credit.saturating_sub(1);
+                if !playback.pay() {
+                    return Fate::Refused;
+                }
                 playback.from = header.wall + Duration::from_millis(header.duration_ms.into());
             }
             (Source::Playback(_), _) => {}
@@ -137,7 +170,7 @@ impl Stream {
             }
             (Source::Live, _) => self.keep_fragment(header, frame),
         }
-        true
+        Fate::Wanted
     }
 
     fn keep_fragment(&mut self, header: &FrameHeader, frame: &Arc<[u8]>) {
@@ -146,7 +179,7 @@ impl Stream {
         } else if self.kept.is_empty() {
             return;
         }
-        self.kept_bytes += frame.len();
+        self.kept_bytes += weight(frame);
         if self.kept_bytes > MAX_KEPT_BYTES {
             self.empty();
         } else {
@@ -157,7 +190,7 @@ impl Stream {
     /// Goes elsewhere; false for a stream that can't.
     pub(super) fn seek(&mut self, from: UtcMillis, key_frames_only: bool) -> bool {
         let Source::Playback(playback) = &mut self.source else { return false };
-        *playback = Playback { from, key_frames_only, credit: 0, awaited: Some(from) };
+        *playback = Playback { from, key_frames_only, credit: 0, beyond: 0, awaited: Some(from) };
         true
     }
 

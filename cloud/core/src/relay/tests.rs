@@ -228,6 +228,107 @@ fn a_viewer_who_plays_h265_shares_what_is_there_and_gives_nobody_else_what_they_
     assert_eq!(hub.streams(), 2);
 }
 
+#[test]
+fn an_edge_that_begins_anew_without_end_never_fills_the_memory() {
+    for (wanted, limit) in [(live("gate"), 24), (playback(0), 64)] {
+        let mut hub = connected();
+        let viewer = hub.join(&wanted, at(0)).unwrap();
+        hub.text(&opened(1, Some(utc(0))), at(0));
+        for _ in 0..2_000 {
+            send(&mut hub, &header(FrameKind::Init, 1, false, 0), 60_000, at(0));
+            assert!(hub.viewers[&viewer].bytes() <= (limit + 1) * 1024 * 1024);
+        }
+        assert_eq!(taken(&mut hub, viewer), ["e TooSlow"]);
+    }
+}
+
+#[test]
+fn frames_without_content_count_too() {
+    let mut hub = connected();
+    let viewer = hub.join(&live("gate"), at(0)).unwrap();
+    hub.text(&opened(1, None), at(0));
+    for _ in 0..200_000 {
+        send(&mut hub, &header(FrameKind::Init, 1, false, 0), 0, at(0));
+    }
+    assert_eq!(taken(&mut hub, viewer), ["e TooSlow"]);
+}
+
+#[test]
+fn a_stream_that_begins_with_more_than_any_camera_does_is_closed() {
+    let mut hub = connected();
+    let viewers = [(); 2].map(|()| hub.join(&live("gate"), at(0)).unwrap());
+    let playing = hub.join(&playback(0), at(0)).unwrap();
+    for_edge(&mut hub);
+    hub.text(&opened(1, None), at(0));
+    send(&mut hub, &header(FrameKind::Init, 1, false, 0), MAX_INIT_BYTES, at(0));
+    let FromEdge::Opened { stream, width, height, role, from, masked, .. } = opened(2, Some(utc(0))) else { return };
+    let mime = "x".repeat(MAX_MIME_BYTES + 1);
+    hub.text(&FromEdge::Opened { stream, mime, width, height, role, from, masked }, at(0));
+    for viewer in viewers.into_iter().chain([playing]) {
+        assert_eq!(taken(&mut hub, viewer), ["e Failed"]);
+        hub.leave(viewer, at(1));
+    }
+    assert_eq!(for_edge(&mut hub), [ToEdge::Close { stream: 1 }, ToEdge::Close { stream: 2 }]);
+    assert_eq!((hub.streams(), hub.viewers()), (0, 0));
+}
+
+#[test]
+fn an_edge_that_sends_far_more_than_it_was_asked_for_is_stopped() {
+    let mut hub = connected();
+    let viewer = hub.join(&playback(0), at(0)).unwrap();
+    hub.credit(viewer, 2);
+    hub.text(&opened(1, Some(utc(0))), at(0));
+    let seen = (0..100).flat_map(|number| {
+        fragment(&mut hub, 1, true, number, at(0));
+        taken(&mut hub, viewer)
+    });
+    let seen: Vec<_> = seen.collect();
+    assert_eq!(seen.len(), 1 + 2 + 2 * 16 + 1, "what a seek may have overtaken is let through");
+    assert_eq!(seen.last().map(String::as_str), Some("e Failed"));
+}
+
+#[test]
+fn a_seek_twice_to_the_same_time_plays_on() {
+    let mut hub = connected();
+    let viewer = hub.join(&playback(0), at(0)).unwrap();
+    for _ in 0..2 {
+        hub.seek(viewer, utc(200), false);
+        hub.credit(viewer, MAX_CREDIT);
+    }
+    for _ in 0..2 {
+        hub.text(&opened(1, Some(utc(200))), at(0));
+        (200..200 + MAX_CREDIT).for_each(|number| fragment(&mut hub, 1, true, number, at(0)));
+    }
+    assert_eq!(taken(&mut hub, viewer).len(), 2 + 2 * 16);
+}
+
+#[test]
+fn what_waits_for_all_who_play_back_is_bounded() {
+    let mut hub = connected();
+    let viewers: Vec<_> = (0..12).map(|_| hub.join(&playback(0), at(0)).unwrap()).collect();
+    for (stream, viewer) in (1..).zip(&viewers) {
+        hub.credit(*viewer, MAX_CREDIT);
+        hub.text(&opened(stream, Some(utc(0))), at(0));
+        for number in 0..6 {
+            send(&mut hub, &header(FrameKind::Fragment, stream, true, number), 5_000_000, at(0));
+            let waiting: usize = hub.viewers.values().map(Viewer::bytes).sum();
+            assert!(waiting <= MAX_ALL_PLAYBACK_BYTES, "{waiting}");
+        }
+    }
+    let away = viewers.iter().filter(|viewer| taken(&mut hub, **viewer) == ["e TooSlow"]).count();
+    assert!((1..12).contains(&away), "{away}");
+}
+
+#[test]
+fn a_reason_too_long_to_be_one_is_left_out() {
+    let mut hub = connected();
+    let viewer = hub.join(&live("gate"), at(0)).unwrap();
+    let detail = "x".repeat(MAX_DETAIL_BYTES + 1);
+    hub.text(&FromEdge::Ended { stream: 1, reason: EndReason::NoVideo, detail }, at(0));
+    let ended = FromEdge::Ended { stream: 1, reason: EndReason::NoVideo, detail: String::new() };
+    assert_eq!(hub.take_for_viewer(viewer), Some(ForViewer::Text(ended)));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Join(bool),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aivms_contract::relay::{EndReason, FrameHeader, FrameKind, FromEdge};
 
-use super::ForViewer;
+use super::{ForViewer, weight};
 
 /// Most bytes of live video that wait for one viewer, more than what a late one begins with. With more, what waits is
 /// dropped and the viewer goes on at the next key picture.
@@ -16,7 +16,11 @@ const MAX_LIVE_WAIT: Duration = Duration::from_secs(3);
 /// Most bytes of playback that wait; it sends by credit, so only a viewer that grants and does not take has more. It
 /// is sent away.
 const MAX_PLAYBACK_BYTES: usize = 64 * 1024 * 1024;
-/// Most text frames that wait; a viewer that takes none is on its way out, and further ones are dropped.
+/// Most bytes of live video and init frames that wait for one viewer. Init frames are never dropped, so an edge that
+/// begins anew without end reaches this; the viewer is sent away.
+const MAX_LIVE_WITH_INIT_BYTES: usize = 2 * MAX_LIVE_BYTES;
+/// Most text frames that wait; a viewer that takes none is on its way out, and further ones are dropped. The longest
+/// has little more than [`super::MAX_MIME_BYTES`].
 const MAX_TEXTS: usize = 64;
 /// How long a viewer may be behind without catching up once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,13 +80,13 @@ impl Viewer {
         if header.kind == FrameKind::Init {
             self.needs_key = self.is_live;
             self.push(message, None);
-            return true;
+            return self.bytes <= if self.is_live { MAX_LIVE_WITH_INIT_BYTES } else { MAX_PLAYBACK_BYTES };
         }
         if !self.is_live {
             self.push(message, Some(now));
             return self.bytes <= MAX_PLAYBACK_BYTES;
         }
-        if self.has_too_much(frame.len(), now) {
+        if self.has_too_much(weight(frame), now) {
             self.drop_media(now);
         }
         if self.needs_key && !header.key {
@@ -116,7 +120,7 @@ impl Viewer {
             return None;
         };
         match &message {
-            ForViewer::Frame(frame) => self.bytes = self.bytes.saturating_sub(frame.len()),
+            ForViewer::Frame(frame) => self.bytes = self.bytes.saturating_sub(weight(frame)),
             ForViewer::Text(_) => self.texts = self.texts.saturating_sub(1),
         }
         Some(message)
@@ -131,8 +135,7 @@ impl Viewer {
         self.slow_at().is_some_and(|at| at <= now)
     }
 
-    /// Bytes that wait.
-    #[cfg(test)]
+    /// Bytes that wait, without those of texts.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -165,7 +168,7 @@ impl Viewer {
             return;
         }
         match &message {
-            ForViewer::Frame(frame) => self.bytes += frame.len(),
+            ForViewer::Frame(frame) => self.bytes += weight(frame),
             ForViewer::Text(_) => self.texts += 1,
         }
         self.waiting.push_back(Waiting { message, droppable_since });
@@ -175,7 +178,7 @@ impl Viewer {
 impl Waiting {
     fn bytes(&self) -> usize {
         match &self.message {
-            ForViewer::Frame(frame) => frame.len(),
+            ForViewer::Frame(frame) => weight(frame),
             ForViewer::Text(_) => 0,
         }
     }
