@@ -26,6 +26,12 @@ pub enum LockError {
     /// There are too many.
     #[error("{MAX_LOCKS} locks exist; take one away first")]
     TooMany,
+    /// What is kept is not understood: a new lock would take its place.
+    #[error(
+        "the locks that are kept can't be read, so none can come or go and no footage is deleted; restart the \
+         appliance, and if that does not help, restore its state from a backup"
+    )]
+    Unknown,
     /// The disk refused it.
     #[error("the lock is not on the disk: {0}")]
     State(#[from] StateError),
@@ -96,11 +102,11 @@ impl Locks {
     /// changes nothing. The answer says whether it is new.
     ///
     /// # Errors
-    /// There are too many, or the disk refused it: then nothing is locked.
+    /// There are too many, those that are kept are not understood, or the disk refused it: then nothing is locked.
     pub async fn lock(&self, id: &LockId, mut lock: Lock) -> Result<bool, LockError> {
         lock.reason.truncate(lock.reason.floor_char_boundary(MAX_REASON_BYTES));
         let _gate = self.gate().await;
-        let mut locks = self.all().unwrap_or_default();
+        let mut locks = self.all().ok_or(LockError::Unknown)?;
         if locks.contains_key(id) {
             return Ok(false);
         }
@@ -114,10 +120,10 @@ impl Locks {
     /// Takes a lock away and gives it back; `None` when there is none of this name.
     ///
     /// # Errors
-    /// The disk refused it: then the lock holds on.
+    /// Those that are kept are not understood, or the disk refused it: then the lock holds on.
     pub async fn unlock(&self, id: &LockId) -> Result<Option<Lock>, LockError> {
         let _gate = self.gate().await;
-        let mut locks = self.all().unwrap_or_default();
+        let mut locks = self.all().ok_or(LockError::Unknown)?;
         let Some(lock) = locks.remove(id) else { return Ok(None) };
         self.keep(locks).await.map(|()| Some(lock))
     }
@@ -201,6 +207,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path().join("state")).unwrap().0;
         state.put(Key::FootageLocks, &"nonsense").unwrap();
-        assert_eq!(Locks::open(state).spans(), None);
+        let locks = Locks::open(state.clone());
+        assert_eq!(locks.spans(), None);
+        assert!(matches!(locks.lock(&id(1), lock("a", "")).await, Err(LockError::Unknown)));
+        assert!(matches!(locks.unlock(&id(1)).await, Err(LockError::Unknown)));
+        assert_eq!(locks.spans(), None, "a new lock does not take the place of those that are there");
+        assert_eq!(state.get::<String>(Key::FootageLocks).unwrap().as_deref(), Some("nonsense"));
     }
 }
