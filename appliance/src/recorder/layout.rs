@@ -9,6 +9,8 @@ use super::moving::PARTIAL;
 use super::segment::{DiskTier, SegmentKey};
 
 const SUFFIX: &str = "mp4";
+/// Ending added to the name of a file in which no footage could be read; it is no segment any more.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// The folders of the disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,9 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, b"").unwrap();
         }
-        assert!(dir.path().join("gate/2026-11-22/1795352700250.mp4").is_file());
+        let first = dir.path().join("gate/2026-11-22/1795352700250.mp4");
+        assert!(first.is_file());
+        std::fs::write(first.with_added_extension(DAMAGED), b"").unwrap();
         assert_eq!(segments_in(dir.path(), &camera), starts);
         assert_eq!(cameras_in(dir.path()), [camera]);
     }

@@ -2,12 +2,14 @@
 //!
 //! The files are the truth. A file without a row is scanned: cut back to its last complete fragment, closed, and put
 //! into the index; a row without a file is dropped. The newest files of each camera come first, since a crash is most
-//! likely to have left those; a lost index is rebuilt in the same way, while recording goes on.
+//! likely to have left those; a lost index is rebuilt in the same way, while recording goes on. A file in which no
+//! fragment is found, and which is large enough to hold video, is never deleted: it is put aside under another name.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,12 +22,15 @@ use aivms_footage::table::{FragmentTable, write_tail};
 use super::catalogue::Entry;
 use super::footage::{Readiness, Shared};
 use super::index::{Found, IndexKeeper};
-use super::layout::{cameras_in, partial_in, segments_in};
+use super::layout::{DAMAGED, cameras_in, partial_in, segments_in};
 use super::moving::delete;
 use super::segment::{DiskTier, SegmentKey, Tags, wall_end};
+use crate::state::durable;
 
 /// Files of each camera that are mended before anything else: one that was open, and one whose row was not synced.
 const NEWEST: usize = 2;
+/// Bytes below which a file without a readable fragment holds no video: its head and less than a picture.
+const WITHOUT_VIDEO: u64 = 64 * 1024;
 /// Pause before an index that can't be opened is tried again.
 const OPEN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -36,6 +41,9 @@ struct Mended {
     closed: usize,
     /// Files without anything in them.
     empty: usize,
+    /// Files whose head or first fragment is damaged, put aside; the first of them under its new name.
+    damaged: usize,
+    first_damaged: Option<PathBuf>,
     /// Bytes cut off behind the last complete fragment.
     cut: u64,
     /// Closed files that the index did not know.
@@ -201,12 +209,30 @@ impl Mended {
                 shared.catalogue.put_left(key, entry);
                 shared.index.put(key, entry, &table);
             }
-            Ok(None) => {
-                self.empty += 1;
-                let _ = delete(&path);
-            }
+            Ok(None) => self.unreadable(&path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::error!(path = %path.display(), %error, "a recording can't be read and is left out"),
+        }
+    }
+
+    /// Deletes a file that can't hold video, and puts one that may hold some aside.
+    fn unreadable(&mut self, path: &Path) {
+        let put_aside = match path.metadata() {
+            Ok(metadata) if metadata.len() < WITHOUT_VIDEO => {
+                self.empty += 1;
+                let _ = delete(path);
+                return;
+            }
+            Ok(_) => put_aside(path),
+            Err(error) => Err(error),
+        };
+        match put_aside {
+            Ok(aside) => {
+                tracing::error!(path = %aside.display(), "a recording is damaged; it is kept under this name");
+                self.damaged += 1;
+                self.first_damaged.get_or_insert(aside);
+            }
+            Err(error) => tracing::error!(path = %path.display(), %error, "a damaged recording can't be put aside"),
         }
     }
 
@@ -237,15 +263,35 @@ impl Mended {
     }
 
     fn tell(&self, shared: &Shared) {
-        let Self { closed, empty, cut, added, dropped } = self;
-        if *closed + *empty + *added > 0 {
-            tracing::info!(closed, empty, cut_bytes = cut, added, "recordings of an earlier run were mended");
+        let Self { closed, empty, damaged, first_damaged, cut, added, dropped } = self;
+        if *closed + *empty + *added + *damaged > 0 {
+            tracing::info!(closed, empty, damaged, cut_bytes = cut, added, "recordings of an earlier run were mended");
         }
         if *dropped > 0 {
             let message = format!("{dropped} recordings are in the index and not on the disk; they were dropped");
             shared.note(Notice { code: "footage_missing".to_owned(), message, camera_id: None });
         }
+        if let Some(first) = first_damaged {
+            let message = format!(
+                "recordings are damaged and kept aside ({damaged}): {}; retention leaves them",
+                first.display()
+            );
+            shared.note(Notice { code: "footage_damaged".to_owned(), message, camera_id: None });
+        }
     }
+}
+
+/// Renames a damaged file to a name beside it that is free. Gives that name.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let name = |number: usize| match number {
+        0 => path.with_added_extension(DAMAGED),
+        _ => path.with_added_extension(format!("{number}.{DAMAGED}")),
+    };
+    let mut names = (0..).map(name);
+    let free = names.find(|aside| !aside.exists()).ok_or(io::ErrorKind::AlreadyExists)?;
+    std::fs::rename(path, &free)?;
+    durable::sync_parent(&free)?;
+    Ok(free)
 }
 
 /// Starts the thread that does all this.

@@ -60,6 +60,29 @@ async fn a_file_without_a_whole_head_is_deleted_and_stands_in_nobodys_way() {
 }
 
 #[tokio::test]
+async fn a_recording_whose_head_is_damaged_is_kept_aside_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = folders(dir.path()).fast.join("gate/2026-11-22");
+    fs::create_dir_all(&day).unwrap();
+    let (name, video) = (day.join("1795352700000.mp4"), vec![0xa5; 100_000]);
+    fs::write(&name, &video).unwrap();
+    let rig = Rig::complete(dir.path(), Duration::from_secs(60)).await;
+    assert!(rig.footage.cameras().is_empty(), "it is no segment");
+    let aside = day.join("1795352700000.mp4.damaged");
+    assert_eq!(fs::read(&aside).unwrap(), video);
+    let told = rig.notices.lock().unwrap().clone();
+    assert!(told.len() == 1 && told[0].message.contains(aside.to_str().unwrap()), "{told:?}");
+    rig.close().await;
+
+    // Another one of that name is kept as well, and the first one is left alone.
+    fs::write(&name, &video[1..]).unwrap();
+    let rig = Rig::complete(dir.path(), Duration::from_secs(60)).await;
+    assert_eq!(fs::read(&aside).unwrap(), video);
+    assert_eq!(files(&day), [day.join("1795352700000.mp4.1.damaged"), aside]);
+    rig.close().await;
+}
+
+#[tokio::test]
 async fn a_block_that_never_reached_the_disk_ends_the_footage_there() {
     let dir = tempfile::tempdir().unwrap();
     let material = Material::new(dir.path(), SMALL);
