@@ -1,6 +1,6 @@
 //! Measures the edge for its health report and heartbeat.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,8 @@ const MAX_TEXT_BYTES: usize = 300;
 pub struct Vitals {
     started: Instant,
     data_dir: PathBuf,
-    cameras: RwLock<BTreeMap<CameraId, CameraVitals>>,
+    /// Absent until the list of configured cameras is known.
+    cameras: RwLock<Option<BTreeMap<CameraId, CameraVitals>>>,
     applied_version: AtomicU64,
     time_zone: RwLock<SiteZone>,
     notices: Mutex<VecDeque<Notice>>,
@@ -89,7 +90,14 @@ impl Vitals {
 
     /// Replaces the list of configured cameras.
     pub fn set_cameras(&self, cameras: BTreeMap<CameraId, CameraVitals>) {
-        *self.cameras.write().unwrap_or_else(PoisonError::into_inner) = cameras;
+        *self.cameras.write().unwrap_or_else(PoisonError::into_inner) = Some(cameras);
+    }
+
+    /// The configured cameras; `None` until they are known.
+    #[must_use]
+    pub fn configured(&self) -> Option<BTreeSet<CameraId>> {
+        let cameras = self.cameras.read().unwrap_or_else(PoisonError::into_inner);
+        cameras.as_ref().map(|cameras| cameras.keys().cloned().collect())
     }
 
     /// Sets the version of the desired document that runs.
@@ -170,7 +178,7 @@ impl Vitals {
             let recording = footage.cameras.get(id).cloned();
             CameraHealth { recording: recording.map(shortened_cause), ..vitals.health(id) }
         };
-        cameras.iter().map(with_recording).collect()
+        cameras.iter().flatten().map(with_recording).collect()
     }
 
     /// A full report. A disk that can't be measured counts as one without room.

@@ -1,11 +1,11 @@
 //! The ledgers of all cameras, and the file that keeps them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use aivms_appliance_core::continuity::Ledger;
 use aivms_appliance_core::schedule::SiteZone;
-use aivms_contract::footage::FootageEvent;
+use aivms_contract::footage::{FootageEvent, Gap};
 use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 
@@ -85,6 +85,24 @@ impl Book {
 
     pub(super) fn knows(&self, camera: &CameraId) -> bool {
         self.ledgers.contains_key(camera)
+    }
+
+    /// Switches those that are not `configured` off. One without footage is forgotten: nobody will ask for it again.
+    pub(super) fn retire(
+        &mut self,
+        configured: &BTreeSet<CameraId>,
+        now: UtcMillis,
+        has_footage: impl Fn(&CameraId) -> bool,
+    ) -> Vec<Told> {
+        let is_gone = |camera: &CameraId| !configured.contains(camera);
+        let gone = self.ledgers.iter_mut().filter(|(camera, _)| is_gone(camera));
+        gone.for_each(|(_, ledger)| ledger.switched(now, false));
+        let forgotten = self.ledgers.extract_if(.., |camera, _| is_gone(camera) && !has_footage(camera));
+        let last = |(camera, ledger): (CameraId, Ledger)| {
+            let gap = Gap { end: Some(ledger.accounted()), ..ledger.open_gap()? };
+            Some((camera, FootageEvent::Gap(gap)))
+        };
+        forgotten.filter_map(last).collect()
     }
 
     pub(super) fn ledgers(&self) -> impl Iterator<Item = (&CameraId, &Ledger)> {

@@ -195,6 +195,13 @@ impl Continuity {
                 work.book.ledger(&camera.camera_id, now, &zone).switched(now, is_on);
             }
         }
+        if let Some(configured) = self.vitals.configured() {
+            // Until all footage is known none of a camera may only seem so.
+            let is_complete = *self.footage.readiness().borrow() == Readiness::Complete;
+            let has_footage = |camera: &CameraId| !is_complete || self.footage.newest(camera).is_some();
+            work.untold.extend(work.book.retire(&configured, now, has_footage));
+            work.written.retain(|camera, _| configured.contains(camera));
+        }
         work.untold.extend(work.book.tick(now, &zone));
         self.board.set_running(self.running(work));
         self.vitals.set_footage(self.board.vitals());
@@ -202,7 +209,7 @@ impl Continuity {
 
     /// How each recorded camera is doing.
     fn running(&self, work: &Work) -> BTreeMap<CameraId, Running> {
-        let policy = Arc::clone(&self.policy.borrow());
+        let (policy, configured) = (Arc::clone(&self.policy.borrow()), self.vitals.configured());
         let trouble = self.footage.trouble().borrow().clone();
         let running = |(camera, ledger): (&CameraId, &aivms_appliance_core::continuity::Ledger)| {
             let is_fresh = work.written.get(camera).is_some_and(|written| written.elapsed() < FRESH);
@@ -213,7 +220,9 @@ impl Continuity {
             };
             (camera.clone(), Running { state, cause, today: ledger.today() })
         };
-        let recorded = |(camera, _): &(&CameraId, _)| policy.records(camera);
+        let recorded = |(camera, _): &(&CameraId, _)| {
+            policy.records(camera) && configured.as_ref().is_none_or(|configured| configured.contains(*camera))
+        };
         work.book.ledgers().filter(recorded).map(running).collect()
     }
 

@@ -113,3 +113,46 @@ async fn a_ledger_that_a_crash_left_behind_is_brought_up_to_date_from_the_footag
     assert_eq!(book.ledgers().next().unwrap().1.accounted(), first + Duration::from_secs(300));
     parts.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_taken_out_of_the_settings_is_switched_off_and_forgotten_without_footage() {
+    let site = Site::new();
+    let now = clock::now();
+    site.lay("shed", now - Duration::from_secs(300), 1000);
+    let zone = aivms_appliance_core::schedule::SiteZone::default();
+    let mut book = Book::default();
+    for name in ["shed", "gone"] {
+        let ledger = book.ledger(&camera(name), now - Duration::from_secs(300), &zone);
+        ledger.switched(now - Duration::from_secs(200), true);
+        ledger.tick(now - Duration::from_secs(100), &zone);
+        assert!(ledger.open_gap().is_some());
+    }
+    book.write(site.dir.path()).await;
+    let parts = site.open(Recording::default()).await;
+    let vitals = Arc::new(Vitals::new(site.dir.path().to_owned()));
+    assert_eq!(vitals.configured(), None, "nothing is known of cameras yet");
+    let work = continuity(&site, &parts, &vitals);
+    let mut work_now = Work {
+        book: Book::read(site.dir.path()).await,
+        written: BTreeMap::new(),
+        untold: VecDeque::new(),
+        last: (now, Instant::now()),
+        started: Instant::now(),
+    };
+    work.tick(&mut work_now);
+    assert_eq!(work_now.book.ledgers().count(), 2, "none is forgotten before the cameras are known");
+    vitals.set_cameras(BTreeMap::new());
+    work.tick(&mut work_now);
+    let ledgers: Vec<_> = work_now.book.ledgers().collect();
+    let [(shed, ledger)] = ledgers[..] else { panic!("{ledgers:?}") };
+    assert_eq!(*shed, camera("shed"));
+    let mut ledger = ledger.clone();
+    ledger.tick(now + Duration::from_secs(120), &zone);
+    assert_eq!(ledger.open_gap().map(|gap| gap.cause), Some(GapCause::SwitchedOff));
+    let ended = |(id, event): &(CameraId, FootageEvent)| {
+        *id == camera("gone") && matches!(event, FootageEvent::Gap(gap) if gap.end.is_some())
+    };
+    assert!(work_now.untold.iter().any(ended), "its gap does not last for ever: {:?}", work_now.untold);
+    assert!(work.running(&work_now).is_empty(), "it is not said to wait for video");
+    parts.close().await;
+}
