@@ -300,6 +300,7 @@ impl Parts {
             cloud: Arc::clone(cloud),
             identity: self.identity.subscribe(),
             vitals: Arc::clone(&self.vitals),
+            gate: self.media.gate.clone(),
         }
     }
 

@@ -12,9 +12,11 @@ use aivms_appliance::config::{self, Secret};
 use aivms_appliance::enroll::enroll;
 use aivms_appliance::health::Vitals;
 use aivms_appliance::identity::Identity;
+use aivms_appliance::masks::{Gate, GateKeeper, Hidden};
 use aivms_appliance::uploads::{Outgoing, OutgoingJob, Uploader};
 use aivms_appliance_core::uploads::Worth;
 use aivms_contract::clip::Clip;
+use aivms_contract::desired::CamerasFile;
 use aivms_contract::edge_api::EventBatch;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::EdgeId;
@@ -38,6 +40,8 @@ struct Edge {
     client: Arc<CloudClient>,
     identity: Arc<Identity>,
     settings: config::Uploads,
+    gate: Gate,
+    _keeper: GateKeeper,
 }
 
 impl Edge {
@@ -61,7 +65,12 @@ impl Edge {
         let client = Arc::new(client(url)?);
         let bytes_per_s = kib_per_s.map(|kib| kib * 1024);
         let settings = config::Uploads { max_bytes: 1 << 30, bytes_per_s, schedule: Vec::new() };
-        Ok(Self { directory: directory.to_owned(), client, identity: Arc::new(identity), settings })
+        let cameras: CamerasFile =
+            serde_json::from_value(serde_json::json!({"cameras": [{"id": "gate", "url": "file:///a"}]}))?;
+        let (keeper, gate) = Gate::new();
+        keeper.set(cameras.cameras.as_slice());
+        let (directory, identity) = (directory.to_owned(), Arc::new(identity));
+        Ok(Self { directory, client, identity, settings, gate, _keeper: keeper })
     }
 
     /// Opens the queue and starts to send, as the program does at its start; both end when the guard is dropped.
@@ -72,6 +81,7 @@ impl Edge {
             cloud: Arc::clone(&self.client),
             identity: watch::channel(Some(Arc::clone(&self.identity))).1,
             vitals: Arc::new(Vitals::new(self.directory.clone())),
+            gate: self.gate.clone(),
         };
         Ok((outgoing, tokio::spawn(uploader.run(CancellationToken::new()))))
     }
@@ -88,6 +98,7 @@ impl Edge {
             bytes: bytes.len() as u64,
             captured_at: UtcMillis::from_millis(1_795_352_700_000),
             event_id: None,
+            hidden: Hidden::default(),
         };
         Ok(outgoing.put(job, &path)?)
     }

@@ -22,7 +22,7 @@ use super::masked;
 use super::span::Span;
 use super::written::{HashedFile, Written};
 use crate::chain::{Chain, ClipOrigin};
-use crate::masks::{Exportable, Gate, MaskError, Pass};
+use crate::masks::{Exportable, Gate, Leave, MaskError, Pass};
 use crate::recorder::Footage;
 use crate::uploads::{Outgoing, OutgoingError, OutgoingJob};
 
@@ -50,6 +50,9 @@ pub enum CutError {
     /// It may not leave as it is and can't be masked.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// It was made with other masks than the camera has now; it is to be made again.
+    #[error("the privacy masks have changed while the clip was cut")]
+    MasksChanged,
     /// The footage does not make a clip.
     #[error(transparent)]
     Clip(#[from] ClipError),
@@ -127,7 +130,12 @@ impl Cutter {
     /// Puts a file into the queue to the cloud, durably. Blocks. A file that is there already under this id stays.
     pub(crate) fn hand_over(&self, draft: Draft) -> Result<Option<Clip>, CutError> {
         let Draft { clip, worth, file } = draft;
+        let hidden = file.hidden().clone();
         let written = file.into_inner();
+        if self.gate.leave(&clip.camera_id, &hidden) != Leave::Now {
+            let _ = std::fs::remove_file(&written.path);
+            return Err(CutError::MasksChanged);
+        }
         let job = OutgoingJob {
             kind: MediaKind::Clip,
             id: clip.clip_id.clone().into(),
@@ -137,6 +145,7 @@ impl Cutter {
             bytes: written.bytes,
             captured_at: clip.start,
             event_id: clip.event_id,
+            hidden,
         };
         let put = self.outgoing.put(job, &written.path);
         if put.is_err() {

@@ -18,7 +18,7 @@ pub use service::{Ask, ClipService, Clips, channel};
 
 pub(crate) use masked::{format, unit};
 pub(crate) use span::Span;
-pub(crate) use written::HashedFile;
+pub(crate) use written::{HashedFile, Written};
 
 #[cfg(test)]
 mod tests;

@@ -179,8 +179,13 @@ impl ClipService {
     async fn settle(&self, (job, cut): (ClipJob, Result<Draft, CutError>), list: &mut List) {
         let clip = match cut {
             Ok(draft) => self.hand_over(draft, list).await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         };
+        if let Err(CutError::MasksChanged) = clip {
+            // The job still waits, and is begun again at the next look.
+            return tracing::info!(clip.id = job.id.as_str(), "a clip is cut again: privacy masks have changed");
+        }
+        let clip = clip.map_err(|error| error.to_string());
         match &clip {
             Ok(clip) => {
                 tracing::info!(
@@ -214,17 +219,17 @@ impl ClipService {
 
     /// Puts the file into the queue. What it is is written down before: if it was put and not told, it is told as it is
     /// after the next start.
-    async fn hand_over(&self, draft: Draft, list: &mut List) -> Result<Clip, String> {
+    async fn hand_over(&self, draft: Draft, list: &mut List) -> Result<Clip, CutError> {
         let before = list.made.take().filter(|made| made.clip_id == draft.clip.clip_id);
         list.made = Some(before.clone().unwrap_or_else(|| draft.clip.clone()));
         list.is_saved = false;
         list.save().await;
         let cutter = self.cutter.clone();
         let put = tokio::task::spawn_blocking(move || cutter.hand_over(draft)).await;
-        match put.map_err(|_| "handing it over panicked".to_owned())? {
-            Ok(Some(clip)) => Ok(clip),
-            Ok(None) => before.ok_or_else(|| "another file waits for the cloud under its id".to_owned()),
-            Err(error) => Err(error.to_string()),
+        let other = || CutError::Disk(std::io::Error::other("another file waits for the cloud under its id"));
+        match put.map_err(|error| CutError::Disk(std::io::Error::other(error)))?? {
+            Some(clip) => Ok(clip),
+            None => before.ok_or_else(other),
         }
     }
 

@@ -167,6 +167,10 @@ struct Service {
 
 impl Service {
     fn start(site: &Site) -> Self {
+        Self::with(site, cutter(site))
+    }
+
+    fn with(site: &Site, cutter: Cutter) -> Self {
         let (state, _) = State::open(site.dir.path().join("state")).unwrap();
         let settings = OutboxSettings {
             dir: site.dir.path().join("outbox"),
@@ -180,7 +184,7 @@ impl Service {
         let lengths =
             ClipSettings { pre_roll: Duration::from_secs(1), post_roll: Duration::from_secs(1), ..Default::default() };
         let service = ClipService {
-            cutter: cutter(site),
+            cutter,
             settings: config::Clips { events: vec![ZoneEventType::Enter], lengths },
             outbox: outbox.clone(),
             answers: answer,
@@ -228,6 +232,33 @@ async fn an_event_of_a_named_kind_becomes_a_clip_that_names_it_and_waits_for_the
     assert_eq!((clip.event_id, clip.event_offset_ms), (Some(id), Some(1_000)));
     assert_eq!((clip.start, clip.duration_ms), (at(1_000), 2_000));
     assert!(site.waiting(&format!("clip-{}", clip.clip_id)).exists());
+    service.stop().await;
+    site.recorder.close().await;
+}
+
+/// Sets a mask when it is asked for causes, which is while a clip is cut.
+struct MasksMeanwhile(crate::masks::GateKeeper);
+
+impl Causes for MasksMeanwhile {
+    fn causes(&self, _: &aivms_contract::id::CameraId, start: UtcMillis, end: UtcMillis) -> Vec<Missing> {
+        let cameras = json!({"cameras": [{"id": "gate", "url": "file:///a",
+            "privacy_masks": [[[0.5, 0.5], [1.0, 0.5], [1.0, 1.0], [0.5, 1.0]]]}]});
+        let cameras: aivms_contract::desired::CamerasFile = serde_json::from_value(cameras).unwrap();
+        self.0.set(cameras.cameras.as_slice());
+        vec![Missing { start, end, cause: GapCause::Camera }]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_is_cut_again_with_a_mask_that_was_set_meanwhile() {
+    let site = Site::new(&json!([]));
+    site.record(at(0), &numbered(VideoCodec::H264, 0, 2)).await;
+    let cutter = Cutter { causes: Arc::new(MasksMeanwhile(site.keeper.clone())), ..cutter(&site) };
+    let mut service = Service::with(&site, cutter);
+    service.clips.request("ask".parse().unwrap(), gate(), at(1_000), 2_000).await.unwrap();
+    let answer = service.answers.recv().await.unwrap();
+    assert_eq!((answer.outcome, &answer.data["masked"]), (Outcome::Succeeded, &json!(true)));
+    assert!(service.told().await.masked);
     service.stop().await;
     site.recorder.close().await;
 }

@@ -10,6 +10,7 @@ use aivms_contract::id::CameraId;
 use tokio::sync::watch;
 
 use super::error::MaskError;
+use super::hidden::Hidden;
 use super::picture::Picture;
 
 type Known = BTreeMap<CameraId, Arc<[Polygon]>>;
@@ -37,13 +38,27 @@ pub struct Unmasked(());
 
 /// What is to be hidden of a camera.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Masks(Arc<[Polygon]>);
+pub struct Masks {
+    polygons: Arc<[Polygon]>,
+    hidden: Hidden,
+}
 
 /// Something that shows no more of a camera than may leave the edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exportable<T> {
     held: T,
-    masked: bool,
+    hidden: Hidden,
+}
+
+/// Whether something that was made earlier may leave now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// It hides what is to be hidden now.
+    Now,
+    /// Nobody knows what is to be hidden of its camera, which is not configured.
+    Held,
+    /// It was made with other masks than its camera has now.
+    Never,
 }
 
 impl Gate {
@@ -63,7 +78,18 @@ impl Gate {
         match known.get(camera) {
             None => Err(MaskError::UnknownCamera(camera.clone())),
             Some(masks) if masks.is_empty() => Ok(Pass::Open(Unmasked(()))),
-            Some(masks) => Ok(Pass::Masked(Masks(Arc::clone(masks)))),
+            Some(masks) => Ok(Pass::Masked(Masks::new(Arc::clone(masks)))),
+        }
+    }
+
+    /// Whether something of the camera that hides `hidden` may leave now. Of a camera without masks anything may.
+    #[must_use]
+    pub fn leave(&self, camera: &CameraId, hidden: &Hidden) -> Leave {
+        match self.pass(camera) {
+            Err(_) => Leave::Held,
+            Ok(Pass::Open(_)) => Leave::Now,
+            Ok(Pass::Masked(masks)) if masks.hidden == *hidden => Leave::Now,
+            Ok(Pass::Masked(_)) => Leave::Never,
         }
     }
 
@@ -103,7 +129,7 @@ impl Pass {
             Self::Open(unmasked) => unmasked.let_through(picture),
             Self::Masked(masks) => {
                 picture.hide(&masks.raster(picture.frame()));
-                Exportable { held: picture, masked: true }
+                Exportable { held: picture, hidden: masks.hidden.clone() }
             }
         }
     }
@@ -113,18 +139,23 @@ impl Unmasked {
     /// Lets something of this camera leave as it is.
     #[must_use]
     pub fn let_through<T>(&self, held: T) -> Exportable<T> {
-        Exportable { held, masked: false }
+        Exportable { held, hidden: Hidden::default() }
     }
 }
 
 impl Masks {
+    fn new(polygons: Arc<[Polygon]>) -> Self {
+        let hidden = Hidden::by(&polygons);
+        Self { polygons, hidden }
+    }
+
     pub(super) fn raster(&self, frame: FrameSize) -> MaskRaster {
-        MaskRaster::new(&self.0, frame)
+        MaskRaster::new(&self.polygons, frame)
     }
 
     /// Lets out what the masker has blackened and encoded.
-    pub(super) fn let_through<T>(&self, masked: T) -> Exportable<T> {
-        Exportable { held: masked, masked: true }
+    pub(crate) fn let_through<T>(&self, masked: T) -> Exportable<T> {
+        Exportable { held: masked, hidden: self.hidden.clone() }
     }
 }
 
@@ -132,7 +163,13 @@ impl<T> Exportable<T> {
     /// Whether a mask is burned into it.
     #[must_use]
     pub fn masked(&self) -> bool {
-        self.masked
+        self.hidden != Hidden::default()
+    }
+
+    /// Which masks are burned into it.
+    #[must_use]
+    pub fn hidden(&self) -> &Hidden {
+        &self.hidden
     }
 
     /// What may leave.
@@ -149,7 +186,7 @@ impl<T> Exportable<T> {
 
     /// Brings it into another form, as a picture into a file. Nothing of the camera may come in that way.
     pub fn into_form<U>(self, form: impl FnOnce(T) -> U) -> Exportable<U> {
-        Exportable { held: form(self.held), masked: self.masked }
+        Exportable { held: form(self.held), hidden: self.hidden }
     }
 }
 
@@ -159,7 +196,7 @@ impl<T, E> Exportable<Result<T, E>> {
     /// # Errors
     /// That which it holds.
     pub fn transpose(self) -> Result<Exportable<T>, E> {
-        let masked = self.masked;
-        self.held.map(|held| Exportable { held, masked })
+        let hidden = self.hidden;
+        self.held.map(|held| Exportable { held, hidden })
     }
 }

@@ -8,13 +8,15 @@
 mod encoder;
 mod error;
 mod gate;
+mod hidden;
 mod masker;
 mod picture;
 mod stage;
 
 pub use encoder::{Encoding, find_encoder};
 pub use error::MaskError;
-pub use gate::{Exportable, Gate, GateKeeper, Masks, Pass, Unmasked};
+pub use gate::{Exportable, Gate, GateKeeper, Leave, Masks, Pass, Unmasked};
+pub use hidden::Hidden;
 pub use masker::Masker;
 pub use picture::{Picture, PictureDecoder};
 

@@ -161,7 +161,7 @@ impl SnapshotService {
 
     fn begin(&self, wish: Wish) -> Running {
         let (taker, command) = (self.taker.clone(), wish.command.clone());
-        Running { command, taking: tokio::task::spawn_blocking(move || taker.take(wish, clock::now())) }
+        Running { command, taking: tokio::task::spawn_blocking(move || take(&taker, &wish)) }
     }
 
     async fn settle(&self, (command, taken): (Option<CommandId>, Result<Snapshot, TakeError>)) {
@@ -200,6 +200,18 @@ impl Queue {
         }
         self.events.insert(event.track_id.clone(), *id);
         self.order.push_back(event.track_id.clone());
+    }
+}
+
+/// Takes a picture and puts it into the queue; with other masks once more when they have changed meanwhile.
+fn take(taker: &Taker, wish: &Wish) -> Result<Snapshot, TakeError> {
+    loop {
+        match taker.hand_over(taker.take(wish.clone(), clock::now())?) {
+            Err(TakeError::MasksChanged) => {
+                tracing::info!(snapshot.id = wish.id.as_str(), "privacy masks have changed")
+            }
+            done => return done,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes a picture out of recorded footage.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use aivms_contract::time::{MediaTime, UtcMillis};
 use aivms_footage::ByteStream;
 
 use super::boxes::RecentBoxes;
-use crate::clips::{HashedFile, Span, format, unit};
-use crate::masks::{Gate, MaskError, Picture, PictureDecoder};
+use crate::clips::{HashedFile, Span, Written, format, unit};
+use crate::masks::{Exportable, Gate, Leave, MaskError, Picture, PictureDecoder};
 use crate::recorder::Footage;
 use crate::uploads::{Outgoing, OutgoingError, OutgoingJob};
 
@@ -57,6 +58,9 @@ pub enum TakeError {
     /// It can't be decoded, or may not leave as it is and can't be masked.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// It was made with other masks than the camera has now; it is to be made again.
+    #[error("the privacy masks have changed while the snapshot was taken")]
+    MasksChanged,
     /// Nothing is known of what was seen then.
     #[error("boxes: what was seen at {0} is not known any more; ask for the picture without them")]
     NoBoxes(UtcMillis),
@@ -66,6 +70,12 @@ pub enum TakeError {
     /// The queue to the cloud does not take it.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),
+}
+
+/// A picture that lies ready as a file.
+pub(super) struct Draft {
+    pub(super) snapshot: Snapshot,
+    file: Exportable<Written>,
 }
 
 /// What takes pictures.
@@ -82,8 +92,8 @@ pub struct Taker {
 }
 
 impl Taker {
-    /// Takes a picture and puts it into the queue to the cloud. Blocks.
-    pub(super) fn take(&self, wish: Wish, now: UtcMillis) -> Result<Snapshot, TakeError> {
+    /// Makes the file of a picture beside the queue to the cloud. Blocks.
+    pub(super) fn take(&self, wish: Wish, now: UtcMillis) -> Result<Draft, TakeError> {
         let pass = self.gate.pass(&wish.camera)?;
         let at = match wish.at {
             Some(at) => at,
@@ -104,37 +114,47 @@ impl Taker {
         let frame = picture.frame();
         // After the boxes: what is hidden is black, whatever was drawn there.
         let jpeg = pass.picture(picture).into_form(Picture::to_jpeg).transpose()?;
-        let masked = jpeg.masked();
-        let mut file = HashedFile::create(&self.outgoing.draft_path(wish.id.as_str()))?;
-        file.write_all(&jpeg.into_inner())?;
-        let written = file.finish()?;
-        let job = OutgoingJob {
-            kind: MediaKind::Snapshot,
-            id: wish.id.clone().into(),
-            camera: wish.camera.clone(),
-            worth: if wish.command.is_some() { Worth::Requested } else { Worth::Event },
-            sha256: written.sha256.clone(),
-            bytes: written.bytes,
-            captured_at: shown_at,
-            event_id: wish.event,
-        };
-        if let Err(error) = self.outgoing.put(job, &written.path) {
-            let _ = std::fs::remove_file(&written.path);
-            return Err(error.into());
-        }
-        Ok(Snapshot {
+        let path = self.outgoing.draft_path(wish.id.as_str());
+        let file = jpeg.into_form(|jpeg| written(&path, &jpeg)).transpose()?;
+        let snapshot = Snapshot {
             snapshot_id: wish.id,
             camera_id: wish.camera,
             timestamp: shown_at,
             frame,
-            size_bytes: written.bytes,
-            sha256: written.sha256.as_str().to_owned(),
+            size_bytes: file.get().bytes,
+            sha256: file.get().sha256.as_str().to_owned(),
             object,
             event_id: wish.event,
             command_id: wish.command,
             boxes: wish.boxes,
-            masked,
-        })
+            masked: file.masked(),
+        };
+        Ok(Draft { snapshot, file })
+    }
+
+    /// Puts a picture into the queue to the cloud, durably. Blocks.
+    pub(super) fn hand_over(&self, Draft { snapshot, file }: Draft) -> Result<Snapshot, TakeError> {
+        let hidden = file.hidden().clone();
+        let written = file.into_inner();
+        let job = OutgoingJob {
+            kind: MediaKind::Snapshot,
+            id: snapshot.snapshot_id.clone().into(),
+            camera: snapshot.camera_id.clone(),
+            worth: if snapshot.command_id.is_some() { Worth::Requested } else { Worth::Event },
+            sha256: written.sha256,
+            bytes: written.bytes,
+            captured_at: snapshot.timestamp,
+            event_id: snapshot.event_id,
+            hidden,
+        };
+        let put = match self.gate.leave(&job.camera, &job.hidden) {
+            Leave::Now => self.outgoing.put(job, &written.path).map_err(TakeError::from),
+            Leave::Held | Leave::Never => Err(TakeError::MasksChanged),
+        };
+        if put.is_err() {
+            let _ = std::fs::remove_file(&written.path);
+        }
+        put.map(|()| snapshot)
     }
 
     /// The time of the newest picture, if it is new enough to be called the present one.
@@ -175,6 +195,12 @@ impl Taker {
         };
         TakeError::NoFootage { camera: camera.clone(), at, newest }
     }
+}
+
+fn written(path: &Path, bytes: &[u8]) -> io::Result<Written> {
+    let mut file = HashedFile::create(path)?;
+    file.write_all(bytes)?;
+    file.finish()
 }
 
 /// Decodes pieces that begin with a key picture and gives the last picture shown by `wanted`, and how long before that

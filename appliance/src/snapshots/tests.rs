@@ -34,6 +34,10 @@ fn taker(site: &Site) -> Taker {
     }
 }
 
+fn taken(taker: &Taker, wish: Wish, now: UtcMillis) -> Result<Snapshot, TakeError> {
+    taker.hand_over(taker.take(wish, now)?)
+}
+
 fn wish(name: &str, at: Option<UtcMillis>) -> Wish {
     let id = name.parse().unwrap();
     Wish { id, camera: gate(), at, object: None, boxes: false, event: None, command: None }
@@ -60,7 +64,7 @@ async fn a_snapshot_shows_exactly_the_picture_of_its_time(codec: VideoCodec) {
     site.record(at(0), &numbered(codec, 2, 4)).await;
     let taker = taker(&site);
     for (name, millis, picture) in [("s-1", 0, 0), ("s-2", 1_000, 25), ("s-3", 2_759, 68), ("s-4", 2_760, 69)] {
-        let snapshot = taker.take(wish(name, Some(at(millis))), at(0)).unwrap();
+        let snapshot = taken(&taker, wish(name, Some(at(millis))), at(0)).unwrap();
         let pixels = pixels(&site.waiting(&format!("snapshot-{name}")));
         assert_eq!(
             (number(&pixels), snapshot.timestamp),
@@ -69,11 +73,11 @@ async fn a_snapshot_shows_exactly_the_picture_of_its_time(codec: VideoCodec) {
         );
         assert_eq!(snapshot.frame, FrameSize { width: 128, height: 96 });
     }
-    let error = taker.take(wish("s-5", Some(at(60_000))), at(0)).unwrap_err().to_string();
+    let error = taken(&taker, wish("s-5", Some(at(60_000))), at(0)).unwrap_err().to_string();
     assert!(error.contains("gate") && error.contains("no footage"), "{error}");
     let now = at(3_500);
-    assert_eq!(taker.take(wish("s-6", None), now).unwrap().timestamp, at(3_960), "the newest for now");
-    assert!(taker.take(wish("s-7", None), at(60_000)).is_err(), "too old for now");
+    assert_eq!(taken(&taker, wish("s-6", None), now).unwrap().timestamp, at(3_960), "the newest for now");
+    assert!(taken(&taker, wish("s-7", None), at(60_000)).is_err(), "too old for now");
     site.recorder.close().await;
 }
 
@@ -102,7 +106,7 @@ async fn a_snapshot_is_black_where_the_mask_is_and_a_box_is_drawn_only_when_aske
     let taker = taker(&site);
     for (name, boxes) in [("s-1", false), ("s-2", true)] {
         let object = Some((object.clone(), analysed));
-        let snapshot = taker.take(Wish { object, boxes, ..wish(name, Some(at(400))) }, at(0)).unwrap();
+        let snapshot = taken(&taker, Wish { object, boxes, ..wish(name, Some(at(400))) }, at(0)).unwrap();
         assert!(snapshot.masked && snapshot.boxes == boxes);
         assert_eq!(snapshot.object.unwrap().bbox, PixelBox::new(20.0, 10.0, 120.0, 70.0).unwrap());
         let pixels = pixels(&site.waiting(&format!("snapshot-{name}")));
@@ -112,7 +116,21 @@ async fn a_snapshot_is_black_where_the_mask_is_and_a_box_is_drawn_only_when_aske
         assert_eq!(on_the_line.abs_diff(elsewhere) > 30, boxes, "{on_the_line} {elsewhere}");
     }
     let boxes = Wish { boxes: true, ..wish("s-3", Some(at(400))) };
-    assert!(matches!(taker.take(boxes, at(0)), Err(TakeError::NoBoxes(_))), "nothing was analysed");
+    assert!(matches!(taken(&taker, boxes, at(0)), Err(TakeError::NoBoxes(_))), "nothing was analysed");
+    site.recorder.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_taken_before_a_mask_was_set_does_not_leave() {
+    let site = Site::new(&json!([]));
+    site.record(at(0), &numbered(VideoCodec::H264, 0, 2)).await;
+    let taker = taker(&site);
+    let draft = taker.take(wish("s-1", Some(at(400))), at(0)).unwrap();
+    site.mask(&json!([[[0.5, 0.5], [1.0, 0.5], [1.0, 1.0], [0.5, 1.0]]]));
+    let refused = taker.hand_over(draft);
+    assert!(matches!(refused, Err(TakeError::MasksChanged)), "{refused:?}");
+    assert_eq!(std::fs::read_dir(site.dir.path().join("outgoing")).unwrap().count(), 0);
+    assert!(taken(&taker, wish("s-1", Some(at(400))), at(0)).unwrap().masked);
     site.recorder.close().await;
 }
 

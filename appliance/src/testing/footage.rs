@@ -90,7 +90,7 @@ pub(crate) struct Site {
     pub(crate) outgoing: Outgoing,
     pub(crate) gate: Gate,
     pub(crate) chain: Chain,
-    keeper: GateKeeper,
+    pub(crate) keeper: GateKeeper,
     _policy: watch::Sender<Arc<RecordingPolicy>>,
 }
 

@@ -5,9 +5,10 @@
 //! deleted here after the cloud has said that it has it, with its size and SHA-256, and never before.
 
 mod folder;
+mod leave;
 mod send;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,7 @@ pub use self::send::Uploader;
 
 use crate::clock;
 use crate::config;
+use crate::masks::Hidden;
 use folder::Folder;
 
 /// Most notices that wait for a health report; beyond it the oldest goes. All of them are logged too.
@@ -52,6 +54,9 @@ pub struct OutgoingJob {
     /// The event it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
+    /// Which masks are burned into it.
+    #[serde(default, skip_serializing_if = "Hidden::is_nothing")]
+    pub hidden: Hidden,
 }
 
 /// The queue of files for the cloud. Cheap to clone.
@@ -114,6 +119,8 @@ struct Inner {
 
 struct Queue {
     jobs: BTreeMap<FileKey, OutgoingJob>,
+    /// Those that are not in the plan, because nobody knows what is to be hidden of their cameras.
+    held: BTreeSet<FileKey>,
     plan: Plan,
     budget: Budget,
     next_key: u64,
@@ -152,6 +159,7 @@ impl Outgoing {
         let (folder, found, notices) = Folder::open(dir)?;
         let mut queue = Queue {
             jobs: BTreeMap::new(),
+            held: BTreeSet::new(),
             plan: Plan::default(),
             budget: Budget::new(settings.bytes_per_s, &settings.schedule, &SiteZone::default()),
             next_key: found.last_key_value().map_or(1, |(key, _)| key.0 + 1),
@@ -213,12 +221,15 @@ impl Outgoing {
     pub fn health(&self) -> Option<UploadsHealth> {
         let mut queue = self.queue();
         let budget = queue.budget.at(clock::now());
-        let waiting = queue.plan.waiting(budget);
+        let mut waiting = queue.plan.waiting(budget);
+        for job in queue.held.iter().filter_map(|key| queue.jobs.get(key)) {
+            (waiting.files, waiting.bytes, waiting.eta) = (waiting.files + 1, waiting.bytes + job.bytes, None);
+        }
         (waiting.files > 0).then(|| UploadsHealth {
             files: waiting.files,
             bytes: waiting.bytes,
             eta_s: waiting.eta.filter(|_| queue.cause.is_none()).map(|eta| eta.as_secs().max(1)),
-            cause: queue.cause.clone(),
+            cause: queue.cause.clone().or_else(|| queue.why_held()),
         })
     }
 
@@ -284,6 +295,7 @@ impl Queue {
 
     fn remove(&mut self, key: FileKey) -> Option<OutgoingJob> {
         self.plan.remove(key);
+        self.held.remove(&key);
         self.jobs.remove(&key)
     }
 

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::cloud::{Cloud, CloudError};
 use crate::health::Vitals;
 use crate::identity::Identity;
+use crate::masks::Gate;
 
 /// Longest wait before the budget, the time zone and the identity are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -34,6 +35,8 @@ pub struct Uploader {
     pub identity: watch::Receiver<Option<Arc<Identity>>>,
     /// Where the time zone of the site is known and notices go.
     pub vitals: Arc<Vitals>,
+    /// What may leave.
+    pub gate: Gate,
 }
 
 /// What was asked of the cloud.
@@ -56,6 +59,7 @@ impl Uploader {
     async fn send_all(&mut self) {
         let mut zone = self.vitals.time_zone();
         self.outgoing.set_zone(&zone);
+        self.sort_out().await;
         loop {
             if self.vitals.time_zone() != zone {
                 zone = self.vitals.time_zone();
@@ -78,13 +82,32 @@ impl Uploader {
     }
 
     /// Waits, at most for `pause`, or until a file is put.
-    async fn rest(&self, pause: Duration) {
-        // Either is a reason to look again.
-        let _ = timeout(pause.min(LOOK_AGAIN), self.outgoing.inner.put.notified()).await;
+    async fn rest(&mut self, pause: Duration) {
+        let put = self.outgoing.clone();
+        tokio::select! {
+            // Either is a reason to look again.
+            _ = timeout(pause.min(LOOK_AGAIN), put.inner.put.notified()) => {}
+            () = self.gate.changed() => self.sort_out().await,
+        }
+    }
+
+    /// Keeps back what may not leave any more.
+    async fn sort_out(&self) {
+        let (outgoing, gate) = (self.outgoing.clone(), self.gate.clone());
+        self.outgoing.blocking(move || outgoing.sort_out(&gate)).await;
+    }
+
+    /// Whether the masks of the file's camera are still those it was made with.
+    async fn may_leave(&self, key: FileKey) -> bool {
+        let (outgoing, gate) = (self.outgoing.clone(), self.gate.clone());
+        tokio::task::spawn_blocking(move || outgoing.may_leave(key, &gate)).await.unwrap_or(false)
     }
 
     /// One request, and what follows from its answer.
     async fn take_turn(&self, identity: &Identity, key: FileKey, piece: Option<(u64, usize)>) {
+        if !self.may_leave(key).await {
+            return;
+        }
         let Some(job) = self.outgoing.job(key) else { return };
         let token = match identity.bearer_token(self.cloud.time()) {
             Ok(token) => token,
@@ -122,7 +145,7 @@ impl Uploader {
 }
 
 impl Outgoing {
-    fn next_step(&self) -> Step {
+    pub(super) fn next_step(&self) -> Step {
         let now = self.now();
         let mut queue = self.queue();
         let budget = queue.budget.at(clock::now());

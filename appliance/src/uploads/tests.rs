@@ -59,6 +59,7 @@ fn job(id: &str, worth: Worth, bytes: &[u8]) -> OutgoingJob {
         bytes: bytes.len() as u64,
         captured_at: UtcMillis::from_millis(1_795_352_700_000),
         event_id: None,
+        hidden: Hidden::default(),
     }
 }
 
@@ -130,4 +131,53 @@ fn a_full_queue_gives_up_what_is_worth_least_with_a_notice_and_alerts_last() {
     let refused = queued.put("asked-2", Worth::Requested, &[6; 10]);
     assert!(matches!(refused, Err(OutgoingError::Full { .. })), "{refused:?}");
     assert_eq!(queued.names().len(), 4);
+}
+
+/// What the camera's masks are from now on; unknown without.
+fn mask(keeper: &crate::masks::GateKeeper, masks: Option<serde_json::Value>) {
+    let cameras = masks.map(|masks| serde_json::json!({"id": "gate", "url": "file:///a", "privacy_masks": masks}));
+    let cameras = serde_json::json!({"cameras": cameras.into_iter().collect::<Vec<_>>()});
+    let cameras: aivms_contract::desired::CamerasFile = serde_json::from_value(cameras).unwrap();
+    keeper.set(cameras.cameras.as_slice());
+}
+
+#[test]
+fn what_waits_without_a_mask_never_leaves_once_its_camera_has_one_also_after_a_restart() {
+    let mut queued = Queued::new(1 << 30);
+    let (keeper, gate) = crate::masks::Gate::new();
+    mask(&keeper, Some(serde_json::json!([])));
+    for id in ["raw", "late"] {
+        queued.put(id, Worth::Event, b"bytes").unwrap();
+    }
+    assert!(queued.outgoing.may_leave(FileKey(1), &gate));
+    mask(&keeper, Some(serde_json::json!([[[0.5, 0.5], [1.0, 0.5], [1.0, 1.0]]])));
+    assert!(!queued.outgoing.may_leave(FileKey(1), &gate));
+    assert_eq!(queued.waiting(), ["late"]);
+    let notices = queued.outgoing.take_notices();
+    assert!(matches!(&notices[..], [one] if one.message.contains("clip raw") && one.message.contains("masks")));
+    queued.restart();
+    queued.outgoing.sort_out(&gate);
+    assert_eq!((queued.waiting().len(), queued.names().len()), (0, 0));
+}
+
+#[test]
+fn what_hides_what_is_to_be_hidden_leaves_and_waits_while_its_camera_is_unknown() {
+    let queued = Queued::new(1 << 30);
+    let (keeper, gate) = crate::masks::Gate::new();
+    let corner = serde_json::json!([[[0.5, 0.5], [1.0, 0.5], [1.0, 1.0]]]);
+    mask(&keeper, Some(corner.clone()));
+    let crate::masks::Pass::Masked(masks) = gate.pass(&"gate".parse().unwrap()).unwrap() else { panic!("it has one") };
+    let file = queued.dir.path().join("made");
+    fs::write(&file, b"masked").unwrap();
+    let hidden = masks.let_through(()).hidden().clone();
+    queued.outgoing.put(OutgoingJob { hidden, ..job("clip", Worth::Event, b"masked") }, &file).unwrap();
+    assert!(queued.outgoing.may_leave(FileKey(1), &gate));
+    mask(&keeper, None);
+    queued.outgoing.sort_out(&gate);
+    assert_eq!(queued.outgoing.next_step(), aivms_appliance_core::uploads::Step::Idle, "nobody knows what to hide");
+    let health = queued.outgoing.health().unwrap();
+    assert!(health.files == 1 && health.cause.unwrap().contains("camera gate is not configured"));
+    mask(&keeper, Some(corner));
+    queued.outgoing.sort_out(&gate);
+    assert_eq!(queued.outgoing.next_step(), aivms_appliance_core::uploads::Step::Offer(FileKey(1)));
 }
