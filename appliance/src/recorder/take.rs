@@ -7,7 +7,7 @@ use std::time::Instant;
 use aivms_contract::footage::GapCause;
 use aivms_contract::id::CameraId;
 use aivms_footage::fragment::{Fragment, write_fragment};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Assembly, Output};
@@ -73,11 +73,19 @@ impl Take {
                 () = stop.cancelled() => break,
             }
         }
-        // What had come when it was told to stop.
-        while let Ok(unit) = self.feed.units.try_recv() {
-            self.picture(&unit);
-        }
+        self.take_rest();
         self.end();
+    }
+
+    /// Takes what had come when it was told to stop.
+    fn take_rest(&mut self) {
+        loop {
+            match self.feed.units.try_recv() {
+                Ok(unit) => self.picture(&unit),
+                Err(TryRecvError::Lagged(lost)) => self.lagged(lost),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
     }
 
     fn picture(&mut self, unit: &crate::pipeline::access_unit::AccessUnit) {
@@ -192,5 +200,47 @@ impl Take {
             // When there is no room the next segment ends this one.
             let _ = self.sink.orders.try_send(Order::End { ticket: segment.ticket });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aivms_contract::time::{MediaClock, MediaTime, UtcMillis};
+    use gstreamer as gst;
+    use tokio::sync::{broadcast, watch};
+
+    use super::*;
+    use crate::pipeline::access_unit::{AccessUnit, StreamFormat};
+    use crate::pipeline::consumer::StreamRole;
+    use crate::recorder::layout::Folders;
+    use crate::recorder::{RecordingPolicy, index};
+
+    #[test]
+    fn what_overflowed_before_the_end_is_told_and_the_rest_is_taken() {
+        gst::init().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (index, _keeper) = index::index(dir.path().join("index"));
+        let shared = Shared::new(index, Folders { fast: dir.path().to_owned(), slow: None }, |_| {});
+        let (orders, _orders) = std::sync::mpsc::sync_channel(8);
+        let sink = Sink { orders, queued: Arc::default(), shared: Arc::new(shared) };
+        let (units, unit_feed) = broadcast::channel(4);
+        let audio = broadcast::channel(1).1;
+        let clock = watch::channel(MediaClock { zero_at: UtcMillis::from_millis(0) }).1;
+        let feed = StreamFeed { role: StreamRole::Main, units: unit_feed, audio, clock };
+        let policy = watch::channel(Arc::new(RecordingPolicy::default())).1;
+        let assembly = Assembly::new(Duration::from_secs(60), false);
+        let mut take = Take::new("gate".parse().unwrap(), sink, policy, feed, assembly);
+        let format = Arc::new(StreamFormat::new(gst::Caps::builder("video/x-h264").build()));
+        for number in 0..10 {
+            let at = MediaTime::from_nanos(number * 40_000_000);
+            let buffer = gst::Buffer::from_slice([0, 0, 0, 1, 0x41]);
+            let unit = AccessUnit { format: Arc::clone(&format), at, key: false, buffer };
+            assert!(units.send(unit).is_ok());
+        }
+        take.take_rest();
+        assert_eq!(take.after, Some(GapCause::Internal));
+        assert!(units.is_empty(), "what is still there is taken");
     }
 }
