@@ -186,7 +186,6 @@ mod tests {
     use aivms_contract::desired::Recording;
 
     use super::*;
-    use crate::clock;
     use crate::retention::tests::{Site, camera, eventually};
 
     #[tokio::test(flavor = "multi_thread")]
