@@ -208,9 +208,17 @@ impl Writer {
             let _ = moving::delete(&growing.path);
             return;
         }
+        let written = growing.end;
         match growing.finish() {
+            Ok(()) if growing.is_doubtful() => {}
             Ok(()) => self.shared.catalogue.note_synced(camera, growing.end),
             Err(error) => self.fail(&error),
+        }
+        if growing.end < written {
+            self.lose(camera, growing.end, written);
+        }
+        if growing.table.fragments.is_empty() {
+            return self.shared.catalogue.abandon(camera);
         }
         let tags = self.shared.catalogue.open_tags(camera);
         let entry = Entry { end: growing.end, bytes: growing.bytes(), tier: DiskTier::Fast, tags };
