@@ -36,6 +36,7 @@ use crate::pipeline::engine::Engine;
 use crate::retention::Retention;
 use crate::retention::board::Board;
 use crate::retention::locking::Locking;
+use crate::retention::needs::{NeedSource, Surroundings};
 use crate::retention::tagging::tagger;
 use crate::snapshots;
 use crate::state::State;
@@ -211,11 +212,12 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let (why, noted) = why::channel();
 
     let kept_events = kept_events();
-    let (tagger, tagging) = tagger(parts.footage.footage.clone());
+    let (tagger, tagging) = tagger(parts.footage.footage.clone(), Surroundings::of(&parts.config.clips.lengths));
     tasks.spawn("tagging", tagging);
     tasks.spawn("keep", keep::keep(seen, parts.outbox.clone(), kept_events.clone(), Some(tagger)));
     let (ends, ended) = continuity::ends();
-    let (retention, continuity, locking) = parts.footage_tasks();
+    let (needed, clips) = watch::channel(None);
+    let (retention, continuity, locking) = parts.footage_tasks(clips);
     let board = continuity.board.clone();
     tasks.spawn("retention", retention.run(stop.rest.clone()));
     tasks.spawn("continuity", continuity.run(ended, stop.rest.clone()));
@@ -227,7 +229,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         recorder
     });
     let (pictures, wanted) = snapshots::channel();
-    let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), board, &stop.rest);
+    let media = parts.media.start(&mut tasks, parts, (wanted, &kept_events), (board, needed), &stop.rest);
     let output = CameraOutput { bodies, why, pictures, seen: parts.footage.relay.seen().clone() };
     let control = Control { locking: Some(locking), ..parts.control(output, say.clone(), recorder, (media, ends)) };
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
@@ -251,7 +253,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
 
 impl Parts {
     /// What deletes footage, what keeps the ledger of gaps, and what locks footage.
-    fn footage_tasks(&self) -> (Retention, Continuity, Locking) {
+    fn footage_tasks(&self, clips: NeedSource) -> (Retention, Continuity, Locking) {
         let board = Board::default();
         let (retention, locking) = self.footage.retention(RetentionAround {
             state: self.state.clone(),
@@ -259,6 +261,8 @@ impl Parts {
             cloud: self.cloud.as_ref().map(|(cloud, _)| Arc::clone(cloud)),
             floor_bytes: self.config.recording.min_free_bytes,
             board: board.clone(),
+            surroundings: Surroundings::of(&self.config.clips.lengths),
+            clips,
         });
         let continuity = Continuity {
             footage: self.footage.footage.clone(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_appliance_core::clip::{ClipBook, ClipCause, ClipJob};
+use aivms_appliance_core::retention::Span;
 use aivms_contract::clip::Clip;
 use aivms_contract::command::CommandResult;
 use aivms_contract::envelope::Body;
@@ -11,7 +12,7 @@ use aivms_contract::id::{CameraId, CommandId};
 use aivms_contract::time::UtcMillis;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::config;
 use crate::control::commands::{failed, succeeded};
 use crate::outbox::{Outbox, OutboxError};
+use crate::retention::needs::Needed;
 use crate::run::KeptEvent;
 
 /// Requests on their way to the task, which takes them at once; when full, further ones wait.
@@ -57,6 +59,8 @@ pub struct ClipService {
     pub outbox: Outbox,
     /// Where commands are answered.
     pub answers: mpsc::Sender<CommandResult>,
+    /// Where retention sees which footage is still to be cut.
+    pub needed: watch::Sender<Needed>,
     /// Where the list of jobs is kept.
     pub data_dir: std::path::PathBuf,
 }
@@ -92,6 +96,7 @@ struct List {
     book: ClipBook,
     made: Option<Clip>,
     done: Vec<Clip>,
+    needed: watch::Sender<Needed>,
     file: JobsFile,
     is_saved: bool,
 }
@@ -141,7 +146,10 @@ impl ClipService {
         if !waiting.is_empty() {
             tracing::info!(clips = waiting.len(), "clips that were left to be cut are cut now");
         }
-        List { book: ClipBook::new(self.settings.lengths, waiting), made, done, file, is_saved: true }
+        let (book, needed) = (ClipBook::new(self.settings.lengths, waiting), self.needed.clone());
+        let list = List { book, made, done, needed, file, is_saved: true };
+        list.say_what_is_needed();
+        list
     }
 
     async fn take_ask(&self, ask: Ask, list: &mut List) {
@@ -154,7 +162,7 @@ impl ClipService {
         }
         let result = list.book.on_request(&id, &camera, start, duration_ms, clock::now());
         if result.is_ok() {
-            list.is_saved = false;
+            list.changed();
             list.save().await;
         }
         let _ = taken.send(result.map_err(|refusal| refusal.to_string()));
@@ -167,7 +175,7 @@ impl ClipService {
         if let Some(given_up) = list.book.on_event(*id, &event.camera_id, event.timestamp) {
             tracing::error!(clip.id = given_up.id.as_str(), "a clip is not cut: too many wait");
         }
-        list.is_saved = false;
+        list.changed();
     }
 
     fn begin(&self, list: &mut List) -> Work {
@@ -205,7 +213,7 @@ impl ClipService {
             list.done.remove(0);
         }
         list.book.end(&job.id);
-        list.is_saved = false;
+        list.changed();
         list.save().await;
         if let ClipCause::Command { id } = job.cause {
             let answer = match clip {
@@ -248,6 +256,17 @@ impl ClipService {
 }
 
 impl List {
+    /// Takes note that other clips are to be cut now.
+    fn changed(&mut self) {
+        self.is_saved = false;
+        self.say_what_is_needed();
+    }
+
+    fn say_what_is_needed(&self) {
+        let span = |job: &ClipJob| (job.camera_id.clone(), Span { start: job.start, end: job.end });
+        self.needed.send_replace(Some(self.book.jobs().iter().map(span).collect()));
+    }
+
     /// Brings the list to the disk. When that refuses, it is tried again with the next look.
     async fn save(&mut self) {
         if self.is_saved {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_appliance_core::clip::{ClipCause, ClipJob, ClipSettings};
+use aivms_appliance_core::retention::Span;
 use aivms_contract::clip::{Clip, Missing};
 use aivms_contract::command::{CommandResult, Outcome};
 use aivms_contract::envelope::{Body, Envelope};
@@ -15,13 +16,14 @@ use aivms_contract::zone_event::ZoneEventType;
 use aivms_footage::VideoCodec;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config;
 use crate::outbox::{Outbox, OutboxSettings};
+use crate::retention::needs::NeedSource;
 use crate::run::KeptEvent;
 use crate::state::State;
 use crate::testing::footage::{HEIGHT, NUMBERS, Site, WIDTH, at, gate, number, numbered, probed, shown};
@@ -161,6 +163,7 @@ struct Service {
     clips: Clips,
     events: tokio::sync::broadcast::Sender<Arc<KeptEvent>>,
     answers: mpsc::Receiver<CommandResult>,
+    needed: NeedSource,
     stop: CancellationToken,
     work: JoinHandle<()>,
 }
@@ -180,6 +183,7 @@ impl Service {
         let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
         let (answer, answers) = mpsc::channel(4);
         let (clips, asks) = channel();
+        let (need, needed) = watch::channel(None);
         let events = tokio::sync::broadcast::channel(16).0;
         let lengths =
             ClipSettings { pre_roll: Duration::from_secs(1), post_roll: Duration::from_secs(1), ..Default::default() };
@@ -188,11 +192,12 @@ impl Service {
             settings: config::Clips { events: vec![ZoneEventType::Enter], lengths },
             outbox: outbox.clone(),
             answers: answer,
+            needed: need,
             data_dir: site.dir.path().to_owned(),
         };
         let stop = CancellationToken::new();
         let work = tokio::spawn(service.run(asks, events.subscribe(), stop.clone()));
-        Self { outbox, clips, events, answers, stop, work }
+        Self { outbox, clips, events, answers, needed, stop, work }
     }
 
     fn event(&self, id: EventId, at: UtcMillis, event_type: ZoneEventType) {
@@ -307,6 +312,26 @@ async fn a_clip_that_a_restart_interrupts_is_cut_after_it_under_the_same_id() {
     let mut service = Service::start(&site);
     service.clips.request("later".parse().unwrap(), gate(), at(0), 1_000).await.unwrap();
     assert_eq!(service.answers.recv().await.unwrap().data, answer.data);
+    service.stop().await;
+    site.recorder.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_knows_what_is_still_to_be_cut_also_after_a_restart_and_no_longer_than_that() {
+    let site = Site::new(&json!([]));
+    site.record(at(0), &numbered(VideoCodec::H264, 0, 4)).await;
+    let mut service = Service::start(&site);
+    let soon = crate::clock::now() + Duration::from_secs(900);
+    service.clips.request("later".parse().unwrap(), gate(), soon, 2_000).await.unwrap();
+    let later = Some(vec![(gate(), Span { start: soon, end: soon + Duration::from_secs(2) })]);
+    assert_eq!(*service.needed.borrow_and_update(), later);
+    service.clips.request("now".parse().unwrap(), gate(), at(1_000), 2_000).await.unwrap();
+    assert!(service.needed.has_changed().unwrap(), "it was needed in between");
+    assert_eq!(service.answers.recv().await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(*service.needed.borrow(), later);
+    service.stop().await;
+    let mut service = Service::start(&site);
+    assert_eq!(*service.needed.wait_for(Option::is_some).await.unwrap(), later);
     service.stop().await;
     site.recorder.close().await;
 }

@@ -1,34 +1,67 @@
 //! What events need that the cloud has not got yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_appliance_core::clip::ClipSettings;
 use aivms_appliance_core::retention::Span;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
+use tokio::sync::watch;
 
 use crate::outbox::Outbox;
 
-/// Footage kept for an event before it, and after it: what its clip shows.
-pub const BEFORE_EVENT: Duration = Duration::from_secs(15);
+/// Least footage kept for an event before it, and after it.
+const BEFORE_EVENT: Duration = Duration::from_secs(15);
 /// See [`BEFORE_EVENT`].
-pub const AFTER_EVENT: Duration = Duration::from_secs(30);
+const AFTER_EVENT: Duration = Duration::from_secs(30);
 /// Entries read from the outbox at once, and their bytes.
 const AT_ONCE: (usize, usize) = (512, 1024 * 1024);
 /// Spans remembered, some megabytes; beyond it the oldest is forgotten, and goes with its tier as if it were
 /// acknowledged.
 const MAX_WAITING: usize = 100_000;
 
-/// Someone else who still needs footage, such as clips that are not cut yet.
-pub type NeedSource = Arc<dyn Fn() -> Vec<(CameraId, Span)> + Send + Sync>;
+/// What someone still needs; `None` until that is known.
+pub type Needed = Option<Vec<(CameraId, Span)>>;
+/// Someone else who still needs footage, such as clips that are not cut yet. Nothing is deleted before all are known.
+pub type NeedSource = watch::Receiver<Needed>;
+
+/// How much footage an event needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surroundings {
+    before: Duration,
+    after: Duration,
+}
+
+impl Surroundings {
+    /// What a clip of these lengths shows, and at least 15 s before the event and 30 s after it.
+    #[must_use]
+    pub fn of(lengths: &ClipSettings) -> Self {
+        Self { before: lengths.pre_roll.max(BEFORE_EVENT), after: lengths.post_roll.max(AFTER_EVENT) }
+    }
+
+    /// The camera and the span that show what a message is about.
+    pub(super) fn needed_by(self, body: &Body) -> Option<(CameraId, Span)> {
+        let (camera, at) = match body {
+            Body::ZoneEvents(event) => (&event.camera_id, event.timestamp),
+            Body::Alerts(alert) => (&alert.camera_id, alert.timestamp),
+            _ => return None,
+        };
+        Some((camera.clone(), self.around(at)))
+    }
+
+    fn around(self, at: UtcMillis) -> Span {
+        Span { start: at - self.before, end: at + self.after }
+    }
+}
 
 /// Follows the outbox and knows which footage its events need until they are acknowledged.
 pub struct Needs {
     /// Absent without a cloud: nobody will ever acknowledge anything then.
     outbox: Option<Outbox>,
+    surroundings: Surroundings,
     others: Vec<NeedSource>,
     read_through: u64,
     /// In the order of their sequence numbers.
@@ -36,22 +69,27 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Follows `outbox` and asks `others`.
+    /// Follows `outbox`, whose events need so much, and asks `others`.
     #[must_use]
-    pub fn new(outbox: Option<Outbox>, others: Vec<NeedSource>) -> Self {
-        Self { outbox, others, read_through: 0, waiting: VecDeque::new() }
+    pub fn new(outbox: Option<Outbox>, surroundings: Surroundings, others: Vec<NeedSource>) -> Self {
+        Self { outbox, surroundings, others, read_through: 0, waiting: VecDeque::new() }
     }
 
-    /// The spans needed now, by camera.
+    /// The spans needed now, by camera; waits until all others know theirs.
     pub async fn spans(&mut self) -> BTreeMap<CameraId, Vec<Span>> {
         if let Some(outbox) = self.outbox.clone() {
             self.follow(&outbox).await;
         }
         let mut spans = BTreeMap::<CameraId, Vec<Span>>::new();
-        let others = self.others.iter().flat_map(|other| other());
-        let own = self.waiting.iter().map(|(_, camera, span)| (camera.clone(), *span));
-        for (camera, span) in own.chain(others) {
-            spans.entry(camera).or_default().push(span);
+        for (_, camera, span) in &self.waiting {
+            spans.entry(camera.clone()).or_default().push(*span);
+        }
+        for other in &mut self.others {
+            // One that ended without a word needs nothing.
+            let Ok(needed) = other.wait_for(Option::is_some).await else { continue };
+            for (camera, span) in needed.iter().flatten() {
+                spans.entry(camera.clone()).or_default().push(*span);
+            }
         }
         spans
     }
@@ -69,7 +107,9 @@ impl Needs {
                     for entry in entries {
                         self.read_through = entry.seq;
                         if matches!(entry.kind, UpKind::ZoneEvents | UpKind::Alerts) {
-                            let needed = Envelope::from_json(&entry.json).ok().and_then(|it| needed_by(&it.body));
+                            let needed = Envelope::from_json(&entry.json)
+                                .ok()
+                                .and_then(|it| self.surroundings.needed_by(&it.body));
                             needed.into_iter().for_each(|(camera, span)| self.wait(entry.seq, camera, span));
                         }
                     }
@@ -88,18 +128,4 @@ impl Needs {
         }
         self.waiting.push_back((seq, camera, span));
     }
-}
-
-/// The camera and the span that show what a message is about.
-pub(super) fn needed_by(body: &Body) -> Option<(CameraId, Span)> {
-    let (camera, at) = match body {
-        Body::ZoneEvents(event) => (&event.camera_id, event.timestamp),
-        Body::Alerts(alert) => (&alert.camera_id, alert.timestamp),
-        _ => return None,
-    };
-    Some((camera.clone(), around(at)))
-}
-
-fn around(at: UtcMillis) -> Span {
-    Span { start: at - BEFORE_EVENT, end: at + AFTER_EVENT }
 }

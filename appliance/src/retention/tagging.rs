@@ -10,7 +10,7 @@ use aivms_contract::id::CameraId;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::needs::needed_by;
+use super::needs::Surroundings;
 use crate::clock;
 use crate::recorder::{Footage, Tags};
 
@@ -37,13 +37,15 @@ struct Sight {
 /// Where sights are handed in.
 #[derive(Debug, Clone)]
 pub struct Tagger {
+    surroundings: Surroundings,
     sights: mpsc::Sender<Sight>,
 }
 
-/// Makes the way from those who see to the tags, and the work that must be run; it ends with the last [`Tagger`].
-pub fn tagger(footage: Footage) -> (Tagger, impl Future<Output = ()> + Send + 'static) {
+/// Makes the way from those who see to the tags, and the work that must be run; it ends with the last [`Tagger`]. An
+/// event tags its `surroundings`.
+pub fn tagger(footage: Footage, surroundings: Surroundings) -> (Tagger, impl Future<Output = ()> + Send + 'static) {
     let (sights, seen) = mpsc::channel(SIGHTS);
-    (Tagger { sights }, tag(footage, seen))
+    (Tagger { surroundings, sights }, tag(footage, seen))
 }
 
 impl Tagger {
@@ -51,7 +53,7 @@ impl Tagger {
     pub fn see(&self, body: &Body) {
         let sight = match body {
             Body::Detections(detection) => Some(sight_of(detection)),
-            other => needed_by(other).map(|(camera, span)| Sight {
+            other => self.surroundings.needed_by(other).map(|(camera, span)| Sight {
                 camera,
                 span,
                 tags: Tags::EVENT | Tags::OBJECT | Tags::MOTION,

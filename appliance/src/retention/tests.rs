@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_appliance_core::clip::ClipSettings;
+use aivms_appliance_core::retention::Span;
 use aivms_contract::desired::Recording;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::footage::{DeletionReason, FootageEvent};
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::Board;
 use super::locking::Locking;
 use super::locks::{Lock, Locks};
-use super::needs::Needs;
+use super::needs::{Needs, Surroundings};
 use super::*;
 use crate::chain::{Chain, ChainSettings};
 use crate::outbox::OutboxSettings;
@@ -140,7 +142,7 @@ impl Parts {
             policy: self.policy.subscribe(),
             floor_bytes,
             locks: self.locks.clone(),
-            needs: Needs::new(Some(site.outbox.clone()), Vec::new()),
+            needs: Needs::new(Some(site.outbox.clone()), usual(), Vec::new()),
             chain: self.chain.clone(),
             outbox: site.outbox.clone(),
             cloud: None,
@@ -159,7 +161,10 @@ impl Parts {
 
     /// Runs retention until `is_done`, then stops it in order.
     async fn clean_until(&self, site: &Site, is_done: impl Fn() -> bool) -> Board {
-        let retention = self.retention(site, 0);
+        self.clean(self.retention(site, 0), is_done).await
+    }
+
+    async fn clean(&self, retention: Retention, is_done: impl Fn() -> bool) -> Board {
         let (board, stop) = (retention.board.clone(), CancellationToken::new());
         let work = tokio::spawn(retention.run(stop.clone()));
         eventually(is_done).await;
@@ -180,6 +185,23 @@ pub(crate) async fn eventually(is_done: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.expect("it happens in time");
+}
+
+/// With clips of the usual lengths.
+fn usual() -> Surroundings {
+    Surroundings::of(&ClipSettings::default())
+}
+
+fn alert(at: UtcMillis) -> Body {
+    Body::Alerts(aivms_contract::alert::Alert {
+        camera_id: camera("door"),
+        timestamp: at,
+        alert_type: "test".to_owned(),
+        severity: aivms_contract::alert::Severity::Info,
+        title: String::new(),
+        clip_id: None,
+        event_id: None,
+    })
 }
 
 fn recording(json: &serde_json::Value) -> Recording {
@@ -255,16 +277,7 @@ async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
     let files = site.lay_until_now("door", 90, 1 << 20);
     let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
     let oldest = parts.footage.oldest(&camera("door")).unwrap();
-    let alert = aivms_contract::alert::Alert {
-        camera_id: camera("door"),
-        timestamp: oldest + Duration::from_secs(100),
-        alert_type: "test".to_owned(),
-        severity: aivms_contract::alert::Severity::Info,
-        title: String::new(),
-        clip_id: None,
-        event_id: None,
-    };
-    let seq = site.outbox.append(Body::Alerts(alert)).await.unwrap();
+    let seq = site.outbox.append(alert(oldest + Duration::from_secs(100))).await.unwrap();
     parts.clean_until(&site, || !files[11].exists()).await;
     // From 85 s to 130 s: the second and the third segment.
     let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
@@ -275,6 +288,53 @@ async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
     parts.close().await;
     let parts = site.open(recording(&serde_json::json!({"max_gib": 77.5 / 1024.0}))).await;
     parts.clean_until(&site, || !files[2].exists()).await;
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_keeps_all_that_its_clip_shows_however_long_clips_are() {
+    let site = Site::new();
+    let files = site.lay_until_now("door", 90, 1 << 20);
+    let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
+    let oldest = parts.footage.oldest(&camera("door")).unwrap();
+    site.outbox.append(alert(oldest + Duration::from_secs(100))).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let lengths = ClipSettings { pre_roll: minute, post_roll: minute, ..ClipSettings::default() };
+    let needs = Needs::new(Some(site.outbox.clone()), Surroundings::of(&lengths), Vec::new());
+    let retention = Retention { needs, ..parts.retention(&site, 0) };
+    parts.clean(retention, || !files[12].exists()).await;
+    // From 40 s to 160 s: the first three segments.
+    let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
+    assert!(left[..3].iter().all(|left| *left) && left[3..13].iter().all(|left| !left) && left[13], "{left:?}");
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_that_is_not_cut_yet_keeps_its_footage_and_nothing_goes_before_the_clips_are_known() {
+    let site = Site::new();
+    let files = site.lay_until_now("door", 90, 1 << 20);
+    let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
+    let oldest = parts.footage.oldest(&camera("door")).unwrap();
+    let (clips, needed) = watch::channel(None);
+    let needs = |needed| Needs::new(Some(site.outbox.clone()), usual(), vec![needed]);
+    let mut early = needs(needed.clone());
+    let early = tokio::time::timeout(Duration::from_millis(100), early.spans()).await;
+    assert!(early.is_err(), "it waits for the list of clips");
+    let span = Span { start: oldest + Duration::from_secs(70), end: oldest + Duration::from_secs(130) };
+    clips.send_replace(Some(vec![(camera("door"), span)]));
+    let retention = Retention { needs: needs(needed.clone()), ..parts.retention(&site, 0) };
+    parts.clean(retention, || !files[11].exists()).await;
+    let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
+    assert_eq!(left[..4], [false, true, true, false], "the second and the third segment");
+    assert!(left[12..].iter().all(|left| *left));
+
+    // Once it is cut, they go as the others did.
+    clips.send_replace(Some(Vec::new()));
+    parts
+        .policy
+        .send_replace(Arc::new(RecordingPolicy::new(recording(&serde_json::json!({"max_gib": 77.5 / 1024.0})), [])));
+    let retention = Retention { needs: needs(needed), ..parts.retention(&site, 0) };
+    parts.clean(retention, || !files[2].exists()).await;
     parts.close().await;
 }
 
@@ -313,19 +373,8 @@ async fn tags_reach_also_the_segments_that_come_after_them() {
     let site = Site::new();
     site.lay_until_now("door", 3, 1000);
     let parts = site.open(Recording::default()).await;
-    let (tagger, work) = tagging::tagger(parts.footage.clone());
+    let (tagger, work) = tagging::tagger(parts.footage.clone(), usual());
     let work = tokio::spawn(work);
-    let alert = |at| {
-        Body::Alerts(aivms_contract::alert::Alert {
-            camera_id: camera("door"),
-            timestamp: at,
-            alert_type: "test".to_owned(),
-            severity: aivms_contract::alert::Severity::Info,
-            title: String::new(),
-            clip_id: None,
-            event_id: None,
-        })
-    };
     // Tags of segments without an index are all set; so this only shows that nothing is lost on the way.
     tagger.see(&alert(clock::now()));
     drop(tagger);

@@ -24,7 +24,7 @@ use crate::retention::Retention;
 use crate::retention::board::Board;
 use crate::retention::locking::Locking;
 use crate::retention::locks::Locks;
-use crate::retention::needs::Needs;
+use crate::retention::needs::{NeedSource, Needs, Surroundings};
 use crate::state::State;
 
 /// Time for the last records to reach the chains.
@@ -55,6 +55,10 @@ pub(super) struct RetentionAround {
     pub(super) cloud: Option<Arc<Cloud>>,
     pub(super) floor_bytes: u64,
     pub(super) board: Board,
+    /// Footage around an event that the cloud has not got.
+    pub(super) surroundings: Surroundings,
+    /// Clips that are not cut yet.
+    pub(super) clips: NeedSource,
 }
 
 impl FootageParts {
@@ -105,12 +109,13 @@ impl FootageParts {
     pub(super) fn retention(&self, around: RetentionAround) -> (Retention, Locking) {
         let locks = Locks::open(around.state);
         let outbox = around.outbox;
+        let followed = around.cloud.is_some().then(|| outbox.clone());
         let retention = Retention {
             footage: self.footage.clone(),
             policy: self.policy.subscribe(),
             floor_bytes: around.floor_bytes,
             locks: locks.clone(),
-            needs: Needs::new(around.cloud.is_some().then(|| outbox.clone()), Vec::new()),
+            needs: Needs::new(followed, around.surroundings, vec![around.clips]),
             chain: self.chain.clone(),
             outbox: outbox.clone(),
             cloud: around.cloud,

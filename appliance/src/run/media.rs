@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
@@ -15,6 +15,7 @@ use crate::control::Media;
 use crate::health::Vitals;
 use crate::masks::{Gate, GateKeeper};
 use crate::retention::board::Board;
+use crate::retention::needs::Needed;
 use crate::snapshots::{self, Pictures, SnapshotService, Taker};
 use crate::uploads::Outgoing;
 
@@ -47,7 +48,7 @@ impl MediaParts {
         tasks: &mut Tasks,
         Parts { config, footage, outbox, .. }: &Parts,
         (pictures, events): (Pictures, &broadcast::Sender<Arc<KeptEvent>>),
-        board: Board,
+        (board, needed): (Board, watch::Sender<Needed>),
         stop: &CancellationToken,
     ) -> Media {
         let (footage, chain) = (&footage.footage, &footage.chain);
@@ -65,6 +66,7 @@ impl MediaParts {
             settings: config.clips.clone(),
             outbox: outbox.clone(),
             answers: answer.clone(),
+            needed,
             data_dir: config.data_dir.clone(),
         };
         tasks.spawn("clips", service.run(asks, events.subscribe(), stop.clone()));
