@@ -238,7 +238,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
         let identity = parts.identity.subscribe();
         if let Some(settings) = parts.config.cloud.clone() {
-            let relay = parts.footage.relay_task(settings, Arc::clone(cloud), identity);
+            let relay = parts.footage.relay_task(settings, Arc::clone(cloud), identity, parts.media.gate.clone());
             tasks.spawn("relay", relay.run(stop.rest.clone()));
         }
         tasks.spawn("uplink", parts.uplink(cloud, settings, (said, tell), link).run(stop.rest.clone()));

@@ -13,6 +13,7 @@ use super::Relay;
 use super::feed::{Feed, FeedTap};
 use super::outlet::{Gone, Outlet, Waiting};
 use super::packager::{Packager, Packed, Piece};
+use super::permit::Permit;
 use crate::clock;
 use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::consumer::StreamRole;
@@ -42,11 +43,11 @@ enum Missing {
 
 impl LiveStream {
     /// Sends until the camera has no video for a while, or the socket is gone.
-    pub(super) async fn run(self, relay: Relay, outlet: Outlet) -> Result<Ended, Gone> {
+    pub(super) async fn run(self, relay: Relay, permit: Permit, outlet: Outlet) -> Result<Ended, Gone> {
         let mut sender =
             Sender { stream: self.stream, outlet, waiting: Waiting::default(), dropped: 0, is_behind: false };
         loop {
-            let feed = match self.feed(&relay).await {
+            let feed = match self.feed(&relay, &permit).await {
                 Ok(feed) => feed,
                 Err(ended) => return Ok(ended),
             };
@@ -59,11 +60,11 @@ impl LiveStream {
     }
 
     /// Waits for a feed that can be shown.
-    async fn feed(&self, relay: &Relay) -> Result<std::sync::Arc<Feed>, Ended> {
+    async fn feed(&self, relay: &Relay, permit: &Permit) -> Result<std::sync::Arc<Feed>, Ended> {
         let mut changes = relay.changes();
         let deadline = Instant::now() + NO_VIDEO;
         loop {
-            match self.choose(relay) {
+            match self.choose(relay, permit) {
                 Ok(feed) => return Ok(feed),
                 Err(Missing::Ever(ended)) => return Err(ended),
                 Err(Missing::Yet) => {}
@@ -79,14 +80,13 @@ impl LiveStream {
     }
 
     /// The main stream where browsers play it, else the smaller one.
-    fn choose(&self, relay: &Relay) -> Result<std::sync::Arc<Feed>, Missing> {
+    fn choose(&self, relay: &Relay, permit: &Permit) -> Result<std::sync::Arc<Feed>, Missing> {
         let camera = &self.camera;
         let known = relay.known(camera).ok_or_else(|| {
             Missing::Ever((EndReason::UnknownCamera, format!("{camera}: this edge has no such camera")))
         })?;
-        if known.masked {
-            let detail = format!("{camera}: has a privacy mask, which live video can't be shown with yet");
-            return Err(Missing::Ever((EndReason::Masked, detail)));
+        if let Some(refusal) = permit.refusal() {
+            return Err(Missing::Ever(refusal));
         }
         let plays = |codec| codec == VideoCodec::H264 || self.h265;
         let feeds = [StreamRole::Main, StreamRole::Sub].map(|role| relay.feed(camera, role));

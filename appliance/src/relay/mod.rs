@@ -11,6 +11,7 @@ mod feed;
 mod live;
 mod outlet;
 mod packager;
+mod permit;
 mod playback;
 mod reel;
 mod session;
@@ -54,7 +55,6 @@ struct Inner {
 #[derive(Debug, Clone)]
 struct Known {
     camera: CameraId,
-    masked: bool,
     /// Whether it has a smaller stream.
     has_sub: bool,
 }
@@ -73,11 +73,9 @@ impl Relay {
 
     /// Learns which cameras there are.
     pub fn set_cameras(&self, wanted: &[Wanted]) {
-        let known = wanted.iter().map(|wanted| Known {
-            camera: wanted.camera.id.clone(),
-            masked: !wanted.camera.privacy_masks.is_empty(),
-            has_sub: wanted.camera.sub_url.is_some(),
-        });
+        let known = wanted
+            .iter()
+            .map(|wanted| Known { camera: wanted.camera.id.clone(), has_sub: wanted.camera.sub_url.is_some() });
         *self.cameras() = known.collect();
         self.changed();
     }
@@ -92,15 +90,19 @@ impl Relay {
         self.cameras().iter().find(|known| known.camera == *camera).cloned()
     }
 
-    fn viewable(&self, is_recorded: impl Fn(&CameraId) -> bool) -> Vec<Viewable> {
+    fn viewable(
+        &self,
+        is_recorded: impl Fn(&CameraId) -> bool,
+        is_masked: impl Fn(&CameraId) -> bool,
+    ) -> Vec<Viewable> {
         let known = self.cameras().clone();
         let live = |camera: &CameraId| {
             [StreamRole::Main, StreamRole::Sub].iter().any(|role| self.feed(camera, *role).is_some())
         };
-        let viewable = |Known { camera, masked, .. }: Known| Viewable {
+        let viewable = |Known { camera, .. }: Known| Viewable {
             live: live(&camera),
             recorded: is_recorded(&camera),
-            masked,
+            masked: is_masked(&camera),
             camera_id: camera,
         };
         known.into_iter().map(viewable).collect()
@@ -147,3 +149,6 @@ impl StreamConsumer for Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

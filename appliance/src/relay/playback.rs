@@ -12,9 +12,9 @@ use aivms_footage::track::{Tracks, VideoCodec};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::Relay;
 use super::live::{Ended, fragment_header, init_header};
 use super::outlet::{Gone, Outlet};
+use super::permit::Permit;
 use super::reel::{Reel, Turn, piece_from};
 use crate::recorder::Footage;
 
@@ -60,14 +60,13 @@ impl PlaybackStream {
     /// Plays until the cloud closes it, or there is nothing that can be played.
     pub(super) async fn run(
         self,
-        relay: &Relay,
+        permit: Permit,
         footage: Footage,
         mut orders: mpsc::Receiver<Order>,
         outlet: Outlet,
     ) -> Result<Ended, Gone> {
-        if relay.known(&self.camera).is_some_and(|known| known.masked) {
-            let detail = format!("{}: has a privacy mask, which playback can't be shown with yet", self.camera);
-            return Ok((EndReason::Masked, detail));
+        if let Some(refusal) = permit.refusal() {
+            return Ok(refusal);
         }
         let mut reel = Reel::new(footage, self.camera.clone());
         reel.seek(self.from, self.key_frames_only);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Socket, connect};
 use super::live::{Ended, LiveStream};
 use super::outlet::{Gone, OutMessage, Outgoing, Outlet, channel};
+use super::permit::Permit;
 use super::playback::{Order, PlaybackStream};
 use super::sprite::Sprites;
 use super::{Relay, timeline};
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::cloud::Cloud;
 use crate::config;
 use crate::identity::Identity;
+use crate::masks::Gate;
 use crate::recorder::Footage;
 
 /// How long the WebSocket stays without a stream and without a question.
@@ -48,6 +50,8 @@ pub struct RelayTask {
     pub relay: Relay,
     /// Recorded video.
     pub footage: Footage,
+    /// What may leave the edge.
+    pub gate: Gate,
     /// Where the cloud is.
     pub settings: config::Cloud,
     /// The cloud, whose clock tokens are made by.
@@ -207,7 +211,8 @@ impl Session<'_> {
             }
             ToEdge::Cameras { request } => {
                 let footage = &self.task.footage;
-                let cameras = self.task.relay.viewable(|camera| footage.newest(camera).is_some());
+                let is_masked = |camera: &CameraId| Permit::new(&self.task.gate, camera).refusal().is_some();
+                let cameras = self.task.relay.viewable(|camera| footage.newest(camera).is_some(), is_masked);
                 self.outlet.say(FromEdge::Cameras { request, cameras }).await
             }
             ToEdge::Timeline { request, camera_id, from, to } => {
@@ -227,16 +232,17 @@ impl Session<'_> {
         }
         tracing::debug!(stream, camera.id = %camera, ?view, "a stream is asked for");
         let (relay, outlet) = (self.task.relay.clone(), self.outlet.clone());
+        let permit = Permit::new(&self.task.gate, &camera);
         let (orders, end) = match *view {
             View::Live => {
                 let live = LiveStream { stream, camera, h265 };
-                (None, self.streams.spawn(async move { (stream, live.run(relay, outlet).await) }))
+                (None, self.streams.spawn(async move { (stream, live.run(relay, permit, outlet).await) }))
             }
             View::Playback { from, key_frames_only } => {
                 let (orders, ordered) = mpsc::channel(ORDERS);
                 let footage = self.task.footage.clone();
                 let playback = PlaybackStream { stream, camera, from, key_frames_only, h265 };
-                let run = async move { (stream, playback.run(&relay, footage, ordered, outlet).await) };
+                let run = async move { (stream, playback.run(permit, footage, ordered, outlet).await) };
                 (Some(orders), self.streams.spawn(run))
             }
         };
@@ -261,10 +267,9 @@ impl Session<'_> {
     }
 
     async fn sprite(&mut self, request: u32, camera: CameraId, hour: UtcMillis) -> Result<(), Gone> {
-        let refusal = match self.task.relay.known(&camera) {
+        let refusal = match Permit::new(&self.task.gate, &camera).refusal() {
             _ if self.questions.len() >= MAX_QUESTIONS => Some("the edge is busy; try again later".to_owned()),
-            Some(known) if known.masked => Some(format!("{camera}: has a privacy mask; there are no small pictures")),
-            _ => None,
+            refusal => refusal.map(|(_, detail)| detail),
         };
         if let Some(reason) = refusal {
             return self.outlet.say(FromEdge::Failed { request, reason }).await;

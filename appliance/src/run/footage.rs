@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::continuity::Ends;
 use crate::health::Vitals;
 use crate::identity::Identity;
+use crate::masks::Gate;
 use crate::outbox::Outbox;
 use crate::pipeline::consumer::{Consumers, StreamConsumer};
 use crate::recorder::{Folders, Footage, PolicyWatch, Recorder, RecorderSettings, RecordingPolicy};
@@ -130,8 +131,9 @@ impl FootageParts {
         settings: config::Cloud,
         cloud: Arc<Cloud>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
+        gate: Gate,
     ) -> RelayTask {
-        RelayTask { relay: self.relay.clone(), footage: self.footage.clone(), settings, cloud, identity }
+        RelayTask { relay: self.relay.clone(), footage: self.footage.clone(), gate, settings, cloud, identity }
     }
 
     /// Ends all of it, once the cameras have stopped.
