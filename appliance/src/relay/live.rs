@@ -43,11 +43,22 @@ enum Missing {
 
 impl LiveStream {
     /// Sends until the camera has no video for a while, or the socket is gone.
+    /// It ends at once with a mask.
     pub(super) async fn run(self, relay: Relay, permit: Permit, outlet: Outlet) -> Result<Ended, Gone> {
-        let mut sender =
-            Sender { stream: self.stream, outlet, waiting: Waiting::default(), dropped: 0, is_behind: false };
+        let sender = Sender {
+            stream: self.stream,
+            outlet,
+            permit: permit.clone(),
+            waiting: Waiting::default(),
+            dropped: 0,
+            is_behind: false,
+        };
+        permit.during(self.send(relay, sender)).await
+    }
+
+    async fn send(&self, relay: Relay, mut sender: Sender) -> Result<Ended, Gone> {
         loop {
-            let feed = match self.feed(&relay, &permit).await {
+            let feed = match self.feed(&relay).await {
                 Ok(feed) => feed,
                 Err(ended) => return Ok(ended),
             };
@@ -60,11 +71,11 @@ impl LiveStream {
     }
 
     /// Waits for a feed that can be shown.
-    async fn feed(&self, relay: &Relay, permit: &Permit) -> Result<std::sync::Arc<Feed>, Ended> {
+    async fn feed(&self, relay: &Relay) -> Result<std::sync::Arc<Feed>, Ended> {
         let mut changes = relay.changes();
         let deadline = Instant::now() + NO_VIDEO;
         loop {
-            match self.choose(relay, permit) {
+            match self.choose(relay) {
                 Ok(feed) => return Ok(feed),
                 Err(Missing::Ever(ended)) => return Err(ended),
                 Err(Missing::Yet) => {}
@@ -80,14 +91,11 @@ impl LiveStream {
     }
 
     /// The main stream where browsers play it, else the smaller one.
-    fn choose(&self, relay: &Relay, permit: &Permit) -> Result<std::sync::Arc<Feed>, Missing> {
+    fn choose(&self, relay: &Relay) -> Result<std::sync::Arc<Feed>, Missing> {
         let camera = &self.camera;
         let known = relay.known(camera).ok_or_else(|| {
             Missing::Ever((EndReason::UnknownCamera, format!("{camera}: this edge has no such camera")))
         })?;
-        if let Some(refusal) = permit.refusal() {
-            return Err(Missing::Ever(refusal));
-        }
         let plays = |codec| codec == VideoCodec::H264 || self.h265;
         let feeds = [StreamRole::Main, StreamRole::Sub].map(|role| relay.feed(camera, role));
         if let Some(feed) = feeds.iter().flatten().find(|feed| feed.codec().is_some_and(plays)) {
@@ -117,6 +125,7 @@ impl LiveStream {
 struct Sender {
     stream: u32,
     outlet: Outlet,
+    permit: Permit,
     waiting: Waiting,
     /// Fragments left out that nobody was told of.
     dropped: u32,
@@ -181,7 +190,11 @@ impl Sender {
 
     async fn piece(&mut self, piece: &Piece) -> Result<(), Gone> {
         let header = fragment_header(self.stream, piece);
-        if (self.is_behind && !piece.key) || !self.outlet.live_frame(&header, &piece.bytes, &self.waiting)? {
+        let mut is_sent = !self.is_behind || piece.key;
+        if is_sent {
+            is_sent = self.outlet.live_pictures(&header, &piece.bytes, &self.permit, &self.waiting)?;
+        }
+        if !is_sent {
             self.is_behind = true;
             self.dropped += 1;
             return Ok(());

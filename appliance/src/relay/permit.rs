@@ -5,6 +5,7 @@ use aivms_contract::id::CameraId;
 use aivms_contract::relay::EndReason;
 
 use super::live::Ended;
+use super::outlet::Gone;
 use crate::masks::Gate;
 
 /// Asks the gate about one camera. Cheap to clone.
@@ -17,6 +18,29 @@ pub(super) struct Permit {
 impl Permit {
     pub(super) fn new(gate: &Gate, camera: &CameraId) -> Self {
         Self { gate: gate.clone(), camera: camera.clone() }
+    }
+
+    pub(super) fn camera(&self) -> &CameraId {
+        &self.camera
+    }
+
+    /// Shows until the camera's video may not be shown any more; then says why.
+    pub(super) async fn during(&self, showing: impl Future<Output = Result<Ended, Gone>>) -> Result<Ended, Gone> {
+        tokio::select! {
+            biased;
+            refusal = self.refused() => Ok(refusal),
+            ended = showing => ended,
+        }
+    }
+
+    async fn refused(&self) -> Ended {
+        let mut gate = self.gate.clone();
+        loop {
+            if let Some(refusal) = self.refusal() {
+                return refusal;
+            }
+            gate.changed().await;
+        }
     }
 
     /// Why the camera's video may not be shown at the moment; also when nobody knows what to hide of it.

@@ -47,6 +47,7 @@ pub(super) struct PlaybackStream {
 struct Player {
     about: PlaybackStream,
     outlet: Outlet,
+    permit: Permit,
     reel: Reel,
     credit: u32,
     /// The time to say with the next beginning, after an `open` or a `seek`.
@@ -57,41 +58,51 @@ struct Player {
 }
 
 impl PlaybackStream {
-    /// Plays until the cloud closes it, or there is nothing that can be played.
+    /// Plays until the cloud closes it, or there is nothing that can be played. It ends at once with a mask.
     pub(super) async fn run(
         self,
         permit: Permit,
         footage: Footage,
-        mut orders: mpsc::Receiver<Order>,
+        orders: mpsc::Receiver<Order>,
         outlet: Outlet,
     ) -> Result<Ended, Gone> {
-        if let Some(refusal) = permit.refusal() {
-            return Ok(refusal);
-        }
         let mut reel = Reel::new(footage, self.camera.clone());
         reel.seek(self.from, self.key_frames_only);
         let answers = Some(self.from);
-        let mut player =
-            Player { about: self, outlet, reel, credit: 0, answers, zero: None, tracks: None, sequence: 0 };
-        loop {
-            // A beginning is told without credit, so that the viewer knows what it is in for.
-            while player.credit == 0 && player.answers.is_none() {
-                match orders.recv().await {
-                    Some(order) => player.order(order),
-                    None => return Ok((EndReason::Stopped, String::new())),
-                }
-            }
-            while let Ok(order) = orders.try_recv() {
-                player.order(order);
-            }
-            if let Some(ended) = player.step(&mut orders).await? {
-                return Ok(ended);
-            }
-        }
+        let player = Player {
+            about: self,
+            outlet,
+            permit: permit.clone(),
+            reel,
+            credit: 0,
+            answers,
+            zero: None,
+            tracks: None,
+            sequence: 0,
+        };
+        permit.during(player.play(orders)).await
     }
 }
 
 impl Player {
+    async fn play(mut self, mut orders: mpsc::Receiver<Order>) -> Result<Ended, Gone> {
+        loop {
+            // A beginning is told without credit, so that the viewer knows what it is in for.
+            while self.credit == 0 && self.answers.is_none() {
+                match orders.recv().await {
+                    Some(order) => self.order(order),
+                    None => return Ok((EndReason::Stopped, String::new())),
+                }
+            }
+            while let Ok(order) = orders.try_recv() {
+                self.order(order);
+            }
+            if let Some(ended) = self.step(&mut orders).await? {
+                return Ok(ended);
+            }
+        }
+    }
+
     fn order(&mut self, order: Order) {
         match order {
             Order::Seek { from, key_frames_only } => {
@@ -123,7 +134,7 @@ impl Player {
                 let zero = self.zero.unwrap_or(wall);
                 self.sequence = self.sequence.wrapping_add(1);
                 if let Some(piece) = piece_from(fragment, &tracks, self.sequence, zero) {
-                    self.outlet.frame(&fragment_header(stream, &piece), &piece.bytes).await?;
+                    self.outlet.pictures(&fragment_header(stream, &piece), &piece.bytes, &self.permit).await?;
                     self.credit -= 1;
                 }
             }

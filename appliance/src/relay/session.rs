@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{Socket, connect};
 use super::live::{Ended, LiveStream};
-use super::outlet::{Gone, OutMessage, Outgoing, Outlet, channel};
+use super::outlet::{Gone, OutMessage, Outgoing, Outlet, Waiting, channel};
 use super::permit::Permit;
 use super::playback::{Order, PlaybackStream};
 use super::sprite::Sprites;
@@ -64,6 +64,13 @@ impl RelayTask {
     /// Connects whenever it is called, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let sprites = Sprites::default();
+        tokio::select! {
+            () = self.answer_calls(&sprites, &stop) => {}
+            () = sprites.forget_hidden(self.gate.clone()) => {}
+        }
+    }
+
+    async fn answer_calls(&self, sprites: &Sprites, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -77,7 +84,7 @@ impl RelayTask {
             match socket {
                 Ok(socket) => {
                     tracing::info!("somebody looks: the relay is connected");
-                    let cause = self.serve(socket, &sprites, &stop).await;
+                    let cause = self.serve(socket, sprites, stop).await;
                     tracing::info!(cause, "the relay is closed");
                 }
                 // The cloud calls again while somebody waits.
@@ -118,7 +125,14 @@ async fn write(
     mut messages: mpsc::Receiver<Outgoing>,
     closing: CancellationToken,
 ) {
-    while let Some(Outgoing { message, waiting }) = messages.recv().await {
+    while let Some(outgoing) = messages.recv().await {
+        let may_leave = outgoing.may_leave();
+        let Outgoing { message, waiting, .. } = outgoing;
+        if !may_leave {
+            // A mask was set while it waited.
+            waiting.iter().for_each(Waiting::written);
+            continue;
+        }
         let message = match message {
             OutMessage::Text(text) => {
                 Message::text(serde_json::to_string(&text).expect("contract types always serialise"))
@@ -267,7 +281,8 @@ impl Session<'_> {
     }
 
     async fn sprite(&mut self, request: u32, camera: CameraId, hour: UtcMillis) -> Result<(), Gone> {
-        let refusal = match Permit::new(&self.task.gate, &camera).refusal() {
+        let permit = Permit::new(&self.task.gate, &camera);
+        let refusal = match permit.refusal() {
             _ if self.questions.len() >= MAX_QUESTIONS => Some("the edge is busy; try again later".to_owned()),
             refusal => refusal.map(|(_, detail)| detail),
         };
@@ -278,8 +293,8 @@ impl Session<'_> {
         let (sprites, footage) = (self.sprites.clone(), self.task.footage.clone());
         self.questions.spawn(async move {
             let _turn = at_once.acquire_owned().await.map_err(|_| Gone)?;
-            match sprites.of_hour(footage, camera, hour).await {
-                Ok(jpeg) => outlet.frame(&answer(FrameKind::Jpeg, request, hour), &jpeg).await,
+            match sprites.of_hour(footage, permit.clone(), hour).await {
+                Ok(jpeg) => outlet.pictures(&answer(FrameKind::Jpeg, request, hour), &jpeg, &permit).await,
                 Err(reason) => outlet.say(FromEdge::Failed { request, reason }).await,
             }
         });

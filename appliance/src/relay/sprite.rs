@@ -15,6 +15,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::permit::Permit;
+use crate::masks::Gate;
 use crate::recorder::{Footage, Segment};
 
 /// Sprites kept: some 300 KB each.
@@ -50,19 +52,19 @@ impl Sprites {
     pub(super) async fn of_hour(
         self,
         footage: Footage,
-        camera: CameraId,
+        permit: Permit,
         moment: UtcMillis,
     ) -> Result<Arc<[u8]>, String> {
         let hour = UtcMillis::from_millis(moment.as_millis().div_euclid(HOUR_MS) * HOUR_MS);
-        let made = tokio::task::spawn_blocking(move || self.made(&footage, camera, hour));
+        let made = tokio::task::spawn_blocking(move || self.made(&footage, &permit, hour));
         made.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    fn made(&self, footage: &Footage, camera: CameraId, hour: UtcMillis) -> Result<Arc<[u8]>, String> {
+    fn made(&self, footage: &Footage, permit: &Permit, hour: UtcMillis) -> Result<Arc<[u8]>, String> {
         let end = hour + Duration::from_millis(HOUR_MS.unsigned_abs());
-        let segments = footage.segments(&camera, hour, end);
+        let segments = footage.segments(permit.camera(), hour, end);
         let (first, last) = (segments.first().map(|first| first.start), segments.last().map(|last| last.end));
-        let key = Key { camera, hour, footage: (first, last) };
+        let key = Key { camera: permit.camera().clone(), hour, footage: (first, last) };
         if let Some(jpeg) = self.kept(&key) {
             return Ok(jpeg);
         }
@@ -71,6 +73,10 @@ impl Sprites {
         }
         let jpeg: Arc<[u8]> = make(footage, &segments, hour)?.into();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that none is kept after the others were forgotten.
+        if let Some((_, detail)) = permit.refusal() {
+            return Err(detail);
+        }
         // The same hour with less footage is of no use any more.
         kept.retain(|(other, _)| other.camera != key.camera || other.hour != key.hour);
         kept.push_back((key, Arc::clone(&jpeg)));
@@ -78,6 +84,21 @@ impl Sprites {
             kept.pop_front();
         }
         Ok(jpeg)
+    }
+
+    /// Forgets those of a camera that may not be shown any more, as soon as it is so. Never ends.
+    pub(super) async fn forget_hidden(&self, mut gate: Gate) {
+        loop {
+            gate.changed().await;
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|(key, _)| Permit::new(&gate, &key.camera).refusal().is_none());
+        }
+    }
+
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 
     fn kept(&self, key: &Key) -> Option<Arc<[u8]>> {

@@ -13,6 +13,7 @@ use super::live::{Ended, LiveStream};
 use super::outlet::{Gone, OutMessage, Outgoing, channel};
 use super::permit::Permit;
 use super::playback::{Order, PlaybackStream};
+use super::sprite::Sprites;
 use super::*;
 use crate::masks::Gate;
 use crate::pipeline::access_unit::AccessUnit;
@@ -83,4 +84,51 @@ async fn a_camera_whose_masks_nobody_knows_is_shown_as_little_as_one_with_a_mask
         assert_eq!(ended(stream.run(permit, site.footage.clone(), orders, outlet)).await, reason);
         assert_eq!(frames(&mut messages), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mask_ends_live_video_and_playback_at_once_and_takes_back_what_waits_for_the_line() {
+    let units = numbered(VideoCodec::H264, 0, 3);
+    let (site, relay) = (Site::new(&json!([])), relay_with(&units).await);
+    site.record(at(0), &units).await;
+    let permit = Permit::new(&site.gate, &gate());
+    for is_live in [true, false] {
+        site.mask(&json!([]));
+        let (outlet, mut messages) = channel();
+        let showing = if is_live {
+            tokio::spawn(live().run(relay.clone(), permit.clone(), outlet))
+        } else {
+            let (stream, orders) = playback();
+            tokio::spawn(stream.run(permit.clone(), site.footage.clone(), orders, outlet))
+        };
+        let mut waiting = Vec::new();
+        while waiting.len() < 3 {
+            let outgoing = timeout(LIMIT, messages.recv()).await.expect("pictures come").unwrap();
+            waiting.extend(outgoing.permit.is_some().then_some(outgoing));
+        }
+        assert!(waiting.iter().all(Outgoing::may_leave) && !showing.is_finished());
+        site.mask(&half());
+        let reason = ended(async { showing.await.unwrap() }).await;
+        assert_eq!(reason, EndReason::Masked);
+        assert!(!waiting.iter().any(Outgoing::may_leave), "what waits does not leave any more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_pictures_of_a_camera_with_a_mask_are_neither_made_nor_kept() {
+    let units = numbered(VideoCodec::H264, 0, 3);
+    let site = Site::new(&json!([]));
+    site.record(at(0), &units).await;
+    let (sprites, permit) = (Sprites::default(), Permit::new(&site.gate, &gate()));
+    let (forgetting, hidden) = (sprites.clone(), site.gate.clone());
+    let forgetting = tokio::spawn(async move { forgetting.forget_hidden(hidden).await });
+    let sprite = || sprites.clone().of_hour(site.footage.clone(), permit.clone(), at(0));
+    assert!(sprite().await.unwrap().len() > 1_000);
+    assert_eq!(sprites.count(), 1);
+    site.mask(&half());
+    crate::testing::eventually("the sprite is forgotten", || sprites.count() == 0).await;
+    let refusal = sprite().await.unwrap_err();
+    assert!(refusal.contains("privacy mask"), "{refusal}");
+    assert_eq!(sprites.count(), 0);
+    forgetting.abort();
 }
