@@ -17,6 +17,8 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
 const MAX_TICKETS: usize = 4_096;
 /// Most of them of one user, so that nobody keeps others out.
 const MAX_PER_USER: usize = 64;
+/// Most of them of one tenant's users together, likewise.
+const MAX_PER_TENANT: usize = 512;
 
 /// What one connection may see.
 #[derive(Debug, Clone)]
@@ -40,7 +42,8 @@ impl Tickets {
         let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tickets.retain(|_, (until, _)| *until > now);
         let same_user = tickets.values().filter(|(_, other)| other.user == ticket.user).count();
-        if tickets.len() >= MAX_TICKETS || same_user >= MAX_PER_USER {
+        let same_tenant = tickets.values().filter(|(_, other)| other.place.tenant == ticket.place.tenant).count();
+        if tickets.len() >= MAX_TICKETS || same_user >= MAX_PER_USER || same_tenant >= MAX_PER_TENANT {
             return false;
         }
         tickets.insert(number, (now + LIFETIME, ticket));
@@ -61,8 +64,12 @@ mod tests {
     use aivms_contract::relay::View;
 
     fn ticket(user: i64) -> Ticket {
+        ticket_of("acme", user)
+    }
+
+    fn ticket_of(tenant: &str, user: i64) -> Ticket {
         Ticket {
-            place: Place { tenant: "acme".parse().unwrap(), edge: "edge_1".parse().unwrap() },
+            place: Place { tenant: tenant.parse().unwrap(), edge: "edge_1".parse().unwrap() },
             wanted: Wanted { camera: "gate".parse().unwrap(), view: View::Live, h265: false },
             user: UserKey(user),
             token_generation: 0,
@@ -87,5 +94,13 @@ mod tests {
         assert_eq!(bought, MAX_PER_USER);
         assert!(tickets.issue("other".into(), ticket(2), now));
         assert!(tickets.issue("later".into(), ticket(1), now + LIFETIME), "ended ones make room");
+    }
+
+    #[test]
+    fn the_users_of_one_tenant_never_keep_those_of_others_from_buying() {
+        let (tickets, now) = (Tickets::default(), Instant::now());
+        let bought = (0..MAX_TICKETS).filter(|n| tickets.issue(n.to_string(), ticket(*n as i64), now)).count();
+        assert_eq!(bought, MAX_PER_TENANT);
+        assert!(tickets.issue("other".into(), ticket_of("other", -1), now));
     }
 }
