@@ -78,11 +78,25 @@ impl PathMethods {
 
     /// The methods of `path`, empty for a path that is not known.
     pub(super) fn of(&self, path: &str) -> &str {
+        self.row(path).map_or("", |(_, methods)| methods)
+    }
+
+    /// The name of a parameter in `path` that the framework calls `param0`, `param1` and so on.
+    pub(super) fn parameter<'a>(&'a self, path: &str, numbered: &'a str) -> &'a str {
+        let number = numbered.strip_prefix("param").and_then(|number| number.parse().ok());
+        let name = number.and_then(|number: usize| {
+            let mut names = self.row(path)?.0.iter().filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+            names.nth(number)
+        });
+        name.unwrap_or(numbered)
+    }
+
+    fn row(&self, path: &str) -> Option<&(Vec<String>, String)> {
         let asked: Vec<_> = segments(path).collect();
         let fits = |known: &[String]| {
             known.len() == asked.len() && known.iter().zip(&asked).all(|(k, a)| k == a || k.starts_with('{'))
         };
-        self.0.iter().find(|(known, _)| fits(known)).map_or("", |(_, methods)| methods)
+        self.0.iter().find(|(known, _)| fits(known))
     }
 }
 
@@ -144,5 +158,14 @@ mod tests {
         assert_eq!(methods.of("/a/17/b/"), "POST");
         assert_eq!(methods.of("/c"), "GET, HEAD");
         assert_eq!(methods.of("/d"), "");
+    }
+
+    #[test]
+    fn parameters_of_a_path_have_the_names_of_the_document() {
+        let document = r#"{"paths": {"/a/{kind}/b/{id}": {"get": {}}}}"#;
+        let methods = PathMethods::from_document(document, &[]);
+        assert_eq!(["param0", "param1"].map(|name| methods.parameter("/a/x/b/%2F", name)), ["kind", "id"]);
+        assert_eq!(methods.parameter("/a/x/b/17", "param2"), "param2");
+        assert_eq!(methods.parameter("/d", "param0"), "param0");
     }
 }

@@ -12,6 +12,7 @@ use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, Par
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object};
 
+use super::docs::PathMethods;
 use crate::store::StoreError;
 
 /// Media type of problem documents.
@@ -148,13 +149,13 @@ impl Failure {
         Self::PayloadTooLarge(problem(StatusCode::PAYLOAD_TOO_LARGE, Some("size_bytes"), detail))
     }
 
-    /// Turns an error of the framework into a failure; `allow` lists the methods of the path asked for.
-    pub(super) fn from_error(error: &poem::Error, allow: &str) -> Self {
+    /// Turns an error of the framework into a failure; `path` is what was asked for.
+    pub(super) fn from_error(error: &poem::Error, methods: &PathMethods, path: &str) -> Self {
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
             return parameter(error.name, &error.reason);
         }
         if let Some(error) = error.downcast_ref::<ParsePathError>() {
-            return parameter(error.name, &error.reason);
+            return parameter(methods.parameter(path, error.name), &error.reason);
         }
         if let Some(ParseRequestPayloadError { reason }) = error.downcast_ref() {
             return Self::bad_request(None, reason);
@@ -164,7 +165,7 @@ impl Failure {
             return Self::UnsupportedMediaType(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, detail));
         }
         if error.is::<MethodNotAllowedError>() {
-            return Self::method_not_allowed(allow.to_owned());
+            return Self::method_not_allowed(methods.of(path).to_owned());
         }
         if error.is::<NotFoundError>() {
             return Self::not_found("there is nothing at this path");

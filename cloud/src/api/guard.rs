@@ -40,13 +40,18 @@ impl<E: Endpoint<Output = Response>> Endpoint for Guard<E> {
             Ok(Ok(Err(error))) => self.problem(error, &path),
             Ok(Err(_)) => Failure::unavailable("this took too long", Duration::from_secs(5)).into_response(),
             Err(_) => {
-                tracing::error!(path, "a request panicked; this is a defect");
+                tracing::error!(path = without_token(&path), "a request panicked; this is a defect");
                 Failure::internal().into_response()
             }
         };
         self.add_headers(&mut response);
         Ok(response)
     }
+}
+
+/// A path for the log: whoever has a link to a file can see the file.
+fn without_token(path: &str) -> &str {
+    if path.starts_with("/media/") { "/media/…" } else { path }
 }
 
 impl<E: Endpoint<Output = Response>> Guard<E> {
@@ -64,7 +69,7 @@ impl<E: Endpoint<Output = Response>> Guard<E> {
     }
 
     fn problem(&self, error: poem::Error, path: &str) -> Response {
-        let failure = Failure::from_error(&error, self.methods.of(path));
+        let failure = Failure::from_error(&error, &self.methods, path);
         if !error.is_from_response() {
             return failure.into_response();
         }
@@ -87,5 +92,45 @@ impl<E: Endpoint<Output = Response>> Guard<E> {
         if self.https {
             default(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+
+    use poem::endpoint::make_sync;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_logged_without_the_token_of_a_link() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let inner = make_sync(|_| -> Response { panic!("a defect") });
+        let guard = Guard { inner, methods: Arc::new(PathMethods::from_document("{}", &[])), https: false };
+        for path in ["/media/secret.token", "/api/clips"] {
+            let request = Request::builder().uri(path.parse().unwrap()).finish();
+            assert_eq!(guard.call(request).await.unwrap().status(), 500);
+        }
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("/media/…") && log.contains("/api/clips") && !log.contains("secret"), "{log}");
     }
 }
