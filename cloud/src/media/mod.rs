@@ -22,7 +22,7 @@ use aivms_contract::media::{MediaId, MediaKind, MediaOffer, MediaProgress};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 use url::Url;
 
@@ -37,6 +37,8 @@ use crate::store::{EdgeKey, Media, MediaKey, OfferedMedia, SharedStore, StoreErr
 /// Longest wait for a file to be checked and put to its place, before the edge is told to ask again. Below the time
 /// that any request may take.
 const STORING_WAIT: Duration = Duration::from_secs(15);
+/// Files that are checked and put to their places at once; further ones wait, and their edges ask again.
+const STORED_AT_ONCE: usize = 4;
 
 /// Where files stay and how many.
 #[derive(Debug, Clone)]
@@ -115,6 +117,10 @@ struct Inner {
     settings: MediaSettings,
     /// Who works on a file now: one at a time.
     turns: Mutex<HashMap<MediaKey, Weak<tokio::sync::Mutex<()>>>>,
+    /// Files that may still be stored beside those that are.
+    storing: Semaphore,
+    /// Whoever has it writes to the disk of the folder: the room that was found is still there.
+    folder_turn: tokio::sync::Mutex<()>,
 }
 
 impl MediaFiles {
@@ -130,7 +136,9 @@ impl MediaFiles {
         };
         let staging = Staging::open(settings.staging.clone(), settings.min_free_bytes)
             .with_context(|| format!("data_dir: {}", settings.staging.display()))?;
-        Ok(Self { inner: Arc::new(Inner { store, objects, staging, settings, turns: Mutex::default() }) })
+        let (storing, folder_turn) = (Semaphore::new(STORED_AT_ONCE), tokio::sync::Mutex::default());
+        let inner = Inner { store, objects, staging, settings, turns: Mutex::default(), storing, folder_turn };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Takes an offer and says how much of the file is here.
@@ -256,18 +264,33 @@ impl MediaFiles {
 
     /// Checks a whole file, puts it to its place, and says so in the database, in this order.
     async fn keep(&self, media: &Media) -> Result<(), MediaError> {
-        let Inner { store, objects, staging, .. } = &*self.inner;
+        let Inner { store, staging, storing, .. } = &*self.inner;
+        let _place = storing.acquire().await.map_err(|_| MediaError::Defect)?;
         if staging.hash(media.key).await.map_err(MediaError::Staging)? != media.sha256 {
             staging.remove(media.key).await.map_err(MediaError::Staging)?;
             return Err(MediaError::Damaged);
         }
-        objects.put(&media.object, &staging.path(media.key)).await.map_err(objects_failed)?;
+        self.put(media).await?;
         store.media_stored(media.key, clock::now()).await?;
         if let Err(error) = staging.remove(media.key).await {
             tracing::warn!(%error, "an upload that is stored can't be removed from the folder of uploads");
         }
         tracing::debug!(edge.id = %media.edge_id, media.kind = %media.kind, media.id = %media.media_id, "stored");
         Ok(())
+    }
+
+    /// Puts a file to its place. A copy to a folder begins only when the disk has room for all of it.
+    async fn put(&self, media: &Media) -> Result<(), MediaError> {
+        let Inner { objects, staging, settings, folder_turn, .. } = &*self.inner;
+        let mut turn = None;
+        if settings.bucket.is_none() {
+            turn = Some(folder_turn.lock().await);
+            let folder = settings.folder.clone();
+            staging.need_room(folder, media.size).await.map_err(staging_failed)?;
+        }
+        let put = objects.put(&media.object, &staging.path(media.key)).await;
+        drop(turn);
+        put.map_err(objects_failed)
     }
 
     async fn turn(&self, key: MediaKey) -> OwnedMutexGuard<()> {

@@ -49,9 +49,7 @@ impl Staging {
     pub(super) async fn append(&self, key: MediaKey, at: u64, piece: Bytes) -> io::Result<()> {
         let (path, dir, min_free) = (self.path(key), self.dir.clone(), self.min_free);
         blocking(move || {
-            if free_bytes(&dir)? < min_free.saturating_add(piece.len() as u64) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+            check_room(&dir, min_free, piece.len() as u64)?;
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
             file.write_all_at(&piece, at).inspect_err(|_| {
                 // Half a piece would count as received.
@@ -59,6 +57,15 @@ impl Staging {
             })
         })
         .await
+    }
+
+    /// Checks that the disk of `dir` has room for so many bytes and for everything else.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when it has not.
+    pub(super) async fn need_room(&self, dir: PathBuf, bytes: u64) -> io::Result<()> {
+        let min_free = self.min_free;
+        blocking(move || check_room(&dir, min_free, bytes)).await
     }
 
     /// The SHA-256 of what has arrived.
@@ -109,6 +116,10 @@ fn length(path: &Path) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         found => Ok(found?.len()),
     }
+}
+
+fn check_room(dir: &Path, min_free: u64, bytes: u64) -> io::Result<()> {
+    if free_bytes(dir)? < min_free.saturating_add(bytes) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
 fn free_bytes(dir: &Path) -> io::Result<u64> {

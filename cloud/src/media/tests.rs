@@ -211,6 +211,33 @@ async fn a_disk_with_little_room_takes_no_piece_and_keeps_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_whole_file_is_not_copied_to_a_disk_with_little_room_and_is_stored_when_there_is_some() {
+    let bench = Bench::new().await;
+    let (roomy, bytes) = (bench.files(), noise(5_000));
+    roomy.offer(&bench.sender, offer("clip", &bytes)).await.unwrap();
+    let row = bench.row("clip").await.unwrap();
+    std::fs::write(roomy.inner.staging.path(row.key), &bytes).unwrap();
+    let full = bench.files_with(|settings| settings.min_free_bytes = u64::MAX / 2);
+    let refused = full.offer(&bench.sender, offer("clip", &bytes)).await;
+    assert!(matches!(refused, Err(MediaError::NoRoom)), "{refused:?}");
+    assert_eq!((bench.stored(&row), bench.parts()), (None, 1));
+    assert!(roomy.offer(&bench.sender, offer("clip", &bytes)).await.unwrap().stored);
+}
+
+#[tokio::test]
+async fn one_more_file_than_are_stored_at_once_waits_for_its_turn() {
+    let bench = Bench::new().await;
+    let (files, bytes) = (bench.files(), noise(5_000));
+    files.offer(&bench.sender, offer("clip", &bytes)).await.unwrap();
+    let others = files.inner.storing.acquire_many(STORED_AT_ONCE as u32).await.unwrap();
+    let mut sending = std::pin::pin!(bench.send(&files, "clip", 0, &bytes));
+    assert!(timeout(Duration::from_millis(200), sending.as_mut()).await.is_err());
+    assert_eq!(bench.row("clip").await.unwrap().stored_at, None);
+    drop(others);
+    assert!(sending.await.unwrap().stored);
+}
+
+#[tokio::test]
 async fn a_file_of_many_parts_is_put_and_read_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let objects = Objects::folder(&dir.path().join("clips")).unwrap();
