@@ -218,7 +218,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let (ends, ended) = continuity::ends();
     let (needed, clips) = watch::channel(None);
     let (retention, continuity, locking) = parts.footage_tasks(clips);
-    let board = continuity.board.clone();
+    let (board, ledger) = (continuity.board.clone(), continuity.board.clone());
     tasks.spawn("retention", retention.run(stop.rest.clone()));
     tasks.spawn("continuity", continuity.run(ended, stop.rest.clone()));
     tasks.spawn("why", why::keep(noted, WhyStore::new(&parts.config.data_dir, parts.config.why)));
@@ -238,7 +238,8 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
         let identity = parts.identity.subscribe();
         if let Some(settings) = parts.config.cloud.clone() {
-            let relay = parts.footage.relay_task(settings, Arc::clone(cloud), identity, parts.media.gate.clone());
+            let knows = (parts.media.gate.clone(), ledger);
+            let relay = parts.footage.relay_task(settings, Arc::clone(cloud), identity, knows);
             tasks.spawn("relay", relay.run(stop.rest.clone()));
         }
         tasks.spawn("uplink", parts.uplink(cloud, settings, (said, tell), link).run(stop.rest.clone()));

@@ -28,6 +28,7 @@ use crate::config;
 use crate::identity::Identity;
 use crate::masks::Gate;
 use crate::recorder::Footage;
+use crate::retention::board::Board;
 
 /// How long the WebSocket stays without a stream and without a question.
 const IDLE: Duration = Duration::from_secs(30);
@@ -52,6 +53,8 @@ pub struct RelayTask {
     pub footage: Footage,
     /// What may leave the edge.
     pub gate: Gate,
+    /// Where gaps and their causes are remembered.
+    pub board: Board,
     /// Where the cloud is.
     pub settings: config::Cloud,
     /// The cloud, whose clock tokens are made by.
@@ -231,7 +234,8 @@ impl Session<'_> {
             }
             ToEdge::Timeline { request, camera_id, from, to } => {
                 let spans = timeline::spans(&self.task.footage, &camera_id, from, to);
-                self.outlet.say(FromEdge::Timeline { request, spans, gaps: Vec::new() }).await
+                let gaps = timeline::gaps(self.task.board.gaps(&camera_id), from, to);
+                self.outlet.say(FromEdge::Timeline { request, spans, gaps }).await
             }
             ToEdge::Boxes { request, camera_id, from, to } => self.boxes(request, &camera_id, from, to).await,
             ToEdge::Sprite { request, camera_id, hour } => self.sprite(request, camera_id, hour).await,

@@ -1,7 +1,8 @@
-//! Which spans of a time are recorded.
+//! Which spans of a time are recorded, and why others are not.
 
 use std::time::Duration;
 
+use aivms_contract::footage::Gap;
 use aivms_contract::id::CameraId;
 use aivms_contract::relay::Span;
 use aivms_contract::time::UtcMillis;
@@ -15,6 +16,13 @@ const TOUCHING: Duration = Duration::from_millis(1_500);
 pub(super) fn spans(footage: &Footage, camera: &CameraId, from: UtcMillis, to: UtcMillis) -> Vec<Span> {
     let segments = footage.summaries(camera).into_iter();
     joined(segments.map(|segment| Span { start: segment.start, end: segment.end }), from, to)
+}
+
+/// Of the gaps that the ledger has told, those within the time, in order; as told, because their start is their name.
+pub(super) fn gaps(mut told: Vec<Gap>, from: UtcMillis, to: UtcMillis) -> Vec<Gap> {
+    told.retain(|gap| gap.start < to && gap.end.is_none_or(|end| end > from));
+    told.sort_by_key(|gap| gap.start);
+    told
 }
 
 fn joined(segments: impl Iterator<Item = Span>, from: UtcMillis, to: UtcMillis) -> Vec<Span> {
@@ -32,6 +40,8 @@ fn joined(segments: impl Iterator<Item = Span>, from: UtcMillis, to: UtcMillis) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::board::Board;
+    use aivms_contract::footage::{FootageEvent, GapCause};
 
     fn span(start: i64, end: i64) -> Span {
         Span { start: UtcMillis::from_millis(start * 1000), end: UtcMillis::from_millis(end * 1000) }
@@ -43,5 +53,29 @@ mod tests {
         let asked = span(30, 290);
         assert_eq!(joined(segments.into_iter(), asked.start, asked.end), [span(30, 180), span(240, 290)]);
         assert_eq!(joined(segments.into_iter(), span(190, 0).start, span(200, 0).start), []);
+    }
+
+    #[test]
+    fn the_gaps_of_a_time_are_told_in_order_and_with_the_cause_that_the_ledger_gives() {
+        let (board, camera) = (Board::default(), "gate".parse().unwrap());
+        let seconds = |seconds: i64| UtcMillis::from_millis(seconds * 1000);
+        let told = [
+            (200, None, GapCause::Network),
+            (10, Some(20), GapCause::Restart),
+            (90, Some(110), GapCause::Disk),
+            (100, Some(130), GapCause::Camera),
+            (300, Some(310), GapCause::Internal),
+        ];
+        for (start, end, cause) in told {
+            let gap = Gap { start: seconds(start), end: end.map(seconds), cause, detail: None };
+            board.remember(&camera, &FootageEvent::Gap(gap));
+        }
+        let causes = |from, to| {
+            let gaps = gaps(board.gaps(&camera), seconds(from), seconds(to));
+            gaps.into_iter().map(|gap| gap.cause).collect::<Vec<_>>()
+        };
+        assert_eq!(causes(100, 300), [GapCause::Disk, GapCause::Camera, GapCause::Network]);
+        assert_eq!(causes(20, 90), []);
+        assert_eq!(gaps(board.gaps(&"yard".parse().unwrap()), seconds(0), seconds(900)), []);
     }
 }

@@ -131,9 +131,9 @@ impl FootageParts {
         settings: config::Cloud,
         cloud: Arc<Cloud>,
         identity: watch::Receiver<Option<Arc<Identity>>>,
-        gate: Gate,
+        (gate, board): (Gate, Board),
     ) -> RelayTask {
-        RelayTask { relay: self.relay.clone(), footage: self.footage.clone(), gate, settings, cloud, identity }
+        RelayTask { relay: self.relay.clone(), footage: self.footage.clone(), gate, board, settings, cloud, identity }
     }
 
     /// Ends all of it, once the cameras have stopped.
