@@ -3,7 +3,8 @@
 //! What a camera's mask hides stays in the recorded segments, for which the edge's disk is trusted, and in nothing else:
 //! [`Gate::pass`] says for a camera whether its video may leave as it is, or only through a [`Masker`], which decodes it,
 //! blackens the masked parts of every picture and encodes it again. Only the two give an [`Exportable`], and only an
-//! [`Exportable`] is handed to whatever sends: clips, snapshots, live view and playback.
+//! [`Exportable`] is handed to what sends clips and snapshots. Live view, playback and small pictures encode nothing: they ask the
+//! gate, for each fragment again when it is written to the line, and refuse a camera whose video may not leave as it is.
 
 mod encoder;
 mod error;
