@@ -11,6 +11,10 @@ use tokio::time::sleep;
 
 /// Longest wait for one step on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Whether a box is drawn over the video: some pixel of the canvas above it is not clear.
+const BOXES_ARE_PAINTED: &str = "(() => { const canvas = document.querySelector('#boxes'); \
+    return canvas.width > 0 && canvas.height > 0 && \
+    canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0); })()";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_shows_live_video_and_plays_what_was_recorded_from_the_time_sought() -> Result<()> {
@@ -28,7 +32,7 @@ async fn a_browser_shows_live_video_and_plays_what_was_recorded_from_the_time_so
         Ok(site.recorded().await?.iter().any(|(start, end)| end - start > 15_000).then_some(()))
     })
     .await?;
-    browser.eval("document.querySelector('#boxes') && true").await?;
+    browser.until(BOXES_ARE_PAINTED).await?;
     keep_picture(&mut browser, "live").await?;
 
     let (start, _) = site.recorded().await?[0];
