@@ -135,3 +135,29 @@ fn first_shown_ms(fragment: &Fragment) -> u64 {
     let first = fragment.video.iter().map(Sample::pts).min().unwrap_or(0);
     ticks_to_millis(u64::try_from(first).unwrap_or(0), VIDEO_TIMESCALE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::footage::{at, encoded};
+
+    /// Lengths of the fragments of four seconds of video, in milliseconds.
+    fn lengths(rate: u32) -> Vec<u32> {
+        let (dir, source) = (tempfile::tempdir().unwrap(), format!("testsrc2=size=128x96:rate={rate}:duration=4"));
+        let arguments = ["-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", "2", "-g", "30"];
+        let mut packager = Packager::new(VideoCodec::H264);
+        let clock = MediaClock { zero_at: at(0) };
+        let units = encoded(dir.path(), &source, "h264", &arguments);
+        let packed = units.iter().flat_map(|unit| packager.push(unit, clock));
+        packed
+            .filter_map(|packed| if let Packed::Fragment(piece) = packed { Some(piece.duration_ms) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn a_live_fragment_is_no_longer_than_200_ms_and_holds_a_picture_however_few_there_are() {
+        let (many, few) = (lengths(25), lengths(10));
+        assert!(many.len() > 25 && many.iter().all(|length| (40..=140).contains(length)), "{many:?}");
+        assert!(few.len() > 30 && few.iter().all(|length| (99..=101).contains(length)), "{few:?}");
+    }
+}
