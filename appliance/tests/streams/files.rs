@@ -11,9 +11,12 @@ use aivms_contract::time::UtcMillis;
 use aivms_rig::{Clip, slices};
 use tokio::sync::watch;
 
-/// A recorder with segments of some seconds, in a folder of its own.
+use crate::ledger::Ledger;
+
+/// A recorder with segments of some seconds, in a folder of its own, and the ledger of what it lacks.
 pub(crate) struct Recordings {
     pub(crate) recorder: Recorder,
+    pub(crate) ledger: Ledger,
     footage: Footage,
     _policy: watch::Sender<Arc<RecordingPolicy>>,
     _folder: tempfile::TempDir,
@@ -32,7 +35,8 @@ impl Recordings {
         };
         std::fs::create_dir_all(&settings.data_dir).unwrap();
         let (recorder, footage) = Recorder::open(settings, changes, |_| {}).unwrap();
-        Self { recorder, footage, _policy: policy, _folder: folder }
+        let ledger = Ledger::keep(&folder.path().join("data"), footage.clone(), policy.subscribe());
+        Self { recorder, ledger, footage, _policy: policy, _folder: folder }
     }
 
     /// The files of a camera, oldest first.

@@ -5,6 +5,7 @@ mod clips;
 mod consumer;
 mod faults;
 mod files;
+mod ledger;
 mod network;
 mod recorded;
 mod seam;
