@@ -9,6 +9,8 @@ pub mod board;
 pub mod locking;
 pub mod locks;
 pub mod needs;
+mod pace;
+mod slow;
 mod survey;
 mod sweep;
 pub mod tagging;
@@ -17,7 +19,7 @@ pub(crate) mod tests;
 pub mod words;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aivms_appliance_core::retention::{ClockGuard, Limits, Plan, plan};
 use aivms_contract::time::UtcMillis;
@@ -33,13 +35,9 @@ use crate::recorder::{DiskTier, Footage, PolicyWatch, Readiness};
 use board::Board;
 use locks::Locks;
 use needs::Needs;
+use pace::{LOOK_INTERVAL, Pace};
 use survey::Around;
 use sweep::Sweep;
-
-/// Time between two cleanups.
-const INTERVAL: Duration = Duration::from_secs(60);
-/// Time between two looks at the free room.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What retention works with.
 pub struct Retention {
@@ -73,23 +71,24 @@ impl Retention {
         let (mut guard, started) = (ClockGuard::default(), Instant::now());
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next = Instant::now();
+        let mut pace = Pace::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = looks.tick() => {}
             }
-            if Instant::now() >= next || self.is_nearly_full() {
-                next = Instant::now() + INTERVAL;
+            let (now, is_low) = (started.elapsed(), self.is_nearly_full().await);
+            if pace.is_due(now, is_low) {
                 let doubted = self.cloud.as_ref().is_some_and(|cloud| cloud.clock_problem().is_some());
                 let judge = |wall, newest: &dyn Fn(UtcMillis) -> Option<UtcMillis>| {
                     guard.judge(wall, started.elapsed(), newest, doubted)
                 };
-                tokio::select! {
+                let done = tokio::select! {
                     // What is begun is restartable at any point.
                     () = stop.cancelled() => break,
-                    () = self.clean_up(&mut sweep, judge) => {}
-                }
+                    done = self.clean_up(&mut sweep, judge) => done,
+                };
+                pace.is_done(now, is_low, done);
                 sweep.tell(&self.outbox, false).await;
             }
         }
@@ -109,40 +108,44 @@ impl Retention {
         is_ready
     }
 
-    /// Surveys, plans and carries out, once.
+    /// Surveys, plans and carries out, once; gives the number of segments that went or moved.
     async fn clean_up(
         &mut self,
         sweep: &mut Sweep,
         judge: impl FnOnce(UtcMillis, &dyn Fn(UtcMillis) -> Option<UtcMillis>) -> UtcMillis,
-    ) {
-        let Some(around) = self.around().await else { return };
+    ) -> usize {
+        let Some(around) = self.around(sweep).await else { return 0 };
         let footage = self.footage.clone();
         let surveyed = tokio::task::spawn_blocking(move || survey::survey(&footage, &around)).await;
         let (mut holdings, problems) = match surveyed {
             Ok(Ok(surveyed)) => surveyed,
             Ok(Err(problem)) => {
                 self.board.set_found(board::Found { problems: vec![problem], ..board::Found::default() });
-                return;
+                return 0;
             }
-            Err(error) => return tracing::error!(%error, "the survey of footage panicked"),
+            Err(error) => {
+                tracing::error!(%error, "the survey of footage panicked");
+                return 0;
+            }
         };
         holdings.now = judge(clock::now(), &|until| survey::newest_until(&holdings, until));
         let locks = self.locks.all().map_or(0, |locks| locks.len());
         let planned = tokio::task::spawn_blocking(move || {
             let plan = plan(&holdings);
             let found = survey::found(&holdings, &plan, problems, locks);
-            (plan, found, holdings.fast.free_bytes)
+            (plan, found, holdings.fast.free_bytes, holdings.slow.is_some())
         });
-        let Ok((plan, found, free_bytes)) = planned.await else {
-            return tracing::error!("the planning of retention panicked");
+        let Ok((plan, found, free_bytes, has_slow)) = planned.await else {
+            tracing::error!("the planning of retention panicked");
+            return 0;
         };
         say(&plan);
         self.board.set_found(found);
-        sweep.carry_out(plan, free_bytes).await;
+        sweep.carry_out(plan, free_bytes, has_slow).await
     }
 
     /// What else decides; `None` when it is not known what is locked.
-    async fn around(&mut self) -> Option<Around> {
+    async fn around(&mut self, sweep: &Sweep) -> Option<Around> {
         let Some(locks) = self.locks.spans() else {
             let problem = "the locks of footage can't be read: nothing is deleted".to_owned();
             self.board.set_found(board::Found { problems: vec![problem], ..board::Found::default() });
@@ -155,17 +158,24 @@ impl Retention {
             needs,
             floor_bytes: self.floor_bytes,
             limits: Limits::default(),
+            held: sweep.held(),
+            is_slow_refusing: sweep.is_slow_refusing(),
         })
     }
 
     /// Whether the disk that is recorded to can't wait for the next cleanup.
-    fn is_nearly_full(&self) -> bool {
-        let folder = self.footage.folders().of(DiskTier::Fast);
-        let space = folder.and_then(|folder| disk_space(folder).ok());
-        space.is_some_and(|space| {
-            let floor = self.floor_bytes.min(space.total_bytes / 2);
-            space.free_bytes < floor / 2 || space.free_bytes < Limits::default().full_bytes.min(floor)
-        })
+    async fn is_nearly_full(&self) -> bool {
+        let (footage, floor_bytes) = (self.footage.clone(), self.floor_bytes);
+        // A look at a disk that does not answer must not hold up others.
+        let look = move || {
+            let folder = footage.folders().of(DiskTier::Fast);
+            let space = folder.and_then(|folder| disk_space(folder).ok());
+            space.is_some_and(|space| {
+                let floor = floor_bytes.min(space.total_bytes / 2);
+                space.free_bytes < floor / 2 || space.free_bytes < Limits::default().full_bytes.min(floor)
+            })
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
     }
 }
 

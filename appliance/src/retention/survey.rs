@@ -10,6 +10,8 @@ use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 
 use super::board::{Found, Going, Kept};
+use super::slow;
+use super::sweep::Held;
 use super::words::make_folder;
 use crate::health::disk_space;
 use crate::recorder::{DiskTier, Footage, RecordingPolicy, SegmentSummary, Tags};
@@ -23,6 +25,10 @@ pub(super) struct Around {
     /// Bytes to stay free on each disk.
     pub(super) floor_bytes: u64,
     pub(super) limits: Limits,
+    /// What could not be deleted or moved lately.
+    pub(super) held: Vec<(CameraId, Held)>,
+    /// Whether the slow disk refused what was moved to it lately.
+    pub(super) is_slow_refusing: bool,
 }
 
 /// What lies on the disks, and what is wrong with them. Blocks.
@@ -33,7 +39,9 @@ pub(super) fn survey(footage: &Footage, around: &Around) -> Result<(Holdings, Ve
     let mut problems = Vec::new();
     let measure = |tier: DiskTier| {
         let Some(folder) = footage.folders().of(tier) else { return Ok(None) };
-        make_folder(folder);
+        if tier == DiskTier::Fast {
+            make_folder(folder);
+        }
         match disk_space(folder) {
             Ok(space) => Ok(Some(Disk {
                 total_bytes: space.total_bytes,
@@ -48,23 +56,60 @@ pub(super) fn survey(footage: &Footage, around: &Around) -> Result<(Holdings, Ve
         }
     };
     let fast = measure(DiskTier::Fast)?.ok_or_else(|| "there is no folder for recordings".to_owned())?;
-    let slow = measure(DiskTier::Slow).unwrap_or_else(|problem| {
+    let slow = usable(footage, around).and_then(|()| measure(DiskTier::Slow)).unwrap_or_else(|problem| {
         problems.push(problem);
         None
     });
+    let held = held(around, fast);
+    problems.extend(held.iter().map(|(camera, spans)| {
+        format!(
+            "{} files of camera {camera} could not be deleted or moved: see the log for why; they are tried again every \
+             ten minutes",
+            spans.len()
+        )
+    }));
     let mut known: BTreeSet<_> = footage.cameras().into_iter().collect();
     known.extend(around.locks.keys().cloned());
     let cameras = known.into_iter().map(|camera| {
         let own = CameraFootage {
             policy: RetentionPolicy::of(&around.policy.of(&camera)),
             segments: footage.summaries(&camera).iter().filter(|segment| segment.closed).map(stored).collect(),
-            locks: around.locks.get(&camera).cloned().unwrap_or_default(),
+            locks: [&around.locks, &held]
+                .into_iter()
+                .filter_map(|spans| spans.get(&camera))
+                .flatten()
+                .copied()
+                .collect(),
             needs: around.needs.get(&camera).cloned().unwrap_or_default(),
         };
         (camera, own)
     });
     let now = UtcMillis::from_millis(0);
     Ok((Holdings { now, cameras: cameras.collect(), fast, slow, limits: around.limits }, problems))
+}
+
+/// Whether the slow disk is there, if one is configured, and takes what is moved to it.
+fn usable(footage: &Footage, around: &Around) -> Result<(), String> {
+    slow::look(footage.folders())?;
+    if around.is_slow_refusing {
+        return Err(
+            "the slow disk of the recordings refused some files: see the log for why; nothing is moved to it or \
+                    deleted on it for ten minutes"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// What the plan has to do without, as if it were locked. A disk that is about to be full is freed without the chain,
+/// so that only what can't be deleted stays then.
+fn held(around: &Around, fast: Disk) -> BTreeMap<CameraId, Vec<Span>> {
+    let is_full = fast.free_bytes < around.limits.full_bytes;
+    let mut spans = BTreeMap::<_, Vec<_>>::new();
+    for (camera, held) in around.held.iter().filter(|(_, held)| !is_full || held.is_entered) {
+        spans.entry(camera.clone()).or_default().push(held.span);
+    }
+    spans
 }
 
 /// The end of the newest footage that is not later than `until`.

@@ -350,6 +350,8 @@ async fn footage_that_moves_to_the_slow_disk_is_found_there() {
         needs: std::collections::BTreeMap::new(),
         floor_bytes: 0,
         limits: Limits::default(),
+        held: Vec::new(),
+        is_slow_refusing: false,
     };
     let (holdings, problems) = survey::survey(&parts.footage, &around).unwrap();
     assert!(problems.is_empty() && holdings.slow.is_some(), "{problems:?}");
@@ -360,12 +362,102 @@ async fn footage_that_moves_to_the_slow_disk_is_found_there() {
         action: aivms_appliance_core::retention::Action::MoveToSlow,
     };
     let mut sweep = Sweep::new(parts.footage.clone(), parts.chain.clone(), parts.locks.clone());
-    sweep.carry_out(Plan { steps: vec![step], problems: Vec::new() }, u64::MAX).await;
+    sweep.carry_out(Plan { steps: vec![step], problems: Vec::new() }, u64::MAX, true).await;
     let tiers: Vec<_> = parts.footage.summaries(&camera("door")).iter().map(|segment| segment.tier).collect();
     assert_eq!(tiers, [DiskTier::Slow, DiskTier::Fast]);
     let key = SegmentKey { camera: camera("door"), start: segment.start };
     assert!(!files[0].exists() && site.folders().file(&key, DiskTier::Slow).exists());
     parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_deleted_stops_no_other_and_is_entered_in_the_chain_once() {
+    let site = Site::new();
+    let (door, yard) = (site.lay_until_now("door", 66, 1 << 20), site.lay_until_now("yard", 66, 1 << 20));
+    let parts = site.open(recording(&serde_json::json!({"max_gib": 62.5 / 1024.0}))).await;
+    // Nobody deletes a folder as a file.
+    std::fs::remove_file(&door[0]).unwrap();
+    std::fs::create_dir(&door[0]).unwrap();
+    let mut retention = parts.retention(&site, 0);
+    let mut sweep = Sweep::new(parts.footage.clone(), parts.chain.clone(), parts.locks.clone());
+    assert_eq!(retention.clean_up(&mut sweep, |wall, _| wall).await, 7, "three of the door and four of the yard");
+    assert!(door[1..4].iter().chain(&yard[..4]).all(|file| !file.exists()) && door[0].exists());
+    let head = parts.chain.head(&camera("door"));
+
+    // It is not counted on any more: another goes in its place.
+    assert_eq!(retention.clean_up(&mut sweep, |wall, _| wall).await, 1);
+    assert!(!door[4].exists() && door[5].exists());
+    let problems = retention.board.vitals().status.problems;
+    assert!(problems.iter().any(|problem| problem.contains("1 files of camera door")), "{problems:?}");
+
+    // Tried again, it is in the chain already.
+    let entered = parts.chain.head(&camera("door"));
+    assert_ne!(entered, head, "of the other");
+    let segment = survey_of(&parts).cameras[&camera("door")].segments[0];
+    let action = aivms_appliance_core::retention::Action::Delete(DeletionReason::CameraBytes);
+    let step = aivms_appliance_core::retention::Step { camera: camera("door"), segment, action };
+    let again = Plan { steps: vec![step], problems: Vec::new() };
+    assert_eq!(sweep.carry_out(again.clone(), u64::MAX, true).await, 0);
+    assert_eq!(parts.chain.head(&camera("door")), entered);
+    std::fs::remove_dir(&door[0]).unwrap();
+    assert_eq!(sweep.carry_out(again, u64::MAX, true).await, 1);
+    assert!(sweep.held().is_empty());
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_disk_that_refuses_files_is_left_alone_with_what_lies_on_it() {
+    let site = Site::new();
+    let slow = site.folders().slow.unwrap();
+    std::fs::create_dir_all(&slow).unwrap();
+    let files = site.lay_until_now("door", 5, 1000);
+    let parts = site.open(Recording::default()).await;
+    let segments = survey_of(&parts).cameras[&camera("door")].segments.clone();
+    let plan = |segments: &[aivms_appliance_core::retention::Stored], action| Plan {
+        steps: segments
+            .iter()
+            .map(|segment| aivms_appliance_core::retention::Step { camera: camera("door"), segment: *segment, action })
+            .collect(),
+        problems: Vec::new(),
+    };
+    let to_slow = aivms_appliance_core::retention::Action::MoveToSlow;
+    let mut sweep = Sweep::new(parts.footage.clone(), parts.chain.clone(), parts.locks.clone());
+    assert_eq!(sweep.carry_out(plan(&segments[..1], to_slow), u64::MAX, true).await, 1);
+
+    // Files can be made on it, but not where they belong.
+    std::fs::rename(slow.join("door"), slow.join("away")).unwrap();
+    std::fs::write(slow.join("door"), b"").unwrap();
+    assert_eq!(sweep.carry_out(plan(&segments[1..], to_slow), u64::MAX, true).await, 0);
+    assert!(files[1..].iter().all(|file| file.exists()));
+    assert_eq!((sweep.held().len(), sweep.is_slow_refusing()), (3, true), "the fourth was not tried");
+    let mut retention = parts.retention(&site, 0);
+    let around = retention.around(&sweep).await.unwrap();
+    let (holdings, problems) = survey::survey(&parts.footage, &around).unwrap();
+    assert_eq!(holdings.slow, None, "plans do without it");
+    assert!(problems.iter().any(|problem| problem.contains("slow disk")), "{problems:?}");
+
+    let on_slow = survey_of(&parts).cameras[&camera("door")].segments[0];
+    assert_eq!(on_slow.tier, aivms_appliance_core::retention::Tier::Slow);
+    let age = aivms_appliance_core::retention::Action::Delete(DeletionReason::Age);
+    let head = parts.chain.head(&camera("door"));
+    assert_eq!(sweep.carry_out(plan(&[on_slow], age), u64::MAX, false).await, 0);
+    assert_eq!(parts.chain.head(&camera("door")), head, "nothing is entered that does not go");
+    assert_eq!(parts.footage.summaries(&camera("door")).len(), 5);
+    parts.close().await;
+}
+
+/// A survey with nothing around.
+fn survey_of(parts: &Parts) -> aivms_appliance_core::retention::Holdings {
+    let around = Around {
+        policy: Arc::default(),
+        locks: std::collections::BTreeMap::new(),
+        needs: std::collections::BTreeMap::new(),
+        floor_bytes: 0,
+        limits: Limits::default(),
+        held: Vec::new(),
+        is_slow_refusing: false,
+    };
+    survey::survey(&parts.footage, &around).unwrap().0
 }
 
 #[tokio::test(flavor = "multi_thread")]
