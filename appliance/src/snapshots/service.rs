@@ -208,7 +208,7 @@ fn take(taker: &Taker, wish: &Wish) -> Result<Snapshot, TakeError> {
     loop {
         match taker.hand_over(taker.take(wish.clone(), clock::now())?) {
             Err(TakeError::MasksChanged) => {
-                tracing::info!(snapshot.id = wish.id.as_str(), "privacy masks have changed")
+                tracing::info!(snapshot.id = wish.id.as_str(), "privacy masks have changed");
             }
             done => return done,
         }
