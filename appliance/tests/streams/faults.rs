@@ -49,9 +49,10 @@ impl Case {
         record(camera(&format!("{fault}-{client}"), url, client), recordings)
     }
 
-    /// Waits until the camera streams.
-    async fn streams(&self) {
+    /// Waits until the camera streams; what is missing from then on counts.
+    async fn streams(&self, recordings: &Recordings) {
         self.counting.connection(&self.name, 0, 10).await;
+        recordings.ledger.switch_on(&self.name);
     }
 
     /// Waits for an end with the right cause.
@@ -95,7 +96,7 @@ async fn killed(client: &str, recordings: &Recordings) {
     let mounts = || vec![Mount::of_clips("/main", &[small()])];
     let server = TestCamera::start(mounts(), 0).unwrap();
     let (port, case) = (server.port(), Case::start("killed", client, &server.url("/main"), recordings));
-    case.streams().await;
+    case.streams(recordings).await;
     let (since, from) = (Instant::now(), clock::now());
     drop(server);
     let told = case.ends_with(|why| matches!(why, Failure::Ended)).await;
@@ -111,7 +112,7 @@ async fn killed(client: &str, recordings: &Recordings) {
 async fn frozen(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
     let case = Case::start("frozen", client, &server.url("/main"), recordings);
-    case.streams().await;
+    case.streams(recordings).await;
     server.faults("/main").freeze(true);
     let (since, from) = (Instant::now(), clock::now());
     let told = case.ends_with(|why| matches!(why, Failure::Stalled)).await;
@@ -128,7 +129,7 @@ async fn blackholed(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
     let wire = Wire::to(server.port()).unwrap();
     let case = Case::start("blackholed", client, &format!("rtsp://127.0.0.1:{}/main", wire.port()), recordings);
-    case.streams().await;
+    case.streams(recordings).await;
     wire.blackhole(true);
     let (since, from) = (Instant::now(), clock::now());
     let told = case.ends_with(|why| matches!(why, Failure::Stalled)).await;
@@ -149,6 +150,7 @@ async fn refused(client: &str, recordings: &Recordings) {
     let mut wrong = right.clone();
     wrong["password"] = "wrong".into();
     let Case { name, counting, handle } = record(wrong, recordings);
+    recordings.ledger.switch_on(&name);
     let ends = eventually("two refusals", || Some(counting.ends(&name)).filter(|ends| ends.len() >= 2)).await;
     assert!(ends.iter().all(|(_, end, _)| *end == StreamEnd::Failed(Failure::Refused(401))), "{name}: {ends:?}");
     assert!(counting.connections(&name).is_empty());
@@ -157,7 +159,7 @@ async fn refused(client: &str, recordings: &Recordings) {
     assert!(open.detail.as_ref().unwrap().contains("401"), "{open:?}");
     handle.stop().await;
     let (case, to) = (record(right, recordings), clock::now());
-    case.streams().await;
+    case.streams(recordings).await;
     case.has_gap(recordings, GapCause::Camera, from, to).await;
     case.stop(recordings).await;
 }
@@ -171,7 +173,7 @@ async fn changed(client: &str, recordings: &Recordings) {
     assert!(bytes(2) > 5 * bytes(0), "a burst: {} of {}", bytes(2), bytes(0));
     let server = server(&clips);
     let case = Case::start("changed", client, &server.url("/main"), recordings);
-    case.streams().await;
+    case.streams(recordings).await;
     for number in [1, 2, 0] {
         server.faults("/main").select(number);
         let seen = case.counting.connection(&case.name, 0, 1).await;
@@ -198,7 +200,7 @@ async fn changed(client: &str, recordings: &Recordings) {
 async fn jumped(client: &str, recordings: &Recordings) {
     let server = server(&[small()]);
     let case = Case::start("jumped", client, &server.url("/main"), recordings);
-    case.streams().await;
+    case.streams(recordings).await;
     for seconds in [3600, -7200] {
         server.faults("/main").jump(seconds);
         let seen = case.counting.connection(&case.name, 0, 1).await;
@@ -222,7 +224,7 @@ async fn each_fault_is_told_by_its_cause_and_survived_in_time_the_ledger_names_i
     let recordings = Recordings::open();
     let others = CLIENTS.map(|client| Case::start("good", client, &good.url("/main"), &recordings));
     for other in &others {
-        other.streams().await;
+        other.streams(&recordings).await;
     }
     let [gst, retina] = CLIENTS;
     tokio::join!(

@@ -15,6 +15,7 @@ use aivms_appliance::retention::board::Board;
 use aivms_appliance::state::State;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::footage::{FootageEvent, Gap, GapCause};
+use aivms_contract::health::{CameraHealth, CameraState};
 use aivms_contract::id::CameraId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ pub(crate) struct Ledger {
     board: Board,
     outbox: Outbox,
     vitals: Arc<Vitals>,
-    off: Mutex<BTreeMap<CameraId, CameraVitals>>,
+    configured: Mutex<BTreeMap<CameraId, CameraVitals>>,
     stop: CancellationToken,
     work: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,14 +58,31 @@ impl Ledger {
         let (ends, ended) = continuity::ends();
         let stop = CancellationToken::new();
         let work = Mutex::new(Some(tokio::spawn(continuity.run(ended, stop.clone()))));
-        Self { ends, board, outbox, vitals, off: Mutex::default(), stop, work }
+        Self { ends, board, outbox, vitals, configured: Mutex::default(), stop, work }
+    }
+
+    /// Switches a camera on, as its settings do.
+    pub(crate) fn switch_on(&self, camera: &str) {
+        let health = CameraHealth {
+            camera_id: camera.parse().unwrap(),
+            state: CameraState::Connecting,
+            cause: None,
+            since: clock::now(),
+            detect_fps: 0.0,
+            recording: None,
+        };
+        self.set(camera, CameraVitals::Running(watch::channel(health).1));
     }
 
     /// Switches a camera off, as its settings do.
     pub(crate) fn switch_off(&self, camera: &str) {
-        let mut off = self.off.lock().unwrap();
-        off.insert(camera.parse().unwrap(), CameraVitals::Disabled { since: clock::now() });
-        self.vitals.set_cameras(off.clone());
+        self.set(camera, CameraVitals::Disabled { since: clock::now() });
+    }
+
+    fn set(&self, camera: &str, vitals: CameraVitals) {
+        let mut configured = self.configured.lock().unwrap();
+        configured.insert(camera.parse().unwrap(), vitals);
+        self.vitals.set_cameras(configured.clone());
     }
 
     /// Waits until such a gap of a camera is told.
