@@ -44,7 +44,8 @@ async fn a_browser_shows_live_video_and_plays_what_was_recorded_from_the_time_so
     }
     let shown = browser.until("viewerPlayer.placed && !video.paused && viewerPlayer.wall()").await?;
     let shown = shown.as_f64().unwrap_or_default() - sought as f64;
-    ensure!((-100.0..20_000.0).contains(&shown), "{shown} ms from the time sought");
+    // The picture shown at that time began up to 100 ms before it, and the browser's clock and ours count from pictures.
+    ensure!((-200.0..20_000.0).contains(&shown), "{shown} ms from the time sought");
     browser.until(&format!("viewerPlayer.wall() > {}", sought + 1_000)).await?;
     // Backwards and within the stream, as a drag on the timeline does it.
     browser.eval(&format!("viewerPlayer.seek({})", start + 9_000)).await?;
