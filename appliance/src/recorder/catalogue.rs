@@ -58,10 +58,11 @@ impl Catalogue {
         let shelves = self.read();
         let Some(shelf) = shelves.get(camera) else { return Vec::new() };
         let closed = shelf.closed.iter().map(|(start, entry)| entry.summary(*start));
-        closed.chain(shelf.open.iter().filter_map(Open::summary)).collect()
+        closed.chain(shelf.open_footage().map(Open::summary)).collect()
     }
 
-    /// The closed segments that overlap a span, in order, and the open one when it does.
+    /// The closed segments that overlap a span, in order, and the open one when it does. One that has no fragment yet is
+    /// left out: it may end without footage, and its file go with it.
     pub(super) fn overlapping(
         &self,
         camera: &CameraId,
@@ -71,21 +72,21 @@ impl Catalogue {
         let shelves = self.read();
         let Some(shelf) = shelves.get(camera) else { return (Vec::new(), None) };
         let closed = shelf.overlapping(from, to).collect();
-        let open = shelf.open.as_ref().filter(|open| open.start < to && open.end > from);
+        let open = shelf.open_footage().filter(|open| open.start < to && open.end > from);
         (closed, open.map(|open| open.segment(camera)))
     }
 
     pub(super) fn oldest(&self, camera: &CameraId) -> Option<UtcMillis> {
         let shelves = self.read();
         let shelf = shelves.get(camera)?;
-        let open = shelf.open.as_ref().filter(|open| !open.fragments.is_empty()).map(|open| open.start);
+        let open = shelf.open_footage().map(|open| open.start);
         shelf.closed.keys().next().copied().into_iter().chain(open).min()
     }
 
     pub(super) fn newest_end(&self, camera: &CameraId) -> Option<UtcMillis> {
         let shelves = self.read();
         let shelf = shelves.get(camera)?;
-        let open = shelf.open.as_ref().filter(|open| !open.fragments.is_empty()).map(|open| open.end);
+        let open = shelf.open_footage().map(|open| open.end);
         // The latest begun is not always the last to end: the wall clock may have been set back.
         shelf.closed.values().next_back().map(|entry| entry.end).into_iter().chain(open).max()
     }
@@ -193,7 +194,12 @@ impl Catalogue {
 
 impl Shelf {
     fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.open.as_ref().is_none_or(|open| open.fragments.is_empty())
+        self.closed.is_empty() && self.open_footage().is_none()
+    }
+
+    /// The open segment, once it has a fragment.
+    fn open_footage(&self) -> Option<&Open> {
+        self.open.as_ref().filter(|open| !open.fragments.is_empty())
     }
 
     fn put(&mut self, start: UtcMillis, entry: Entry) {
@@ -217,10 +223,9 @@ impl Entry {
 }
 
 impl Open {
-    fn summary(&self) -> Option<SegmentSummary> {
+    fn summary(&self) -> SegmentSummary {
         let (start, end, bytes, tags) = (self.start, self.end, self.bytes, self.tags);
-        let shown = SegmentSummary { start, end, bytes, tier: DiskTier::Fast, tags, closed: false };
-        (!self.fragments.is_empty()).then_some(shown)
+        SegmentSummary { start, end, bytes, tier: DiskTier::Fast, tags, closed: false }
     }
 
     fn segment(&self, camera: &CameraId) -> Segment {
@@ -235,5 +240,31 @@ impl Open {
             closed: false,
             fragments: Arc::from(self.fragments.as_slice()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_without_a_fragment_is_in_no_list_and_in_every_list_from_its_first_on() {
+        let camera: CameraId = "gate".parse().unwrap();
+        let at = UtcMillis::from_millis;
+        let (from, to) = (at(0), at(10_000));
+        let catalogue = Catalogue::default();
+        let (path, fragments) = (PathBuf::from("1000.mp4"), Vec::new());
+        let open = Open { start: at(1_000), end: at(1_000), path, bytes: 700, tags: Tags::NONE, fragments };
+        catalogue.begin(&camera, open);
+        assert!(catalogue.overlapping(&camera, from, to).1.is_none());
+        assert!(catalogue.summaries(&camera).is_empty() && catalogue.cameras().is_empty());
+        assert_eq!((catalogue.oldest(&camera), catalogue.newest_end(&camera)), (None, None));
+
+        let (start, duration, wall) = (0, 72_000, at(1_000));
+        let fragment = FragmentInfo { offset: 700, bytes: 300, start, duration, wall, key: true, hash: None };
+        catalogue.extend(&camera, fragment, at(1_800), 1_000);
+        assert_eq!(catalogue.overlapping(&camera, from, to).1.unwrap().fragments.as_ref(), [fragment]);
+        assert_eq!((catalogue.summaries(&camera).len(), catalogue.cameras().len()), (1, 1));
+        assert_eq!((catalogue.oldest(&camera), catalogue.newest_end(&camera)), (Some(at(1_000)), Some(at(1_800))));
     }
 }
