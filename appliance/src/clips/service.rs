@@ -12,9 +12,10 @@ use aivms_contract::id::{CameraId, CommandId};
 use aivms_contract::time::UtcMillis;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::cutter::{CutError, Cutter, Draft};
@@ -26,7 +27,7 @@ use crate::outbox::{Outbox, OutboxError};
 use crate::retention::needs::Needed;
 use crate::run::KeptEvent;
 
-/// Requests on their way to the task, which takes them at once; when full, further ones wait.
+/// Requests on their way to the task, which takes them at once; when full, further ones are refused.
 const ASKS: usize = 16;
 /// How often it is looked whether a clip's footage is complete.
 const LOOK: Duration = Duration::from_millis(250);
@@ -46,7 +47,6 @@ pub struct Ask {
     camera: CameraId,
     start: UtcMillis,
     duration_ms: u64,
-    taken: oneshot::Sender<Result<(), String>>,
 }
 
 /// What the task works with.
@@ -73,21 +73,16 @@ pub fn channel() -> (Clips, mpsc::Receiver<Ask>) {
 }
 
 impl Clips {
-    /// Asks for a clip. It is answered later, when it is cut; asking again under the same id changes nothing.
+    /// Asks for a clip, without waiting. It is answered later, when it is cut or refused; asking again under the same id
+    /// changes nothing.
     ///
     /// # Errors
-    /// Says why there will be none.
-    pub async fn request(
-        &self,
-        id: CommandId,
-        camera: CameraId,
-        start: UtcMillis,
-        duration_ms: u64,
-    ) -> Result<(), String> {
-        let ended = || "the appliance is stopping".to_owned();
-        let (taken, is_taken) = oneshot::channel();
-        self.0.send(Ask { id, camera, start, duration_ms, taken }).await.map_err(|_| ended())?;
-        is_taken.await.map_err(|_| ended())?
+    /// Too many requests wait already.
+    pub fn request(&self, id: CommandId, camera: CameraId, start: UtcMillis, duration_ms: u64) -> Result<(), String> {
+        self.0.try_send(Ask { id, camera, start, duration_ms }).map_err(|error| match error {
+            TrySendError::Full(_) => "too many clips are waiting to be taken on; ask again later".to_owned(),
+            TrySendError::Closed(_) => "the appliance is stopping".to_owned(),
+        })
     }
 }
 
@@ -97,8 +92,17 @@ struct List {
     made: Option<Clip>,
     done: Vec<Clip>,
     needed: watch::Sender<Needed>,
+    /// The one that is in the queue to the cloud and not told of yet. No other is begun meanwhile.
+    untold: Option<Untold>,
     file: JobsFile,
     is_saved: bool,
+}
+
+/// A clip that the outbox did not take yet. Its job is still in the list, so that a restart tells of it.
+struct Untold {
+    job: ClipJob,
+    clip: Clip,
+    try_at: Instant,
 }
 
 /// What is being cut.
@@ -129,7 +133,8 @@ impl ClipService {
                 done = ended(&mut work) => self.settle(done, &mut list).await,
                 _ = look.tick() => {
                     list.save().await;
-                    if work.is_none() {
+                    self.tell(&mut list).await;
+                    if work.is_none() && list.untold.is_none() {
                         work = self.begin(&mut list);
                     }
                 }
@@ -147,25 +152,29 @@ impl ClipService {
             tracing::info!(clips = waiting.len(), "clips that were left to be cut are cut now");
         }
         let (book, needed) = (ClipBook::new(self.settings.lengths, waiting), self.needed.clone());
-        let list = List { book, made, done, needed, file, is_saved: true };
+        let list = List { book, made, done, needed, untold: None, file, is_saved: true };
         list.say_what_is_needed();
         list
     }
 
     async fn take_ask(&self, ask: Ask, list: &mut List) {
-        let Ask { id, camera, start, duration_ms, taken } = ask;
+        let Ask { id, camera, start, duration_ms } = ask;
         if let Some(clip) = list.done.iter().find(|clip| clip.command_id.as_ref() == Some(&id)) {
             let answer = succeeded(id, clock::now(), told(clip));
-            let _ = taken.send(Ok(()));
-            let _ = self.answers.send(answer).await;
-            return;
+            return self.answer(answer).await;
         }
-        let result = list.book.on_request(&id, &camera, start, duration_ms, clock::now());
-        if result.is_ok() {
-            list.changed();
-            list.save().await;
+        match list.book.on_request(&id, &camera, start, duration_ms, clock::now()) {
+            Ok(()) => {
+                list.changed();
+                list.save().await;
+            }
+            Err(refusal) => self.answer(failed(id, clock::now(), refusal.to_string())).await,
         }
-        let _ = taken.send(result.map_err(|refusal| refusal.to_string()));
+    }
+
+    async fn answer(&self, answer: CommandResult) {
+        // Control takes them at once, and is gone only when the program stops; the cloud asks again then.
+        let _ = self.answers.send(answer).await;
     }
 
     fn take_event(&self, KeptEvent { id, event }: &KeptEvent, list: &mut List) {
@@ -193,8 +202,7 @@ impl ClipService {
             // The job still waits, and is begun again at the next look.
             return tracing::info!(clip.id = job.id.as_str(), "a clip is cut again: privacy masks have changed");
         }
-        let clip = clip.map_err(|error| error.to_string());
-        match &clip {
+        match clip {
             Ok(clip) => {
                 tracing::info!(
                     clip.id = clip.clip_id.as_str(),
@@ -203,10 +211,18 @@ impl ClipService {
                     clip.missing_ms = clip.missing_ms,
                     "a clip is cut"
                 );
-                self.tell(clip).await;
+                list.untold = Some(Untold { job, clip, try_at: Instant::now() });
+                self.tell(list).await;
             }
-            Err(reason) => tracing::error!(clip.id = job.id.as_str(), reason, "a clip is not cut"),
+            Err(error) => {
+                tracing::error!(clip.id = job.id.as_str(), %error, "a clip is not cut");
+                self.end(job, Err(error.to_string()), list).await;
+            }
         }
+    }
+
+    /// Takes a job that is done out of the list, and answers its command.
+    async fn end(&self, job: ClipJob, clip: Result<Clip, String>, list: &mut List) {
         list.made = None;
         list.done.extend(clip.iter().filter(|clip| clip.command_id.is_some()).cloned());
         if list.done.len() > MAX_DONE {
@@ -216,12 +232,11 @@ impl ClipService {
         list.changed();
         list.save().await;
         if let ClipCause::Command { id } = job.cause {
-            let answer = match clip {
+            self.answer(match clip {
                 Ok(clip) => succeeded(id, clock::now(), told(&clip)),
                 Err(reason) => failed(id, clock::now(), reason),
-            };
-            // Control is gone only when the program stops; the cloud asks again then.
-            let _ = self.answers.send(answer).await;
+            })
+            .await;
         }
     }
 
@@ -241,17 +256,21 @@ impl ClipService {
         }
     }
 
-    /// Puts the message about a clip into the outbox, however long the disk refuses it.
-    async fn tell(&self, clip: &Clip) {
-        loop {
-            match self.outbox.append(Body::Clips(clip.clone())).await {
-                Err(OutboxError::Refused { .. }) => tokio::time::sleep(PAUSE).await,
-                Err(error) if !error.waits() => {
-                    return tracing::error!(%error, clip.id = clip.clip_id.as_str(), "the cloud is not told of a clip");
-                }
-                _ => return,
+    /// Puts the message about a clip into the outbox; when the disk refuses it, again after a pause.
+    async fn tell(&self, list: &mut List) {
+        let Some(mut untold) = list.untold.take_if(|untold| untold.try_at <= Instant::now()) else { return };
+        match self.outbox.append(Body::Clips(untold.clip.clone())).await {
+            Err(OutboxError::Refused { .. }) => {
+                untold.try_at = Instant::now() + PAUSE;
+                list.untold = Some(untold);
+                return;
             }
+            Err(error) if !error.waits() => {
+                tracing::error!(%error, clip.id = untold.clip.clip_id.as_str(), "the cloud is not told of a clip");
+            }
+            _ => {}
         }
+        self.end(untold.job, Ok(untold.clip), list).await;
     }
 }
 

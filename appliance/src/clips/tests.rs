@@ -241,6 +241,14 @@ async fn an_event_of_a_named_kind_becomes_a_clip_that_names_it_and_waits_for_the
     site.recorder.close().await;
 }
 
+#[test]
+fn more_requests_for_clips_than_can_be_taken_on_are_refused_without_waiting() {
+    let (clips, _asks) = channel();
+    let ask = |number: u64| clips.request(format!("c{number}").parse().unwrap(), gate(), at(0), 1);
+    let refused: Vec<_> = (0..1_000).filter_map(|number| ask(number).err()).collect();
+    assert!(refused.len() > 900 && refused[0].contains("too many clips are waiting"), "{refused:?}");
+}
+
 /// Sets a mask when it is asked for causes, which is while a clip is cut.
 struct MasksMeanwhile(crate::masks::GateKeeper);
 
@@ -260,7 +268,7 @@ async fn a_clip_is_cut_again_with_a_mask_that_was_set_meanwhile() {
     site.record(at(0), &numbered(VideoCodec::H264, 0, 2)).await;
     let cutter = Cutter { causes: Arc::new(MasksMeanwhile(site.keeper.clone())), ..cutter(&site) };
     let mut service = Service::with(&site, cutter);
-    service.clips.request("ask".parse().unwrap(), gate(), at(1_000), 2_000).await.unwrap();
+    service.clips.request("ask".parse().unwrap(), gate(), at(1_000), 2_000).unwrap();
     let answer = service.answers.recv().await.unwrap();
     assert_eq!((answer.outcome, &answer.data["masked"]), (Outcome::Succeeded, &json!(true)));
     assert!(service.told().await.masked);
@@ -273,14 +281,16 @@ async fn a_requested_clip_is_answered_when_it_is_cut_and_a_refused_one_at_once()
     let site = Site::new(&json!([]));
     site.record(at(0), &numbered(VideoCodec::H264, 0, 4)).await;
     let mut service = Service::start(&site);
-    let refused = service.clips.request("c0".parse().unwrap(), gate(), at(0), 0).await;
-    assert_eq!(refused, Err("duration_ms: must be at least 1".to_owned()));
-    service.clips.request("ask".parse().unwrap(), gate(), at(1_000), 2_000).await.unwrap();
+    service.clips.request("c0".parse().unwrap(), gate(), at(0), 0).unwrap();
+    let refused = service.answers.recv().await.unwrap();
+    assert_eq!((refused.id.as_str(), refused.outcome), ("c0", Outcome::Failed));
+    assert_eq!(refused.reason.as_deref(), Some("duration_ms: must be at least 1"));
+    service.clips.request("ask".parse().unwrap(), gate(), at(1_000), 2_000).unwrap();
     let answer = service.answers.recv().await.unwrap();
     assert_eq!((answer.id.as_str(), answer.outcome), ("ask", Outcome::Succeeded));
     assert_eq!((&answer.data["clip_id"], &answer.data["duration_ms"]), (&json!("c-ask"), &json!(2_000)));
     assert_eq!(service.told().await.command_id, Some("ask".parse().unwrap()));
-    service.clips.request("late".parse().unwrap(), gate(), at(600_000), 1_000).await.unwrap();
+    service.clips.request("late".parse().unwrap(), gate(), at(600_000), 1_000).unwrap();
     let answer = service.answers.recv().await.unwrap();
     assert_eq!(answer.outcome, Outcome::Failed);
     assert!(answer.reason.unwrap().contains("the nearest ends at"));
@@ -293,9 +303,10 @@ async fn a_clip_that_a_restart_interrupts_is_cut_after_it_under_the_same_id() {
     let site = Site::new(&json!([]));
     let service = Service::start(&site);
     let soon = crate::clock::now() + Duration::from_secs(3_600 / 4);
-    service.clips.request("later".parse().unwrap(), gate(), soon, 2_000).await.unwrap();
-    service.stop().await;
+    service.clips.request("later".parse().unwrap(), gate(), soon, 2_000).unwrap();
     let jobs = super::jobs::JobsFile::new(site.dir.path());
+    crate::testing::eventually("the request is on the disk", || !jobs.read().waiting.is_empty()).await;
+    service.stop().await;
     let mut left = jobs.read();
     assert_eq!(left.waiting.len(), 1);
     assert_eq!(left.waiting[0].id.as_str(), "c-later");
@@ -310,7 +321,7 @@ async fn a_clip_that_a_restart_interrupts_is_cut_after_it_under_the_same_id() {
     assert!(jobs.read().waiting.is_empty());
     // The answer was lost, the cloud asks again: the same work is done, and what waits for the cloud is the same file.
     let mut service = Service::start(&site);
-    service.clips.request("later".parse().unwrap(), gate(), at(0), 1_000).await.unwrap();
+    service.clips.request("later".parse().unwrap(), gate(), at(0), 1_000).unwrap();
     assert_eq!(service.answers.recv().await.unwrap().data, answer.data);
     service.stop().await;
     site.recorder.close().await;
@@ -322,12 +333,12 @@ async fn retention_knows_what_is_still_to_be_cut_also_after_a_restart_and_no_lon
     site.record(at(0), &numbered(VideoCodec::H264, 0, 4)).await;
     let mut service = Service::start(&site);
     let soon = crate::clock::now() + Duration::from_secs(900);
-    service.clips.request("later".parse().unwrap(), gate(), soon, 2_000).await.unwrap();
+    service.clips.request("later".parse().unwrap(), gate(), soon, 2_000).unwrap();
     let later = Some(vec![(gate(), Span { start: soon, end: soon + Duration::from_secs(2) })]);
-    assert_eq!(*service.needed.borrow_and_update(), later);
-    service.clips.request("now".parse().unwrap(), gate(), at(1_000), 2_000).await.unwrap();
-    assert!(service.needed.has_changed().unwrap(), "it was needed in between");
+    let _ = service.needed.wait_for(|needed| *needed == later).await.unwrap();
+    service.clips.request("now".parse().unwrap(), gate(), at(1_000), 2_000).unwrap();
     assert_eq!(service.answers.recv().await.unwrap().outcome, Outcome::Succeeded);
+    assert!(service.needed.has_changed().unwrap(), "it was needed in between");
     assert_eq!(*service.needed.borrow(), later);
     service.stop().await;
     let mut service = Service::start(&site);

@@ -23,14 +23,14 @@ pub struct Media {
 
 impl Media {
     /// Passes on a request for a clip.
-    pub(super) async fn clip(
+    pub(super) fn clip(
         this: Option<&Self>,
         id: CommandId,
         camera: CameraId,
         start: UtcMillis,
         duration_ms: u64,
     ) -> Result<(), String> {
-        this.ok_or_else(none)?.clips.request(id, camera, start, duration_ms).await
+        this.ok_or_else(none)?.clips.request(id, camera, start, duration_ms)
     }
 
     /// Passes on a request for a snapshot.

@@ -31,7 +31,7 @@ use crate::recorder::RecordingPolicy;
 use crate::relay::Relay;
 use crate::retention::locking::Locking;
 use crate::retention::locks::Lock;
-use crate::state::{Key, State};
+use crate::state::{Key, State, StateError};
 use crate::uplink::{Say, Told};
 use commands::{Answers, Judgement, failed, succeeded};
 
@@ -62,6 +62,8 @@ pub struct Control {
 /// What is remembered over restarts.
 struct Memory {
     desired: Option<Desired>,
+    /// There is a desired document and it can't be read: nobody knows what is to be hidden of which camera.
+    is_lost: bool,
     reported: Option<Reported>,
     answers: Answers,
 }
@@ -69,12 +71,14 @@ struct Memory {
 impl Control {
     /// Starts what should run, then does as told until `stop`; the cameras are stopped on the way out.
     pub async fn run(mut self, mut told: mpsc::Receiver<Told>, stop: CancellationToken) {
+        let desired = self.state.get(Key::Desired);
         let mut memory = Memory {
-            desired: self.remembered(Key::Desired),
+            is_lost: desired.is_err(),
+            desired: understood(desired),
             reported: self.remembered(Key::Reported),
             answers: self.remembered(Key::CommandAnswers).unwrap_or_default(),
         };
-        self.apply(memory.desired.as_ref()).await;
+        self.apply(&memory).await;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -111,8 +115,8 @@ impl Control {
                 let version = desired.version;
                 // Before it runs, so that a crash between the two runs it at the next start.
                 self.remember(Key::Desired, desired.clone()).await;
-                self.apply(Some(&desired)).await;
-                memory.desired = Some(desired);
+                (memory.desired, memory.is_lost) = (Some(desired), false);
+                self.apply(memory).await;
                 (version, ReportedState::Applied)
             }
             Err(Some(desired::Refusal { version, field, reason })) => {
@@ -138,15 +142,19 @@ impl Control {
         Ok(desired)
     }
 
-    async fn apply(&mut self, desired: Option<&Desired>) {
+    /// Makes what is desired run. When that is lost, the local cameras are recorded, and nothing leaves the edge: their
+    /// privacy masks may be older than those that are desired.
+    async fn apply(&mut self, memory: &Memory) {
+        let desired = memory.desired.as_ref();
         self.vitals.set_time_zone(desired::time_zone(&self.config, desired));
         if let Some(media) = &self.media {
             // Before a camera runs whose masks nobody knows yet.
-            media.gate.set(desired.map_or(&self.config.cameras, |desired| &desired.cameras).as_slice());
+            let cameras = desired.map_or(&self.config.cameras, |desired| &desired.cameras).as_slice();
+            media.gate.set(cameras.iter().filter(|_| !memory.is_lost));
         }
         self.recording.send_replace(Arc::new(desired::recording(&self.config, desired)));
         let wanted = desired::wanted(&self.config, desired);
-        self.relay.set_cameras(&wanted);
+        self.relay.set_cameras(if memory.is_lost { &[] } else { &wanted });
         self.cameras.apply(&wanted).await;
         self.vitals.set_applied_version(desired.map_or(0, |desired| desired.version));
     }
@@ -183,8 +191,7 @@ impl Control {
                 Ok(fields(&report))
             }
             Action::RequestClip { camera_id, start, duration_ms } => {
-                let media = self.media.as_ref();
-                match Media::clip(media, id.clone(), camera_id, start, duration_ms).await {
+                match Media::clip(self.media.as_ref(), id.clone(), camera_id, start, duration_ms) {
                     Ok(()) => return None,
                     Err(reason) => Err(reason),
                 }
@@ -220,7 +227,7 @@ impl Control {
         if memory.desired.is_none() {
             self.config = Arc::new(reread(Arc::clone(&self.config)).await?);
         }
-        self.apply(memory.desired.as_ref()).await;
+        self.apply(memory).await;
         let version = memory.desired.as_ref().map_or(0, |desired| desired.version);
         Ok(Map::from_iter([("applied_version".to_owned(), version.into())]))
     }
@@ -232,10 +239,7 @@ impl Control {
     }
 
     fn remembered<T: serde::de::DeserializeOwned>(&self, key: Key) -> Option<T> {
-        self.state.get(key).unwrap_or_else(|error| {
-            tracing::error!(%error, "what was remembered is not understood and is made anew");
-            None
-        })
+        understood(self.state.get(key))
     }
 
     /// Writes a value down. When the disk refuses, it holds until the next restart and is written when the disk allows.
@@ -246,6 +250,13 @@ impl Control {
             tracing::error!(%error, "state is not on the disk");
         }
     }
+}
+
+fn understood<T>(remembered: Result<Option<T>, StateError>) -> Option<T> {
+    remembered.unwrap_or_else(|error| {
+        tracing::error!(%error, "what was remembered is not understood and is made anew");
+        None
+    })
 }
 
 async fn reread(config: Arc<Config>) -> Result<Config, String> {

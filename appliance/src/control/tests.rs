@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::Environment;
+use crate::masks::Gate;
 use crate::outbox::OutboxSettings;
 use crate::pipeline::engine::{Engine, EngineError, EngineSession, Feed};
 use crate::testing::eventually;
@@ -31,6 +32,7 @@ impl Engine for Labels {
 struct Edge {
     dir: TempDir,
     vitals: Arc<Vitals>,
+    gate: Gate,
     tell: mpsc::Sender<Told>,
     said: mpsc::Receiver<Say>,
     _bodies: mpsc::Receiver<Body>,
@@ -60,6 +62,13 @@ impl Edge {
         let (bodies, seen) = mpsc::channel(16);
         let (say, said) = mpsc::channel(crate::uplink::MESSAGES);
         let (tell, told) = mpsc::channel(crate::uplink::MESSAGES);
+        let (keeper, gate) = Gate::new();
+        let media = Media {
+            clips: crate::clips::channel().0,
+            snapshots: crate::snapshots::requests().0,
+            gate: keeper,
+            answers: mpsc::channel(1).1,
+        };
         let engine = Arc::new(Labels(vec!["person".to_owned()]));
         let control = Control {
             config: Arc::new(config),
@@ -69,13 +78,13 @@ impl Edge {
             relay: crate::relay::Relay::default(),
             vitals: Arc::clone(&vitals),
             outbox: outbox.clone(),
-            media: None,
+            media: Some(media),
             locking: None,
             say,
         };
         let stop = CancellationToken::new();
         let work = tokio::spawn(control.run(told, stop.clone()));
-        Self { dir, vitals, tell, said, _bodies: seen, stop, work, outbox }
+        Self { dir, vitals, gate, tell, said, _bodies: seen, stop, work, outbox }
     }
 
     /// Stops the task and starts it anew on the same disk.
@@ -197,4 +206,26 @@ async fn update_zones_reads_the_cameras_file_again() {
     let wrong = edge.command("c2", "update_zones", json!({})).await;
     assert!(wrong.outcome == Outcome::Failed && wrong.reason.unwrap().contains("cameras[0].url"));
     assert_eq!(edge.cameras(), ["edited"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_any_camera_leaves_while_the_remembered_document_with_its_masks_cannot_be_read() {
+    let edge = Edge::new();
+    edge.runs(&["local"]).await;
+    assert!(edge.gate.pass(&"local".parse().unwrap()).is_ok(), "where nothing was ever desired, the local file counts");
+    edge.stop.cancel();
+    edge.work.await.unwrap();
+    edge.outbox.close().await;
+    let (state, _) = State::open(edge.dir.path().join("state")).unwrap();
+    state.put_durable(Key::Desired, &json!({"version": "of another form"})).unwrap();
+    drop(state);
+
+    let mut edge = Edge::start(edge.dir);
+    edge.runs(&["local"]).await;
+    let refused = edge.gate.pass(&"local".parse().unwrap());
+    assert!(matches!(refused, Err(crate::masks::MaskError::UnknownCamera(_))), "{refused:?}");
+    edge.command("c1", "update_zones", json!({})).await;
+    assert!(edge.gate.pass(&"local".parse().unwrap()).is_err());
+    edge.desired(document(1, "central")).await;
+    assert!(edge.gate.pass(&"central".parse().unwrap()).is_ok());
 }
