@@ -19,6 +19,7 @@ pub mod deepstream;
 pub mod engine;
 pub mod frame;
 pub mod infer;
+pub mod paced;
 mod probe;
 pub mod snapshot;
 pub mod source;

@@ -51,13 +51,16 @@ pub struct ClipSpec {
     pub b_frames: u32,
     /// Noise in the picture, 0 to 100: the more, the more bits.
     pub noise: u32,
+    /// Bits per second in thousands, whatever the picture needs; as many as it needs where none are given.
+    pub kilobits: Option<u32>,
     /// How its sound is encoded, if it has any.
     pub audio: Option<Audio>,
 }
 
 impl Default for ClipSpec {
     fn default() -> Self {
-        Self { codec: Codec::H264, size: (320, 240), fps: 15, seconds: 4, b_frames: 0, noise: 0, audio: None }
+        let (codec, size, fps, seconds) = (Codec::H264, (320, 240), 15, 4);
+        Self { codec, size, fps, seconds, b_frames: 0, noise: 0, kilobits: None, audio: None }
     }
 }
 
@@ -164,10 +167,12 @@ fn encode_video(spec: &ClipSpec, to: &Path) -> Result<()> {
     };
     let gop = if spec.codec == Codec::H265 { format!("{gop}:open-gop=0:log-level=error") } else { gop };
     let seconds = seconds.to_string();
+    let rate = spec.kilobits.map(|kilobits| format!("{kilobits}k"));
+    let rate = rate.as_deref().map_or_else(Vec::new, |rate| vec!["-b:v", rate, "-maxrate", rate, "-bufsize", rate]);
     ffmpeg(
         &["-f", "lavfi", "-i", &source, "-t", &seconds, "-preset", "ultrafast"],
         &encoder,
-        &[&gop, "-bf", &b_frames.to_string()],
+        &[&[gop.as_str(), "-bf", &b_frames.to_string()], &rate[..]].concat(),
         to,
     )
 }

@@ -16,10 +16,13 @@ use super::link::Link;
 use super::stream::Stream;
 use crate::pipeline::access_unit::AccessUnit;
 use crate::pipeline::consumer::StreamEnd;
+use crate::pipeline::paced::Pace;
 use crate::pipeline::source::SourceEnd;
 
 /// How often the wall clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether units come: nobody here waits for a picture.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The task of a main stream; it ends when told to, by [`Recorded::stop`].
 pub(super) struct Recorded {
@@ -76,8 +79,9 @@ async fn keep_running(
 ) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::new(LOOK);
     loop {
-        let action = match next_event(&mut link, &stop, &restart, &mut tick).await {
+        let action = match next_event(&mut link, &stop, &restart, (&mut tick, &mut pace)).await {
             Event::Stop => break,
             Event::Restart => {
                 link.close(&StreamEnd::Restarted).await;
@@ -119,7 +123,7 @@ async fn next_event(
     link: &mut Link,
     stop: &CancellationToken,
     restart: &Notify,
-    tick: &mut tokio::time::Interval,
+    (tick, pace): (&mut tokio::time::Interval, &mut Pace),
 ) -> Event {
     let deadline = link.deadline();
     let streaming = link.connection.is_some();
@@ -130,7 +134,7 @@ async fn next_event(
         tokio::select! {
             biased;
             Some(end) = ends.recv() => Event::SourceEnd(end),
-            unit = units.recv() => match unit {
+            unit = pace.next(units) => match unit {
                 Ok(unit) => Event::Unit(Some(unit)),
                 Err(RecvError::Lagged(_)) => Event::Unit(None),
                 Err(RecvError::Closed) => Event::SourceEnd(SourceEnd::EndOfStream),

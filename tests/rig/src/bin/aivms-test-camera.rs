@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     streams: u32,
     /// Clips as words of `h264` or `h265`, `WIDTHxHEIGHT`, `NUMBERfps`, `NUMBERs`, `NUMBERb` (B-frames), `NUMBERnoise`,
-    /// `aac`, `pcma` or `pcmu`, joined by commas. The first is sent until another one is selected.
+    /// `NUMBERkbps`, `aac`, `pcma` or `pcmu`, joined by commas. The first is sent until another one is selected.
     #[arg(default_value = "h264,640x360,15fps")]
     clips: Vec<String>,
 }
@@ -79,6 +79,8 @@ fn read_spec(words: &str) -> Result<ClipSpec> {
                     spec.b_frames = b_frames;
                 } else if let Some(noise) = number("noise") {
                     spec.noise = noise;
+                } else if let Some(kilobits) = number("kbps") {
+                    spec.kilobits = Some(kilobits);
                 } else {
                     let (width, height) =
                         word.split_once('x').with_context(|| format!("{word} is no part of a clip"))?;
