@@ -25,7 +25,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::disk;
+use crate::state::durable;
 
 /// A key made on this device that no certificate has been issued for yet.
 pub struct DeviceKey(KeyPair);
@@ -321,13 +321,13 @@ fn write_generation(root: &Path, identity: &Identity) -> io::Result<()> {
     }
     std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let enrollment = serde_json::to_vec_pretty(&identity.enrollment)?;
-    disk::write_synced(&folder.join("key.pem"), identity.key_pem.as_bytes(), 0o600)?;
-    disk::write_synced(&folder.join("certificate.pem"), identity.enrollment.certificate_pem.as_bytes(), 0o644)?;
-    disk::write_synced(&folder.join("ca.pem"), identity.enrollment.ca_pem.as_bytes(), 0o644)?;
-    disk::write_synced(&folder.join("enrollment.json"), &enrollment, 0o644)?;
-    disk::sync_folder(&folder.join("key.pem"))?;
+    durable::write_synced(&folder.join("key.pem"), identity.key_pem.as_bytes(), 0o600)?;
+    durable::write_synced(&folder.join("certificate.pem"), identity.enrollment.certificate_pem.as_bytes(), 0o644)?;
+    durable::write_synced(&folder.join("ca.pem"), identity.enrollment.ca_pem.as_bytes(), 0o644)?;
+    durable::write_synced(&folder.join("enrollment.json"), &enrollment, 0o644)?;
+    durable::sync_dir(&folder)?;
     replace_link(&link, name)?;
-    disk::sync_folder(&link)?;
+    durable::sync_parent(&link)?;
     if let Some(old) = old {
         std::fs::remove_dir_all(root.join(old))?;
     }
@@ -336,10 +336,7 @@ fn write_generation(root: &Path, identity: &Identity) -> io::Result<()> {
 
 fn replace_link(link: &Path, target: &str) -> io::Result<()> {
     let fresh = link.with_file_name(".current.new");
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    durable::delete(&fresh)?;
     std::os::unix::fs::symlink(target, &fresh)?;
     std::fs::rename(&fresh, link)
 }

@@ -12,7 +12,6 @@ pub mod cloud;
 pub mod config;
 pub mod continuity;
 pub mod control;
-pub mod disk;
 pub mod doctor;
 pub mod enroll;
 pub mod health;

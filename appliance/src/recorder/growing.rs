@@ -17,7 +17,6 @@ use aivms_footage::track::Tracks;
 
 use super::catalogue::Catalogue;
 use super::layout::Folders;
-use super::moving;
 use super::segment::{DiskTier, SegmentKey, wall_end, wall_start};
 use super::ticket::Ticket;
 use crate::state::durable;
@@ -61,7 +60,7 @@ impl Growing {
             Self { end, key, ticket, path, file, bytes: 0, table, sync_at: None, synced: 0, doubtful: false };
         let made = growing.append(&head).and_then(|()| sync_names(&growing.path));
         if let Err(error) = made {
-            let _ = moving::delete(&growing.path);
+            let _ = durable::delete(&growing.path);
             return Err(error);
         }
         Ok(growing)

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
 
-use super::moving::PARTIAL;
 use super::segment::{DiskTier, SegmentKey};
+use crate::state::durable::PARTIAL;
 
 const SUFFIX: &str = "mp4";
 /// Ending added to the name of a file in which no footage could be read; it is no segment any more.

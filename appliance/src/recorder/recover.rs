@@ -23,7 +23,7 @@ use super::catalogue::Entry;
 use super::footage::{Readiness, Shared};
 use super::index::{Found, IndexKeeper};
 use super::layout::{DAMAGED, cameras_in, partial_in, segments_in};
-use super::moving::delete;
+
 use super::segment::{DiskTier, SegmentKey, Tags, wall_end};
 use crate::state::durable;
 
@@ -140,7 +140,7 @@ impl Mended {
             );
         }
         for (_, dir) in shared.folders.tiers() {
-            partial_in(dir).iter().for_each(|path| drop(delete(path)));
+            partial_in(dir).iter().for_each(|path| drop(durable::delete(path)));
         }
         let mut older = Vec::new();
         for camera in cameras(shared, &found) {
@@ -175,7 +175,7 @@ impl Mended {
             (true, twice) => {
                 shared.catalogue.put_left(key, entry);
                 if twice {
-                    let _ = delete(&shared.folders.file(key, other));
+                    let _ = durable::delete(&shared.folders.file(key, other));
                 }
             }
             (false, true) => {
@@ -220,7 +220,7 @@ impl Mended {
         let put_aside = match path.metadata() {
             Ok(metadata) if metadata.len() < WITHOUT_VIDEO => {
                 self.empty += 1;
-                let _ = delete(path);
+                let _ = durable::delete(path);
                 return;
             }
             Ok(_) => put_aside(path),

@@ -21,9 +21,9 @@ use super::event::RecorderEvent;
 use super::footage::Shared;
 use super::growing::Growing;
 use super::losses::Losses;
-use super::moving;
 use super::segment::{DiskTier, Tags};
 use super::ticket::{Queued, Ticket};
+use crate::state::durable;
 
 /// Time that a sync may take, so that it is done when it has to be.
 const SYNC_LEAD: Duration = Duration::from_millis(100);
@@ -205,7 +205,7 @@ impl Writer {
         let Some(mut growing) = self.files.remove(camera) else { return };
         if growing.table.fragments.is_empty() {
             self.shared.catalogue.abandon(camera);
-            let _ = moving::delete(&growing.path);
+            let _ = durable::delete(&growing.path);
             return;
         }
         let written = growing.end;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::words::make_folder;
 use crate::recorder::Folders;
+use crate::state::durable::write_synced;
 
 /// The file on the slow disk that says that it is the one.
 const MARK: &str = ".aivms-footage";
@@ -42,11 +43,11 @@ pub(super) fn look(folders: &Folders) -> Result<(), String> {
     }
     make_folder(slow);
     let is_full = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    match try_disk(slow).and_then(|()| if bears_mark { Ok(()) } else { write_synced(&mark, b"") }) {
+    match try_disk(slow).and_then(|()| if bears_mark { Ok(()) } else { write_synced(&mark, b"", 0o600) }) {
         Err(error) if is_full(&error) => return Ok(()),
         tried => tried.map_err(unusable)?,
     }
-    if !was_marked && let Err(error) = write_synced(&marked, slow.as_os_str().as_encoded_bytes()) {
+    if !was_marked && let Err(error) = write_synced(&marked, slow.as_os_str().as_encoded_bytes(), 0o600) {
         tracing::warn!(%error, path = %marked.display(), "it is not remembered that the slow disk bears its mark");
     }
     Ok(())
@@ -55,14 +56,9 @@ pub(super) fn look(folders: &Folders) -> Result<(), String> {
 /// Writes, syncs and deletes a file.
 fn try_disk(folder: &Path) -> io::Result<()> {
     let trial = folder.join(TRIAL);
-    let written = write_synced(&trial, b"trial");
+    let written = write_synced(&trial, b"trial", 0o600);
     let removed = std::fs::remove_file(&trial);
     written.and(removed)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    std::fs::write(path, bytes)?;
-    std::fs::File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 /// How long a start waits for a predecessor that is still ending.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Ending of a copy that is not complete.
+pub(crate) const PARTIAL: &str = "part";
+
 /// What a checked file held.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Checked<T> {
@@ -73,6 +76,35 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     sync_parent(path)
+}
+
+/// Copies a file, over the border of file systems too, so that it is whole and synced once it has its name.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let partial = beside(to, PARTIAL);
+    let copied =
+        fs::copy(from, &partial).and_then(|_| File::open(&partial)?.sync_all()).and_then(|()| fs::rename(&partial, to));
+    if copied.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    copied?;
+    sync_parent(to)
+}
+
+/// Deletes a file that may be gone already.
+pub(crate) fn delete(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file with permission bits `mode` and waits until it is on the disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // A left-over of an earlier attempt might have other permissions.
+    delete(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Makes creations, renames and deletions in `dir` durable.
@@ -149,6 +181,17 @@ mod tests {
                 assert_eq!(value, [7, 70_000], "bit {bit} changed the value unseen");
             }
         }
+    }
+
+    #[test]
+    fn a_written_file_has_the_asked_permissions_whatever_was_left_there() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        write_synced(&path, b"left over", 0o644).unwrap();
+        write_synced(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -133,11 +133,7 @@ pub(super) fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -
 fn take_over(file: &Path, place: &Path) -> io::Result<()> {
     match fs::rename(file, place) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let copied = fs::copy(file, place).and_then(|_| File::open(place)?.sync_all());
-            if let Err(error) = copied {
-                remove(place);
-                return Err(error);
-            }
+            durable::copy(file, place)?;
             fs::remove_file(file)
         }
         other => other,
@@ -145,10 +141,7 @@ fn take_over(file: &Path, place: &Path) -> io::Result<()> {
 }
 
 fn remove(path: &Path) {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "{} can't be removed", path.display());
-        }
-        _ => {}
+    if let Err(error) = durable::delete(path) {
+        tracing::warn!(%error, "{} can't be removed", path.display());
     }
 }

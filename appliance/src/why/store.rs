@@ -13,6 +13,7 @@ use aivms_contract::why::Decision;
 
 use crate::config;
 use crate::health::disk_space;
+use crate::state::durable;
 
 /// Room on the disk that is left to the outbox and the rest of the system.
 const LEAVE_FREE_BYTES: u64 = 64 * 1024 * 1024;
@@ -115,10 +116,7 @@ impl WhyStore {
 
     fn delete(&mut self, name: FileName) -> io::Result<()> {
         self.open.take_if(|open| open.name == name);
-        match std::fs::remove_file(self.dir.join(name.to_string())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        durable::delete(&self.dir.join(name.to_string()))
     }
 
     /// The file of the hour of `now`, begun anew when it is too large.

@@ -5,7 +5,7 @@ import { Player } from "/viewer/player.js";
 const HOUR = 3_600_000, STEP_S = 20, COLUMNS = 20, TILE = { width: 160, height: 90 };
 const el = (id) => document.getElementById(id);
 const video = el("video"), stage = el("stage"), timeline = el("timeline");
-let token = "", player = null, range = null, spans = [], gaps = [], shownAt = null, dragging = null, boxes = [], boxesFor = "", sprites = new Map();
+let token = "", player = null, range = null, spans = [], gaps = [], shownAt = null, dragging = null, boxes = [], boxesFor = "", boxesLoading = false, sprites = new Map();
 
 async function api(path, options = {}) {
   const headers = { ...(token && { authorization: `Bearer ${token}` }), ...(options.body && { "content-type": "application/json" }) };
@@ -209,19 +209,24 @@ function showSprite(at) {
 
 /* Boxes */
 
+/** Loads the boxes around a moment: for recorded video ten seconds at once, for what is new as often as time is told. */
 async function loadBoxes(at) {
-  const start = Math.floor(at / 10_000) * 10_000, key = `${start}${Date.now() - start < 20_000 ? Math.floor(Date.now() / 1_000) : ""}`;
-  if (!el("show-boxes").checked || key === boxesFor) return;
-  boxesFor = key;
-  const query = `from=${new Date(start - 2_000).toISOString()}&to=${new Date(start + 12_000).toISOString()}`;
-  boxes = await json(`${cameraPath()}/boxes?${query}`).catch(() => []);
+  const start = Math.floor(at / 10_000) * 10_000, fresh = Date.now() - at < 20_000;
+  const key = fresh ? "fresh" : `${start}`;
+  if (!el("show-boxes").checked || boxesLoading || (key === boxesFor && !fresh)) return;
+  const [from, to] = fresh ? [at - 1_000, at + 4_000] : [start - 2_000, start + 12_000];
+  const query = `from=${new Date(from).toISOString()}&to=${new Date(to).toISOString()}`, camera = cameraPath();
+  boxesLoading = true;
+  const loaded = await json(`${camera}/boxes?${query}`).catch(() => []);
+  boxesLoading = false;
+  if (camera === cameraPath()) [boxes, boxesFor] = [loaded, key];
 }
 
-/** The boxes of a moment: those seen last, no longer than half a second before. */
+/** The boxes of a moment: those seen last, no longer before than somebody who walks stays within them. */
 function boxesAt(wall) {
   const before = boxes.filter((frame) => frame.t <= wall + 40);
   const last = before[before.length - 1];
-  return last && wall - last.t < 500 ? last.boxes : [];
+  return last && wall - last.t < 300 ? last.boxes : [];
 }
 
 function paintBoxes(_, frame) {
