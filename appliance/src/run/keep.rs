@@ -107,6 +107,8 @@ fn fate(result: &Result<u64, OutboxError>) -> Fate {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::outbox::OutboxSettings;
     use crate::state::State;
@@ -116,13 +118,7 @@ mod tests {
     #[tokio::test]
     async fn everything_said_reaches_the_disk_in_order_before_the_task_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, _) = State::open(dir.path().join("state")).unwrap();
-        let settings = OutboxSettings {
-            dir: dir.path().join("outbox"),
-            max_bytes: 64 << 20,
-            group_time: Duration::from_millis(20),
-        };
-        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        let (outbox, _state) = open(dir.path());
         let (bodies, seen) = mpsc::channel(2048);
         for number in 0..1000 {
             bodies.try_send(alert(&number.to_string())).unwrap();
@@ -140,13 +136,7 @@ mod tests {
     #[tokio::test]
     async fn a_zone_event_is_told_with_the_id_of_its_envelope_once_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, _) = State::open(dir.path().join("state")).unwrap();
-        let settings = OutboxSettings {
-            dir: dir.path().join("outbox"),
-            max_bytes: 64 << 20,
-            group_time: Duration::from_millis(20),
-        };
-        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        let (outbox, _state) = open(dir.path());
         let (bodies, seen) = mpsc::channel(8);
         bodies.try_send(alert("not an event")).unwrap();
         bodies.try_send(zone_event()).unwrap();
@@ -164,13 +154,7 @@ mod tests {
     #[tokio::test]
     async fn the_task_ends_when_the_outbox_has_ended_since_nothing_is_kept_any_more() {
         let dir = tempfile::tempdir().unwrap();
-        let (state, _) = State::open(dir.path().join("state")).unwrap();
-        let settings = OutboxSettings {
-            dir: dir.path().join("outbox"),
-            max_bytes: 64 << 20,
-            group_time: Duration::from_millis(20),
-        };
-        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        let (outbox, _state) = open(dir.path());
         let (bodies, seen) = mpsc::channel(8);
         outbox.clone().close().await;
         bodies.try_send(alert("unheard")).unwrap();
@@ -178,6 +162,14 @@ mod tests {
             .await
             .expect("the task ends");
         assert!(bodies.is_closed(), "cameras learn of it");
+    }
+
+    fn open(dir: &Path) -> (Outbox, State) {
+        let (state, _) = State::open(dir.join("state")).unwrap();
+        let (dir, group_time) = (dir.join("outbox"), Duration::from_millis(20));
+        let settings = OutboxSettings { dir, max_bytes: 64 << 20, group_time };
+        let (outbox, _) = Outbox::open(settings, "edge_1".parse().unwrap(), &state).unwrap();
+        (outbox, state)
     }
 
     fn zone_event() -> Body {

@@ -377,14 +377,16 @@ async fn events_go_over_https_while_mqtt_is_dead_and_over_mqtt_again_afterwards(
 async fn commands_and_documents_arrive_and_answers_wait_for_the_connection() {
     let authority = Authority::new();
     let mut broker = Broker::new(&authority);
-    let mut edge = Edge::new(&authority, broker.port, NOWHERE, MQTT_ONLY);
+    // Nobody listens there.
+    let mut edge = Edge::new(&authority, free_port(), NOWHERE, MQTT_ONLY);
     let reported = Reported { version: 3, at: clock::now(), state: aivms_contract::desired::ReportedState::Applied };
     edge.say.send(Say::Reported(reported.clone())).await.unwrap();
-    let peer = Peer::new(&authority, broker.port, &edge.outbox);
-    // The edge's first attempts fail, so the peer is there before it.
     eventually("the edge has tried in vain", || edge.health.borrow().state == LinkState::Retrying).await;
+    let peer = Peer::new(&authority, broker.port, &edge.outbox);
     broker.start().await;
     peer.up().await;
+    // What is said is not kept for who subscribes later: the peer is there before the edge.
+    edge.identity.send_replace(Some(identity(&authority, broker.port)));
     eventually("the report arrives", || !peer.heard(UpKind::Reported).is_empty()).await;
     assert_eq!(serde_json::from_slice::<Reported>(&peer.heard(UpKind::Reported)[0]).unwrap(), reported);
     assert_eq!(edge.told.recv().await, Some(Told::Connected));

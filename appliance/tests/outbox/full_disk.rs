@@ -1,68 +1,37 @@
 //! A disk without room: nothing kept is lost, and all goes on once there is room.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aivms_appliance::outbox::{Outbox, OutboxError};
 use aivms_appliance::state::{Key, State};
 use aivms_contract::topic::UpKind;
 
+use crate::no_room::{SmallDisk, limit_files, limited_in_a_child, root_of_child};
 use crate::site::{self, body};
 
-const ROOT: &str = "FULL_DISK_ROOT";
+const LIMITED: &str = "full_disk::limited_program";
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 #[test]
 fn a_full_file_system_delays_events_and_settings_and_loses_none() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(dir.path().join("disk")) else {
-        // Only the superuser may mount; everybody may limit the size of files.
-        limited_in_a_child(dir.path());
-        return;
+    let Some(disk) = SmallDisk::mount(dir.path().join("disk"), 12) else {
+        return limited_in_a_child(LIMITED, dir.path());
     };
-    let ballast = disk.0.join("ballast");
-    let squeeze = || {
-        let mut file = OpenOptions::new().create(true).append(true).open(&ballast).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    };
-    block_on(story(&disk.0, squeeze, || fs::remove_file(&ballast).unwrap()));
-    block_on(opening_when_full(&disk.0, squeeze, || fs::remove_file(&ballast).unwrap()));
+    block_on(story(disk.path(), || disk.fill(), || disk.free()));
+    block_on(opening_when_full(disk.path(), || disk.fill(), || disk.free()));
 }
 
 #[test]
 fn files_that_may_not_grow_delay_events_and_lose_none() {
-    limited_in_a_child(tempfile::tempdir().unwrap().path());
+    limited_in_a_child(LIMITED, tempfile::tempdir().unwrap().path());
 }
 
 #[test]
 #[ignore = "the child process of another test, with the signal for too large files ignored"]
 fn limited_program() {
-    let root = PathBuf::from(std::env::var_os(ROOT).expect("started by another test"));
-    let limit = |bytes: Option<u64>| {
-        let maximum = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
-        rustix::process::setrlimit(
-            rustix::process::Resource::Fsize,
-            rustix::process::Rlimit { current: bytes, maximum },
-        )
-        .unwrap();
-    };
-    block_on(story(&root, || limit(Some(12 * 1024)), || limit(None)));
-}
-
-fn limited_in_a_child(dir: &Path) {
-    let root = dir.join("limited");
-    fs::create_dir(&root).unwrap();
-    // Programs begin with the signals that their parent ignores ignored.
-    let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; exec \"$0\" --exact full_disk::limited_program --ignored --nocapture"])
-        .arg(std::env::current_exe().unwrap())
-        .env(ROOT, root)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    block_on(story(&root_of_child(), || limit_files(Some(12 * 1024)), || limit_files(None)));
 }
 
 /// Keeps events before, while and after there is no room.
@@ -160,21 +129,4 @@ fn until(mut done: impl FnMut() -> bool) {
 
 fn block_on(story: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(story);
-}
-
-/// A file system of a few megabytes, gone with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<Self> {
-        fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&at).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -6,6 +6,8 @@ mod damaged_outbox;
 mod damaged_state;
 mod full_disk;
 mod kill;
+#[path = "../support/no_room.rs"]
+mod no_room;
 mod order;
 mod powercut;
 mod site;

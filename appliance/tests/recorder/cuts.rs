@@ -8,7 +8,8 @@ use aivms_contract::time::MediaClock;
 use aivms_footage::track::VideoCodec;
 
 use crate::material::{Material, Recipe, SMALL, sound};
-use crate::rig::{Rig, at, probed, within};
+use crate::probe::pictures_in;
+use crate::rig::{Rig, at, within};
 
 const SEGMENT: Duration = Duration::from_secs(2);
 
@@ -32,7 +33,7 @@ async fn holds_all(recipe: Recipe, count: u64, segments: usize) {
     assert!(found.iter().flat_map(|segment| segment.fragments.iter()).all(|fragment| fragment.duration <= 90_000));
     let pictures = rig.pictures(&found);
     assert!(pictures.iter().eq((0..count).map(|number| material.stored(number))), "{}", pictures.len());
-    assert_eq!(found.iter().map(|segment| probed(&segment.path)).sum::<u64>(), count);
+    assert_eq!(found.iter().map(|segment| pictures_in(&segment.path)).sum::<usize>() as u64, count);
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn sound_lies_beside_its_pictures_and_holds_nothing_up_when_it_stops() {
             frames += fragment.audio.len();
         }
         let pictures: u64 = segment.fragments.iter().map(|info| u64::from(info.duration) / 3_600).sum();
-        assert_eq!(probed(&segment.path), pictures);
+        assert_eq!(pictures_in(&segment.path) as u64, pictures);
     }
     let expected = (4_000 - (first.as_millis() - at(0).as_millis())) * 1000 / 64_000;
     assert!((i64::try_from(frames).unwrap() - expected).abs() <= 3, "{frames} frames, {expected} expected");

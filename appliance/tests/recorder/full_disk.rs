@@ -1,64 +1,39 @@
 //! A disk without room: the cameras run on, what is lost is told, and recording goes on by itself.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use aivms_appliance::recorder::RecorderEvent;
 use aivms_contract::footage::GapCause;
 
 use crate::material::{Material, SMALL};
+use crate::no_room::{SmallDisk, limit_files, limited_in_a_child, root_of_child};
 use crate::rig::{Rig, at, until};
 
-const ROOT: &str = "FULL_RECORDING_ROOT";
+const LIMITED: &str = "full_disk::limited_program";
 const SEGMENT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_full_disk_is_told_of_and_recording_goes_on_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(dir.path().join("disk")) else {
-        // Only the superuser may mount; everybody may limit the size of files.
-        limited_in_a_child(dir.path());
-        return;
+    let Some(disk) = SmallDisk::mount(dir.path().join("disk"), 8) else {
+        return limited_in_a_child(LIMITED, dir.path());
     };
-    let ballast = disk.0.join("ballast");
-    let squeeze = || {
-        let mut file = OpenOptions::new().create(true).append(true).open(&ballast).unwrap();
-        while file.write_all(&[0; 512]).is_ok() {}
-    };
-    block_on(story(dir.path(), &disk.0, squeeze, || fs::remove_file(&ballast).unwrap()));
+    block_on(story(dir.path(), disk.path(), || disk.fill(), || disk.free()));
 }
 
 #[test]
 fn files_that_may_not_grow_are_told_of_and_recording_goes_on_later() {
-    limited_in_a_child(tempfile::tempdir().unwrap().path());
+    limited_in_a_child(LIMITED, tempfile::tempdir().unwrap().path());
 }
 
 #[test]
 #[ignore = "the child process of another test, with the signal for too large files ignored"]
 fn limited_program() {
-    let root = PathBuf::from(std::env::var_os(ROOT).expect("started by another test"));
-    let limit = |bytes: Option<u64>| {
-        let maximum = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
-        let limit = rustix::process::Rlimit { current: bytes, maximum };
-        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
-    };
-    block_on(story(&root, &root.join("disk"), || limit(Some(64)), || limit(None)));
-}
-
-fn limited_in_a_child(dir: &Path) {
-    let root = dir.join("limited");
-    fs::create_dir_all(root.join("disk")).unwrap();
-    // Programs begin with the signals that their parent ignores ignored.
-    let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; exec \"$0\" --exact full_disk::limited_program --ignored --nocapture"])
-        .arg(std::env::current_exe().unwrap())
-        .env(ROOT, root)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (root, disk) = (root_of_child(), root_of_child().join("disk"));
+    fs::create_dir(&disk).unwrap();
+    block_on(story(&root, &disk, || limit_files(Some(64)), || limit_files(None)));
 }
 
 /// Records before, while and after there is no room.
@@ -132,21 +107,4 @@ async fn story(scratch: &Path, root: &Path, squeeze: impl Fn(), relieve: impl Fn
 
 fn block_on(story: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(story);
-}
-
-/// A file system of a few megabytes, gone with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<Self> {
-        fs::create_dir(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&at).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail as tests do")]
 
 mod cuts;
-#[path = "../outbox/powercut/disk.rs"]
+#[path = "../support/disk.rs"]
 mod disk;
 mod evidence;
 mod full_disk;
@@ -11,7 +11,11 @@ mod kill;
 mod machine;
 mod machine_cut;
 mod material;
+#[path = "../support/no_room.rs"]
+mod no_room;
 mod powercut;
+#[path = "../support/probe.rs"]
+mod probe;
 mod program;
 mod rig;
 mod torn;

@@ -12,6 +12,7 @@ use aivms_rig::{Clip, slices};
 use tokio::sync::watch;
 
 use crate::ledger::Ledger;
+use crate::probe;
 
 /// A recorder with segments of some seconds, in a folder of its own, and the ledger of what it lacks.
 pub(crate) struct Recordings {
@@ -51,20 +52,11 @@ impl Recordings {
 /// Checks that the files hold the clip from its first picture on, over and over, byte for byte, without one picture
 /// missing or twice; says how many pictures they hold.
 pub(crate) fn pictures_in(files: &[PathBuf], clip: &Arc<Clip>) -> usize {
-    let count: usize = files.iter().map(|file| count(file)).sum();
+    let count: usize = files.iter().map(|file| probe::pictures_in(file)).sum();
     let found: Vec<u8> = files.iter().flat_map(|file| slices(&byte_stream(file), clip.spec.codec)).collect();
     let sent: Vec<u8> = clip.slices().into_iter().cycle().take(count).flatten().collect();
     assert!(found == sent, "{count} pictures in {files:?} are others than were sent");
     count
-}
-
-/// Pictures that ffprobe counts.
-fn count(file: &Path) -> usize {
-    let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-select_streams", "v", "-count_packets", "-show_entries", "stream=nb_read_packets"]);
-    let done = ffprobe.args(["-of", "csv=p=0"]).arg(file).output().unwrap();
-    assert!(done.status.success() && done.stderr.is_empty(), "{file:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap().trim().trim_end_matches(',').parse().unwrap()
 }
 
 fn byte_stream(file: &Path) -> Vec<u8> {

@@ -7,6 +7,8 @@ mod faults;
 mod files;
 mod ledger;
 mod network;
+#[path = "../support/probe.rs"]
+mod probe;
 mod recorded;
 mod seam;
 

@@ -12,13 +12,13 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::events::{default_limit, page_request, plain};
+use super::events::{default_limit, plain};
 use super::failure::Failure;
-use super::media::{FileState, State, file_state};
+use super::media::{FileState, State};
+use super::media_list::{self, MediaQuery, ToldFile};
 use super::signed_in::SignedIn;
 use super::values::{Text, TextForm, Time, time};
 use super::{Services, Tags};
-use crate::store::{EventFilter, Media, StoredEvent};
 
 pub(super) struct ClipsApi(pub Arc<Services>);
 
@@ -125,22 +125,18 @@ impl ClipsApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Text<Cursor>>>,
     ) -> Result<Json<ClipPage>, Failure> {
-        let filter = EventFilter {
-            start: start_time.0.map(|Text(Time(at))| at),
-            end: end_time.0.map(|Text(Time(at))| at),
-            camera_id: camera_id.0.map(plain),
-            edge_id: edge_id.0.map(plain),
-            made_for: event_id.0.map(plain),
-            ..EventFilter::default()
+        let query = MediaQuery {
+            camera_id: camera_id.0,
+            edge_id: edge_id.0,
+            event_id: event_id.0,
+            start_time: start_time.0,
+            end_time: end_time.0,
+            limit: limit.0,
+            cursor: cursor.0,
         };
-        let (tenant, page) = (signed_in.user().tenant, page_request(limit.0, cursor.0));
-        let page = self.0.store.list_media_events(tenant, MediaKind::Clip, filter, page).await?;
-        let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
-        let mut items = Vec::with_capacity(page.items.len());
-        for (event, media) in page.items {
-            items.extend(clip_answer(&self.0, event, media).await);
-        }
-        Ok(Json(ClipPage { items, next_cursor: last.map(|id| Text(Cursor(id))) }))
+        let (files, next_cursor) = media_list::list(&self.0, signed_in, MediaKind::Clip, query).await?;
+        let items = files.into_iter().filter_map(clip_answer).collect();
+        Ok(Json(ClipPage { items, next_cursor }))
     }
 
     /// Show a clip
@@ -153,17 +149,15 @@ impl ClipsApi {
         /// The clip.
         clip_id: Path<Text<ClipId>>,
     ) -> Result<Json<ClipAnswer>, Failure> {
-        let Text(clip_id) = clip_id.0;
         let none = || Failure::not_found("there is no such clip, or it is not yours");
-        let found = self.0.store.media_event(signed_in.user().tenant, MediaKind::Clip, &clip_id.into()).await?;
-        let (event, media) = found.ok_or_else(none)?;
-        clip_answer(&self.0, event, media).await.map(Json).ok_or_else(none)
+        let found = media_list::find(&self.0, signed_in, MediaKind::Clip, &plain(clip_id.0).into()).await?;
+        found.and_then(clip_answer).map(Json).ok_or_else(none)
     }
 }
 
-async fn clip_answer(services: &Services, event: StoredEvent, media: Option<Media>) -> Option<ClipAnswer> {
+fn clip_answer((event, file): ToldFile) -> Option<ClipAnswer> {
     let Body::Clips(clip) = event.envelope.body else { return None };
-    Some(joined(event.edge_id, clip, file_state(services, media.as_ref()).await))
+    Some(joined(event.edge_id, clip, file))
 }
 
 fn joined(edge_id: EdgeId, clip: Clip, file: FileState) -> ClipAnswer {

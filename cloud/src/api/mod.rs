@@ -16,6 +16,7 @@ mod footage;
 mod guard;
 mod live;
 mod media;
+mod media_list;
 mod operators;
 mod passwords;
 mod secrets;

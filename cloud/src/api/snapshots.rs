@@ -13,13 +13,13 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::events::{Frame, corners, default_limit, page_request, plain};
+use super::events::{Frame, corners, default_limit, plain};
 use super::failure::Failure;
-use super::media::{FileState, State, file_state};
+use super::media::{FileState, State};
+use super::media_list::{self, MediaQuery, ToldFile};
 use super::signed_in::SignedIn;
 use super::values::{Text, TextForm, Time, shortest, time};
 use super::{Services, Tags};
-use crate::store::{EventFilter, Media, StoredEvent};
 
 pub(super) struct SnapshotsApi(pub Arc<Services>);
 
@@ -122,22 +122,18 @@ impl SnapshotsApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Text<Cursor>>>,
     ) -> Result<Json<SnapshotPage>, Failure> {
-        let filter = EventFilter {
-            start: start_time.0.map(|Text(Time(at))| at),
-            end: end_time.0.map(|Text(Time(at))| at),
-            camera_id: camera_id.0.map(plain),
-            edge_id: edge_id.0.map(plain),
-            made_for: event_id.0.map(plain),
-            ..EventFilter::default()
+        let query = MediaQuery {
+            camera_id: camera_id.0,
+            edge_id: edge_id.0,
+            event_id: event_id.0,
+            start_time: start_time.0,
+            end_time: end_time.0,
+            limit: limit.0,
+            cursor: cursor.0,
         };
-        let (tenant, page) = (signed_in.user().tenant, page_request(limit.0, cursor.0));
-        let page = self.0.store.list_media_events(tenant, MediaKind::Snapshot, filter, page).await?;
-        let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
-        let mut items = Vec::with_capacity(page.items.len());
-        for (event, media) in page.items {
-            items.extend(snapshot_answer(&self.0, event, media).await);
-        }
-        Ok(Json(SnapshotPage { items, next_cursor: last.map(|id| Text(Cursor(id))) }))
+        let (files, next_cursor) = media_list::list(&self.0, signed_in, MediaKind::Snapshot, query).await?;
+        let items = files.into_iter().filter_map(snapshot_answer).collect();
+        Ok(Json(SnapshotPage { items, next_cursor }))
     }
 
     /// Show a snapshot
@@ -150,18 +146,15 @@ impl SnapshotsApi {
         /// The snapshot.
         snapshot_id: Path<Text<SnapshotId>>,
     ) -> Result<Json<SnapshotAnswer>, Failure> {
-        let Text(snapshot_id) = snapshot_id.0;
         let none = || Failure::not_found("there is no such snapshot, or it is not yours");
-        let tenant = signed_in.user().tenant;
-        let found = self.0.store.media_event(tenant, MediaKind::Snapshot, &snapshot_id.into()).await?;
-        let (event, media) = found.ok_or_else(none)?;
-        snapshot_answer(&self.0, event, media).await.map(Json).ok_or_else(none)
+        let found = media_list::find(&self.0, signed_in, MediaKind::Snapshot, &plain(snapshot_id.0).into()).await?;
+        found.and_then(snapshot_answer).map(Json).ok_or_else(none)
     }
 }
 
-async fn snapshot_answer(services: &Services, event: StoredEvent, media: Option<Media>) -> Option<SnapshotAnswer> {
+fn snapshot_answer((event, file): ToldFile) -> Option<SnapshotAnswer> {
     let Body::Snapshots(snapshot) = event.envelope.body else { return None };
-    Some(joined(event.edge_id, snapshot, file_state(services, media.as_ref()).await))
+    Some(joined(event.edge_id, snapshot, file))
 }
 
 fn joined(edge_id: EdgeId, snapshot: Snapshot, file: FileState) -> SnapshotAnswer {

@@ -1,5 +1,6 @@
 //! Power cuts: a recorder below the real outbox and state, and the disk rebuilt as a cut at any moment leaves it.
 
+#[path = "../../support/disk.rs"]
 mod disk;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,66 @@
+//! What the lists of clips and of snapshots share: the events that tell of files, and how far each file is.
+
+use aivms_cloud_core::page::Cursor;
+use aivms_contract::id::{CameraId, EdgeId, EventId};
+use aivms_contract::media::{MediaId, MediaKind};
+
+use super::Services;
+use super::events::{page_request, plain};
+use super::failure::Failure;
+use super::media::{FileState, file_state};
+use super::signed_in::SignedIn;
+use super::values::{Text, Time};
+use crate::store::{EventFilter, StoredEvent};
+
+/// What a page is asked for by; all that is given must match.
+pub(super) struct MediaQuery {
+    pub(super) camera_id: Option<Text<CameraId>>,
+    pub(super) edge_id: Option<Text<EdgeId>>,
+    /// What the file was made for.
+    pub(super) event_id: Option<Text<EventId>>,
+    pub(super) start_time: Option<Text<Time>>,
+    pub(super) end_time: Option<Text<Time>>,
+    pub(super) limit: u32,
+    pub(super) cursor: Option<Text<Cursor>>,
+}
+
+/// What an edge told of a file, and how far that is.
+pub(super) type ToldFile = (StoredEvent, FileState);
+
+/// A page of a tenant's files, newest first, and where the next one begins.
+pub(super) async fn list(
+    services: &Services,
+    signed_in: SignedIn,
+    kind: MediaKind,
+    query: MediaQuery,
+) -> Result<(Vec<ToldFile>, Option<Text<Cursor>>), Failure> {
+    let filter = EventFilter {
+        start: query.start_time.map(|Text(Time(at))| at),
+        end: query.end_time.map(|Text(Time(at))| at),
+        camera_id: query.camera_id.map(plain),
+        edge_id: query.edge_id.map(plain),
+        made_for: query.event_id.map(plain),
+        ..EventFilter::default()
+    };
+    let (tenant, page) = (signed_in.user().tenant, page_request(query.limit, query.cursor));
+    let page = services.store.list_media_events(tenant, kind, filter, page).await?;
+    let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
+    let mut files = Vec::with_capacity(page.items.len());
+    for (event, media) in page.items {
+        files.push((event, file_state(services, media.as_ref()).await));
+    }
+    Ok((files, last.map(|id| Text(Cursor(id)))))
+}
+
+/// One file of a tenant.
+pub(super) async fn find(
+    services: &Services,
+    signed_in: SignedIn,
+    kind: MediaKind,
+    id: &MediaId,
+) -> Result<Option<ToldFile>, Failure> {
+    let found = services.store.media_event(signed_in.user().tenant, kind, id).await?;
+    let Some((event, media)) = found else { return Ok(None) };
+    let file = file_state(services, media.as_ref()).await;
+    Ok(Some((event, file)))
+}
