@@ -271,16 +271,27 @@ async fn locked_footage_outlives_its_limit_a_restart_and_a_lost_index() {
     parts.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
+/// Which of the files are still there.
+fn left(files: &[PathBuf]) -> Vec<bool> {
+    files.iter().map(|file| file.exists()).collect()
+}
+
+/// A site with ten segments of a MiB more than it may keep: its files from the oldest on, and when that one begins.
+async fn overfull() -> (Site, Vec<PathBuf>, Parts, UtcMillis) {
     let site = Site::new();
     let files = site.lay_until_now("door", 90, 1 << 20);
     let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
     let oldest = parts.footage.oldest(&camera("door")).unwrap();
+    (site, files, parts, oldest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
+    let (site, files, parts, oldest) = overfull().await;
     let seq = site.outbox.append(alert(oldest + Duration::from_secs(100))).await.unwrap();
     parts.clean_until(&site, || !files[11].exists()).await;
     // From 85 s to 130 s: the second and the third segment.
-    let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
+    let left = left(&files);
     assert_eq!(left[..13], [false, true, true, false, false, false, false, false, false, false, false, false, true]);
 
     site.outbox.acknowledge(seq).await.unwrap();
@@ -293,10 +304,7 @@ async fn what_an_unacknowledged_event_needs_stays_until_the_cloud_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_keeps_all_that_its_clip_shows_however_long_clips_are() {
-    let site = Site::new();
-    let files = site.lay_until_now("door", 90, 1 << 20);
-    let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
-    let oldest = parts.footage.oldest(&camera("door")).unwrap();
+    let (site, files, parts, oldest) = overfull().await;
     site.outbox.append(alert(oldest + Duration::from_secs(100))).await.unwrap();
     let minute = Duration::from_secs(60);
     let lengths = ClipSettings { pre_roll: minute, post_roll: minute, ..ClipSettings::default() };
@@ -304,17 +312,14 @@ async fn an_event_keeps_all_that_its_clip_shows_however_long_clips_are() {
     let retention = Retention { needs, ..parts.retention(&site, 0) };
     parts.clean(retention, || !files[12].exists()).await;
     // From 40 s to 160 s: the first three segments.
-    let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
+    let left = left(&files);
     assert!(left[..3].iter().all(|left| *left) && left[3..13].iter().all(|left| !left) && left[13], "{left:?}");
     parts.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clip_that_is_not_cut_yet_keeps_its_footage_and_nothing_goes_before_the_clips_are_known() {
-    let site = Site::new();
-    let files = site.lay_until_now("door", 90, 1 << 20);
-    let parts = site.open(recording(&serde_json::json!({"max_gib": 80.5 / 1024.0}))).await;
-    let oldest = parts.footage.oldest(&camera("door")).unwrap();
+    let (site, files, parts, oldest) = overfull().await;
     let (clips, needed) = watch::channel(None);
     let needs = |needed| Needs::new(Some(site.outbox.clone()), usual(), vec![needed]);
     let mut early = needs(needed.clone());
@@ -324,7 +329,7 @@ async fn a_clip_that_is_not_cut_yet_keeps_its_footage_and_nothing_goes_before_th
     clips.send_replace(Some(vec![(camera("door"), span)]));
     let retention = Retention { needs: needs(needed.clone()), ..parts.retention(&site, 0) };
     parts.clean(retention, || !files[11].exists()).await;
-    let left: Vec<_> = files.iter().map(|file| file.exists()).collect();
+    let left = left(&files);
     assert_eq!(left[..4], [false, true, true, false], "the second and the third segment");
     assert!(left[12..].iter().all(|left| *left));
 
