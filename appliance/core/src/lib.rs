@@ -22,10 +22,11 @@ pub mod nms;
 pub mod replay;
 pub mod retention;
 pub mod rules;
-pub mod schedule;
 pub mod supervise;
 pub mod tracker;
 pub mod tracks;
 pub mod uplink;
 pub mod uploads;
 pub mod zone;
+
+pub use aivms_contract::schedule;

@@ -27,6 +27,7 @@ pub mod identity;
 pub mod limits;
 pub mod media;
 pub mod relay;
+pub mod schedule;
 pub mod snapshot;
 pub mod status;
 pub mod time;

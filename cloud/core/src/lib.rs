@@ -5,4 +5,5 @@ pub mod account;
 pub mod page;
 pub mod range;
 pub mod relay;
+pub mod rules;
 pub mod throttle;

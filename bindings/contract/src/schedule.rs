@@ -1,4 +1,5 @@
 //! Schedules on the site's own clock: when a rule is judged, also over the days on which the clock is put on or back.
+//! Edge and cloud read the same spans and must mean the same instants by them, so the reading stands here.
 //!
 //! A span of a [`Schedule`] is half-open, from its first minute to before its last, on the wall clock of the site's
 //! time zone. It may cross midnight. On the days on which the clock is changed:
@@ -12,11 +13,12 @@
 //! of other recorders ask for schedules in frigate-notify #328 and tell of what the change of clocks did to them in
 //! frigate #2158, #4270 (an hour of recordings overwritten), #3991 and #7935.
 
-use aivms_contract::desired::{Schedule, ScheduleSpan, TimeZoneName};
-use aivms_contract::time::UtcMillis;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Span, Timestamp};
+
+use crate::desired::{Schedule, ScheduleSpan, TimeZoneName};
+use crate::time::UtcMillis;
 
 /// Minutes of a day and of a week on the wall clock.
 const DAY: i32 = 24 * 60;
