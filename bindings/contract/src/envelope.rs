@@ -8,7 +8,7 @@ use crate::clip::Clip;
 use crate::detection::Detection;
 use crate::footage::Footage;
 use crate::health::Health;
-use crate::id::{EdgeId, EventId, OutboxId};
+use crate::id::{CameraId, EdgeId, EventId, OutboxId};
 use crate::snapshot::Snapshot;
 use crate::time::UtcMillis;
 use crate::topic::UpKind;
@@ -89,6 +89,20 @@ impl Body {
             Self::Clips(_) => UpKind::Clips,
             Self::Snapshots(_) => UpKind::Snapshots,
             Self::Footage(_) => UpKind::Footage,
+        }
+    }
+
+    /// The camera it is about; `None` for health, which is about the edge and all its cameras.
+    #[must_use]
+    pub fn camera(&self) -> Option<&CameraId> {
+        match self {
+            Self::Detections(body) => Some(&body.camera_id),
+            Self::ZoneEvents(body) => Some(&body.camera_id),
+            Self::Alerts(body) => Some(&body.camera_id),
+            Self::Health(_) => None,
+            Self::Clips(body) => Some(&body.camera_id),
+            Self::Snapshots(body) => Some(&body.camera_id),
+            Self::Footage(body) => Some(&body.camera_id),
         }
     }
 

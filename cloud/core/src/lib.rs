@@ -5,5 +5,6 @@ pub mod account;
 pub mod page;
 pub mod range;
 pub mod relay;
+pub mod rights;
 pub mod rules;
 pub mod throttle;

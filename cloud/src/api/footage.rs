@@ -163,9 +163,10 @@ impl FootageApi {
     /// It is good once, for half a minute, on the WebSocket `GET /api/live/stream?ticket=…`.
     #[oai(path = "/api/live/tickets", method = "post", operation_id = "buy_live_ticket")]
     async fn ticket(&self, signed_in: SignedIn, body: Body<NewTicketRequest>) -> Result<Bought, Failure> {
+        let NewTicketRequest { edge_id: Text(edge), camera_id: Text(camera), from, key_frames_only, h265 } = body.0;
+        signed_in.must_see(&edge, &camera)?;
         let ends_at = signed_in.0.ends_at;
         let user = signed_in.user();
-        let NewTicketRequest { edge_id: Text(edge), camera_id: Text(camera), from, key_frames_only, h265 } = body.0;
         if from.is_none() && key_frames_only {
             return Err(Failure::unacceptable("key_frames_only", "is for playback: say from when on with from"));
         }
@@ -191,9 +192,11 @@ impl FootageApi {
     /// The edge itself answers, as with everything under its path.
     #[oai(path = "/api/edges/:edge_id/cameras", method = "get", operation_id = "list_cameras")]
     async fn cameras(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Json<CameraList>, Failure> {
-        let answer = self.ask(&signed_in.user(), edge_id.0.0, &Ask::Cameras, ANSWER_LIMIT).await?;
+        let (scope, edge_id) = (signed_in.cameras().clone(), edge_id.0.0);
+        let answer = self.ask(&signed_in.user(), edge_id.clone(), &Ask::Cameras, ANSWER_LIMIT).await?;
         let Answer::Text(FromEdge::Cameras { cameras, .. }) = answer else { return Err(not_understood()) };
-        let items = cameras.into_iter().map(|camera| CameraAnswer {
+        let seen = cameras.into_iter().filter(|camera| scope.sees(&edge_id, &camera.camera_id));
+        let items = seen.map(|camera| CameraAnswer {
             camera_id: Text(camera.camera_id),
             live: camera.live,
             recorded: camera.recorded,
@@ -214,6 +217,7 @@ impl FootageApi {
         /// End, at most 32 days later.
         to: Query<Text<Time>>,
     ) -> Result<Json<TimelineAnswer>, Failure> {
+        signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;
         let (from, to) = span(from, to, MAX_TIMELINE)?;
         let ask = Ask::Timeline(camera_id.0.0, from, to);
         let answer = self.ask(&signed_in.user(), edge_id.0.0, &ask, ANSWER_LIMIT).await?;
@@ -239,6 +243,7 @@ impl FootageApi {
         /// Any moment of the hour, in UTC.
         hour: Query<Text<Time>>,
     ) -> Result<Sprite, Failure> {
+        signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;
         let Query(Text(Time(hour))) = hour;
         let ask = Ask::Sprite(camera_id.0.0, hour);
         let answer = self.ask(&signed_in.user(), edge_id.0.0, &ask, SPRITE_LIMIT).await?;
@@ -260,6 +265,7 @@ impl FootageApi {
         /// End, at most an hour later.
         to: Query<Text<Time>>,
     ) -> Result<Json<Vec<Any<Value>>>, Failure> {
+        signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;
         let (from, to) = span(from, to, MAX_BOXES)?;
         let ask = Ask::Boxes(camera_id.0.0, from, to);
         let answer = self.ask(&signed_in.user(), edge_id.0.0, &ask, ANSWER_LIMIT).await?;

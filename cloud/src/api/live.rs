@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::envelope::Body;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -63,6 +64,8 @@ fn last_event_id(request: &Request, services: &Services, tenant: TenantKey) -> R
 pub(super) struct Watcher {
     services: Arc<Services>,
     tenant: TenantKey,
+    /// The cameras whose events are sent.
+    cameras: CameraScope,
     token: String,
     /// When the token must be looked at again, at the latest at its end.
     recheck_at: Instant,
@@ -87,6 +90,7 @@ impl Watcher {
         let head = services.store.feed_head().await?;
         let mut watcher = Self {
             tenant: session.user.tenant,
+            cameras: session.cameras.clone(),
             token: token.to_owned(),
             recheck_at: next_look(session),
             hints,
@@ -178,7 +182,9 @@ impl Watcher {
         for event in events {
             self.seen = self.seen.max(event.feed_number);
             let id = self.id(event.feed_number);
-            self.ready.push_back(message(event, id));
+            if let Some(event) = within(event, &self.cameras) {
+                self.ready.push_back(message(event, id));
+            }
         }
     }
 
@@ -192,6 +198,7 @@ impl Watcher {
         match session_of(&self.services, &self.token).await {
             Ok(session) => {
                 self.recheck_at = next_look(&session);
+                self.cameras = session.cameras;
                 true
             }
             Err(Failure::Unauthorized(..)) => false,
@@ -206,6 +213,15 @@ impl Watcher {
 
 fn next_look(session: &Session) -> Instant {
     Instant::now() + session.ends_at.since(clock::now()).min(RECHECK)
+}
+
+/// What of an event may be seen by who sees `cameras` only; `None` when nothing.
+fn within(mut event: StoredEvent, cameras: &CameraScope) -> Option<StoredEvent> {
+    if let Body::Health(health) = &mut event.envelope.body {
+        health.cameras.retain(|camera| cameras.sees(&event.edge_id, &camera.camera_id));
+        health.chains.retain(|chain| cameras.sees(&event.edge_id, &chain.camera_id));
+    }
+    cameras.sees_maybe(&event.edge_id, event.envelope.body.camera()).then_some(event)
 }
 
 fn message(event: StoredEvent, id: String) -> Event {

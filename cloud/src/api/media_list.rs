@@ -59,8 +59,10 @@ pub(super) async fn find(
     kind: MediaKind,
     id: &MediaId,
 ) -> Result<Option<ToldFile>, Failure> {
+    let cameras = signed_in.cameras().clone();
     let found = services.store.media_event(signed_in.user().tenant, kind, id).await?;
-    let Some((event, media)) = found else { return Ok(None) };
+    let seen = |event: &StoredEvent| cameras.sees_maybe(&event.edge_id, event.envelope.body.camera());
+    let Some((event, media)) = found.filter(|(event, _)| seen(event)) else { return Ok(None) };
     let file = file_state(services, media.as_ref()).await;
     Ok(Some((event, file)))
 }

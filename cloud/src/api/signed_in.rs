@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use aivms_cloud_core::rights::CameraScope;
+use aivms_contract::id::{CameraId, EdgeId};
 use aivms_contract::time::UtcMillis;
 use poem::Request;
 use poem_openapi::SecurityScheme;
@@ -10,7 +12,7 @@ use poem_openapi::auth::Bearer;
 use super::Services;
 use super::failure::Failure;
 use crate::clock;
-use crate::store::{User, UserRole};
+use crate::store::{StoreError, User, UserRole};
 
 /// RFC 6750: the token is there and not good.
 pub(super) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\"";
@@ -20,10 +22,12 @@ pub(super) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\"";
 #[oai(rename = "UserToken", ty = "bearer", bearer_format = "JWT", checker = "check")]
 pub(super) struct SignedIn(pub Session);
 
-/// A person and how long the token is good.
+/// A person, what it may see, and how long the token is good.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub user: User,
+    /// The cameras the person may see.
+    pub cameras: CameraScope,
     pub ends_at: UtcMillis,
 }
 
@@ -42,6 +46,16 @@ impl SignedIn {
     pub(super) fn user(self) -> User {
         self.0.user
     }
+
+    /// The cameras the person may see.
+    pub(super) fn cameras(&self) -> &CameraScope {
+        &self.0.cameras
+    }
+
+    /// Refuses a camera that the person may not see, in the words for one that does not exist.
+    pub(super) fn must_see(&self, edge: &EdgeId, camera: &CameraId) -> Result<(), Failure> {
+        if self.cameras().sees(edge, camera) { Ok(()) } else { Err(StoreError::NotFound.into()) }
+    }
 }
 
 /// Finds the person a token speaks for. Each call looks at the user's row, so a withdrawn token ends at once.
@@ -52,7 +66,7 @@ pub(super) async fn session_of(services: &Services, token: &str) -> Result<Sessi
     if user.token_generation != claimed.generation || claimed.ends_at <= clock::now() {
         return Err(refused());
     }
-    Ok(Session { user, ends_at: claimed.ends_at })
+    Ok(Session { user, cameras: CameraScope::All, ends_at: claimed.ends_at })
 }
 
 async fn check(request: &Request, bearer: Bearer) -> poem::Result<Session> {
