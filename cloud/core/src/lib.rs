@@ -2,7 +2,11 @@
 
 pub mod access;
 pub mod account;
+pub mod command;
+pub mod desired;
+pub mod label;
 pub mod page;
+pub mod presence;
 pub mod range;
 pub mod relay;
 pub mod rights;
