@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +31,9 @@ enum Command {
         /// Settings file in TOML; without it the defaults and the environment decide.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Shows the settings it would go by, secrets masked, and ends.
+        #[arg(long)]
+        print_config: bool,
     },
 }
 
@@ -39,12 +43,22 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::init();
     match cli.command {
-        Command::Run { config } => report(serve(config.as_deref())),
+        Command::Run { config, print_config: true } => report(print_config(config.as_deref())),
+        Command::Run { config, print_config: false } => report(serve(config.as_deref())),
     }
 }
 
+fn read_config(file: Option<&Path>) -> Result<Config> {
+    Ok(Config::load(file, |name| std::env::var(name).ok())?)
+}
+
+fn print_config(config: Option<&Path>) -> Result<()> {
+    let shown = read_config(config)?.to_toml().context("showing the settings")?;
+    std::io::stdout().write_all(shown.as_bytes()).context("standard output")
+}
+
 fn serve(config: Option<&Path>) -> Result<()> {
-    let config = Config::load(config, |name| std::env::var(name).ok())?;
+    let config = read_config(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let result = runtime.block_on(async {
         let running = run::start(config).await?;

@@ -1,0 +1,34 @@
+//! `[mqtt]`: where edges and MQTT tools connect.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::part::Part;
+
+/// Where edges and MQTT tools connect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttConfig {
+    /// Where to listen; port 0 takes a free one. Default `0.0.0.0:8883`.
+    pub bind: SocketAddr,
+    /// Host name or address that edges are told to connect to. Default `localhost`.
+    pub public_host: String,
+    /// Port that edges are told to connect to. Default the one listened on.
+    pub public_port: Option<u16>,
+    /// Further names and addresses in the server's certificate. Default `localhost`, `127.0.0.1` and `::1`.
+    pub server_names: Vec<String>,
+}
+
+impl Default for MqttConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 8883),
+            public_host: "localhost".into(),
+            public_port: None,
+            server_names: ["localhost", "127.0.0.1", "::1"].map(String::from).into(),
+        }
+    }
+}
+
+impl Part for MqttConfig {}
