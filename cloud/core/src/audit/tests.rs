@@ -11,7 +11,7 @@ fn entry(seq: u64, text: &str) -> Entry {
         tenant: "acme".parse().unwrap(),
         at: UtcMillis::from_millis(1_795_352_700_000 + i64::try_from(seq).unwrap()),
         actor: Actor { kind: ActorKind::User, id: "jane@acme.example".into(), name: text.into() },
-        address: (seq % 2 == 0).then(|| "192.0.2.7".into()),
+        address: seq.is_multiple_of(2).then(|| "192.0.2.7".into()),
         action: Action::EdgeRevoked.as_str().into(),
         subject: Some(format!("edge_{seq}")),
         detail: r#"{"reason":"sold"}"#.into(),
