@@ -5,6 +5,7 @@ pub mod account;
 pub mod command;
 pub mod desired;
 pub mod label;
+pub mod analytics;
 pub mod audit;
 pub mod page;
 pub mod presence;
