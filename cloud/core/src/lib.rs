@@ -2,11 +2,11 @@
 
 pub mod access;
 pub mod account;
+pub mod analytics;
+pub mod audit;
 pub mod command;
 pub mod desired;
 pub mod label;
-pub mod analytics;
-pub mod audit;
 pub mod page;
 pub mod presence;
 pub mod range;
