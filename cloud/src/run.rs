@@ -27,8 +27,7 @@ use crate::media::{Janitor, MediaFiles};
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
 use crate::relay::Relay;
-use crate::store::SharedStore;
-use crate::store::sqlite::SqliteStore;
+use crate::store::{SharedStore, Store};
 use crate::{clock, secret_file};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
@@ -203,7 +202,8 @@ fn flat(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()>
 async fn open_store(config: &Config) -> Result<SharedStore> {
     let path = config.database_path.clone();
     make_parent(&path)?;
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await.context("opening the database")?;
+    let opened =
+        tokio::task::spawn_blocking(move || Store::open_sqlite(&path)).await.context("opening the database")?;
     let store = opened.with_context(|| format!("database_path {}", config.database_path.display()))?;
     Ok(Arc::new(store))
 }

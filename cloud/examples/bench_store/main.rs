@@ -8,8 +8,8 @@ mod raw_rate;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aivms_cloud::store::SharedStore;
-use aivms_cloud::store::sqlite::SqliteStore;
+use aivms_cloud::store::{SharedStore, Store};
+
 use anyhow::{Context, Result};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
     let (events, batch) = (number(200_000)?, number(1_000)?);
     let directory = arguments.next().map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let folder = tempfile::tempdir_in(directory)?;
-    let store: SharedStore = Arc::new(SqliteStore::open(&folder.path().join("cloud.db"))?);
+    let store: SharedStore = Arc::new(Store::open_sqlite(&folder.path().join("cloud.db"))?);
     let rate = raw_rate::measure(&store, 50, events / batch, batch).await?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let written_kib = rate.written_bytes as f64 / 1024.0 / rate.events as f64;

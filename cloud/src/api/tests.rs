@@ -11,8 +11,7 @@ use super::signed_in::session_of;
 use super::*;
 use crate::clock;
 use crate::config::Config;
-use crate::store::NewTenant;
-use crate::store::sqlite::SqliteStore;
+use crate::store::{NewTenant, Store};
 
 #[test]
 fn only_proxies_of_ours_are_believed_about_addresses() {
@@ -100,7 +99,7 @@ fn services() -> (TempDir, Arc<Services>) {
 
 fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let directory = tempfile::tempdir().unwrap();
-    let store: SharedStore = Arc::new(SqliteStore::open(&directory.path().join("cloud.db")).unwrap());
+    let store: SharedStore = Arc::new(Store::open_sqlite(&directory.path().join("cloud.db")).unwrap());
     let hints = LiveHints::default();
     let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());

@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{NewTenant, Store as _};
+use crate::store::{NewTenant, Store};
 
 struct Bench {
     dir: TempDir,
@@ -20,7 +19,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&dir.path().join("cloud.db")).unwrap();
+        let store = Store::open_sqlite(&dir.path().join("cloud.db")).unwrap();
         let tenant = NewTenant {
             tenant_id: "acme".parse().unwrap(),
             tenant_name: "Acme".into(),

@@ -1,10 +1,15 @@
 //! Files of clips and snapshots, as the database knows them.
 
+use aivms_contract::envelope::Body;
 use aivms_contract::id::{CameraId, EdgeId, EventId};
 use aivms_contract::media::{MediaId, MediaKind, MediaOffer, MediaType, Sha256Hex};
 use aivms_contract::time::UtcMillis;
+use aivms_contract::topic::UpKind;
 
-use super::{EdgeKey, TenantKey};
+use super::events::{StoredEvent, kind_number};
+use super::lists::{self, EventFilter, Page, PageRequest, read_event, select_events};
+use super::sql::{Row, Transaction, values};
+use super::{EdgeKey, Store, StoreError, TenantKey};
 
 /// A file's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,5 +66,258 @@ impl Media {
     #[must_use]
     pub fn is(&self, offer: &MediaOffer) -> bool {
         (self.size, &self.sha256, self.content_type) == (offer.size_bytes, &offer.sha256, offer.content_type)
+    }
+}
+
+impl Store {
+    /// A page of events of clips or snapshots, newest first, each with its file when that was offered.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn list_media_events(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<(StoredEvent, Option<Media>)>, StoreError> {
+        self.list(tenant, move |transaction| {
+            let Page { items, more } = lists::list(transaction, up_kind(kind), tenant, &filter, page)?;
+            let joined = items.into_iter().map(|event| {
+                let media = of_event(transaction, tenant, &event)?;
+                Ok((event, media))
+            });
+            Ok(Page { items: joined.collect::<Result<_, StoreError>>()?, more })
+        })
+        .await
+    }
+
+    /// The newest event of a clip or snapshot by its id, with its file when that was offered.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn media_event(
+        &self,
+        tenant: TenantKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<(StoredEvent, Option<Media>)>, StoreError> {
+        let media_id = media_id.clone();
+        self.lookup(move |transaction| {
+            let Some(event) = event_of(transaction, tenant, kind, &media_id)? else { return Ok(None) };
+            let media = of_event(transaction, tenant, &event)?;
+            Ok(Some((event, media)))
+        })
+        .await
+    }
+
+    /// Writes an offered file down, or finds the one that was offered before.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when another file has its id, and [`StoreError::QuotaFull`].
+    pub async fn offer_media(&self, offered: OfferedMedia, now: UtcMillis) -> Result<Media, StoreError> {
+        self.write(move |transaction| offer(transaction, &offered, now)).await
+    }
+
+    /// A file that an edge has offered.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn offered_media(
+        &self,
+        edge: EdgeKey,
+        kind: MediaKind,
+        media_id: &MediaId,
+    ) -> Result<Option<Media>, StoreError> {
+        let media_id = media_id.clone();
+        self.lookup(move |transaction| at_place(transaction, edge, kind, &media_id)).await
+    }
+
+    /// A file of the tenant.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn media(&self, tenant: TenantKey, key: MediaKey) -> Result<Option<Media>, StoreError> {
+        let sql = format!("{MEDIA} where m.id = ?1 and m.tenant = ?2");
+        self.lookup(move |transaction| transaction.first(&sql, &values![key.0, tenant.0], read)).await
+    }
+
+    /// Says that a file is where it stays; saying it again changes nothing.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn media_stored(&self, key: MediaKey, now: UtcMillis) -> Result<(), StoreError> {
+        let sql = "update media set stored_at = ?2 where id = ?1 and stored_at is null";
+        self.write(move |transaction| transaction.execute(sql, &values![key.0, now])).await.map(drop)
+    }
+
+    /// Files of all tenants that are not stored and were not offered since `before`, oldest first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn unfinished_media(&self, before: UtcMillis, limit: u32) -> Result<Vec<Media>, StoreError> {
+        let sql = format!("{MEDIA} where m.stored_at is null and m.offered_at < ?1 order by m.offered_at limit ?2");
+        self.lookup(move |transaction| transaction.all(&sql, &values![before, limit], read)).await
+    }
+
+    /// Forgets a file that is not stored and gives its bytes back to the tenant; true when there was one.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn forget_media(&self, key: MediaKey) -> Result<bool, StoreError> {
+        self.write(move |transaction| forget(transaction, key)).await
+    }
+}
+
+const MEDIA: &str = "select m.id, m.tenant, e.edge_id, m.kind, m.media_id, m.camera, m.size, m.sha256, m.content_type,
+    m.captured_at, m.event_id, m.object, m.stored_at from media m join edges e on e.id = m.edge";
+
+fn offer(transaction: &mut Transaction<'_>, offered: &OfferedMedia, now: UtcMillis) -> Result<Media, StoreError> {
+    let offer = &offered.offer;
+    if let Some(known) = at_place(transaction, offered.edge, offer.kind, &offer.media_id)? {
+        if !known.is(offer) {
+            return Err(StoreError::Taken("media_id"));
+        }
+        transaction.execute("update media set offered_at = ?2 where id = ?1", &values![known.key.0, now])?;
+        return Ok(known);
+    }
+    let size = i64::try_from(offer.size_bytes).map_err(|_| StoreError::QuotaFull)?;
+    let sql = "select bytes from media_totals where tenant = ?1";
+    let total: Option<i64> = transaction.first(sql, &values![offered.tenant.0], |row| row.get(0))?;
+    let total = total.unwrap_or_default().saturating_add(size);
+    if u64::try_from(total).unwrap_or_default() > offered.quota_bytes {
+        return Err(StoreError::QuotaFull);
+    }
+    let sql = "insert into media_totals (tenant, bytes) values (?1, ?2) on conflict (tenant) do update set bytes = ?2";
+    transaction.execute(sql, &values![offered.tenant.0, total])?;
+    insert(transaction, offered, size, now)?;
+    at_place(transaction, offered.edge, offer.kind, &offer.media_id)?.ok_or(StoreError::NotFound)
+}
+
+/// A file by its edge and its id there.
+fn at_place(
+    transaction: &mut Transaction<'_>,
+    edge: EdgeKey,
+    kind: MediaKind,
+    media_id: &MediaId,
+) -> Result<Option<Media>, StoreError> {
+    let sql = format!("{MEDIA} where m.edge = ?1 and m.kind = ?2 and m.media_id = ?3");
+    transaction.first(&sql, &values![edge.0, media_kind_number(kind), media_id.as_str()], read)
+}
+
+/// The file of an event of a clip or snapshot.
+fn of_event(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    event: &StoredEvent,
+) -> Result<Option<Media>, StoreError> {
+    let (kind, media_id): (_, MediaId) = match &event.envelope.body {
+        Body::Clips(clip) => (MediaKind::Clip, clip.clip_id.clone().into()),
+        Body::Snapshots(snapshot) => (MediaKind::Snapshot, snapshot.snapshot_id.clone().into()),
+        _ => return Ok(None),
+    };
+    let sql = format!("{MEDIA} where e.edge_id = ?1 and m.kind = ?2 and m.media_id = ?3 and m.tenant = ?4");
+    let values = values![event.edge_id.as_str(), media_kind_number(kind), media_id.as_str(), tenant.0];
+    transaction.first(&sql, &values, read)
+}
+
+/// The newest event of a clip or snapshot by its id.
+fn event_of(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    kind: MediaKind,
+    media_id: &MediaId,
+) -> Result<Option<StoredEvent>, StoreError> {
+    let select = select_events(transaction.dialect(), "events_by_subject");
+    let sql = format!("{select} where v.tenant = ?1 and v.kind = ?2 and v.subject = ?3 order by v.id desc limit 1");
+    transaction.first(&sql, &values![tenant.0, kind_number(up_kind(kind)), media_id.as_str()], read_event)
+}
+
+/// Forgets a file that is not stored; true when there was one.
+fn forget(transaction: &mut Transaction<'_>, key: MediaKey) -> Result<bool, StoreError> {
+    let gone: Option<(i64, i64)> = transaction.first(
+        "delete from media where id = ?1 and stored_at is null returning tenant, size",
+        &values![key.0],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if let Some((tenant, size)) = gone {
+        let sql = "update media_totals set bytes = case when bytes > ?2 then bytes - ?2 else 0 end where tenant = ?1";
+        transaction.execute(sql, &values![tenant, size])?;
+    }
+    Ok(gone.is_some())
+}
+
+fn insert(
+    transaction: &mut Transaction<'_>,
+    offered: &OfferedMedia,
+    size: i64,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let MediaOffer { kind, media_id, camera_id, sha256, content_type, captured_at, event_id, .. } = &offered.offer;
+    transaction.execute(
+        "insert into media (tenant, edge, kind, media_id, camera, size, sha256, content_type, captured_at, event_id,
+             object, offered_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        &values![
+            offered.tenant.0,
+            offered.edge.0,
+            media_kind_number(*kind),
+            media_id.as_str(),
+            camera_id.as_str(),
+            size,
+            sha256.as_str(),
+            type_number(*content_type),
+            *captured_at,
+            *event_id,
+            &offered.object,
+            now,
+        ],
+    )?;
+    Ok(())
+}
+
+fn read(row: &Row) -> Result<Media, StoreError> {
+    Ok(Media {
+        key: MediaKey(row.get(0)?),
+        tenant: TenantKey(row.get(1)?),
+        edge_id: row.parsed(2)?,
+        kind: numbered(row, 3, [(1, MediaKind::Clip), (2, MediaKind::Snapshot)])?,
+        media_id: row.parsed(4)?,
+        camera_id: row.parsed(5)?,
+        size: row.get(6)?,
+        sha256: row.parsed(7)?,
+        content_type: numbered(row, 8, [(1, MediaType::Mp4), (2, MediaType::Jpeg)])?,
+        captured_at: row.time(9)?,
+        event_id: row.get::<Option<[u8; 16]>>(10)?.map(EventId::from_bytes),
+        object: row.get(11)?,
+        stored_at: row.optional_time(12)?,
+    })
+}
+
+fn numbered<T: Copy, const N: usize>(row: &Row, index: usize, values: [(i64, T); N]) -> Result<T, StoreError> {
+    let number: i64 = row.get(index)?;
+    let found = values.into_iter().find(|(known, _)| *known == number).map(|(_, value)| value);
+    found.ok_or_else(|| StoreError::Database(format!("column {index}: {number} is not known")))
+}
+
+fn media_kind_number(kind: MediaKind) -> i64 {
+    match kind {
+        MediaKind::Clip => 1,
+        MediaKind::Snapshot => 2,
+    }
+}
+
+fn type_number(form: MediaType) -> i64 {
+    match form {
+        MediaType::Mp4 => 1,
+        MediaType::Jpeg => 2,
+    }
+}
+
+/// The kind of the events of such files.
+fn up_kind(kind: MediaKind) -> UpKind {
+    match kind {
+        MediaKind::Clip => UpKind::Clips,
+        MediaKind::Snapshot => UpKind::Snapshots,
     }
 }

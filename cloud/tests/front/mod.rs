@@ -17,8 +17,8 @@ use aivms_cloud::ingest::Ingest;
 use aivms_cloud::live::LiveHints;
 use aivms_cloud::mqtt::sessions::Sessions;
 use aivms_cloud::mqtt::{DownLink, Front, FrontError, FrontLimits, FrontSettings};
-use aivms_cloud::store::sqlite::SqliteStore;
-use aivms_cloud::store::{Edge, Fingerprint, NewTenant, SharedStore, TenantKey};
+
+use aivms_cloud::store::{Edge, Fingerprint, NewTenant, SharedStore, Store, TenantKey};
 use aivms_contract::id::{EdgeId, TenantId};
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::time::UtcMillis;
@@ -70,7 +70,7 @@ impl Cloud {
 
     pub async fn start_with(limits: FrontLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store: SharedStore = Arc::new(SqliteStore::open(&dir.path().join("cloud.db")).unwrap());
+        let store: SharedStore = Arc::new(Store::open_sqlite(&dir.path().join("cloud.db")).unwrap());
         let ca = Arc::new(CertificateAuthority::open(&dir.path().join("ca"), now()).unwrap());
         let sessions = Sessions::default();
         let (ingest, batches) = Ingest::new(Arc::clone(&store), LiveHints::default());

@@ -3,10 +3,22 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::super::StoreError;
-use super::connection::store_error;
+use super::transaction::store_error;
 
 /// The steps in order; step n takes version n-1 to n. A released step never changes.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("media.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_media.sql"),
+    include_str!("../migrations/0003_engine.sql"),
+    include_str!("../migrations/0004_commands.sql"),
+    include_str!("../migrations/0005_people.sql"),
+    include_str!("../migrations/0006_audit.sql"),
+    include_str!("../migrations/0007_alerts.sql"),
+    include_str!("../migrations/0008_notifications.sql"),
+    include_str!("../migrations/0009_analytics_and_retention.sql"),
+    include_str!("../migrations/0010_presence.sql"),
+    include_str!("../migrations/0011_operations.sql"),
+];
 
 /// The version after the last step.
 #[expect(clippy::cast_possible_wrap, reason = "there will never be 2^63 steps")]
@@ -23,7 +35,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             "the file has schema version {version}, this program knows {NEWEST}: start the newer program"
         )));
     }
-    for (number, step) in (1_i64..).zip(STEPS).filter(|(number, _)| *number > version) {
+    for (number, step) in (1_i64..).zip(STEPS.iter().copied()).filter(|(number, _)| *number > version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
         transaction.execute_batch(step).map_err(store_error)?;
         transaction.pragma_update(None, "user_version", number).map_err(store_error)?;

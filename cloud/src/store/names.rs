@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::super::StoreError;
-use super::connection::store_error;
+use super::StoreError;
+use super::sql::{Connection, Transaction, values};
 
 /// Names remembered per table before all are forgotten: a hostile edge may invent names, memory must not grow with
 /// them. A real fleet has a few thousand.
 const REMEMBERED: usize = 100_000;
 
-/// What the writer remembers of the name tables.
+/// What an engine remembers of the name tables.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     cameras: Remembered,
@@ -40,7 +38,7 @@ impl Names {
     /// The row of `name`, made when there is none.
     pub(super) fn row(
         &mut self,
-        connection: &Connection,
+        connection: &mut dyn Connection,
         table: NameTable,
         owner: i64,
         name: &str,
@@ -54,10 +52,7 @@ impl Names {
         if let Some(row) = remembered.rows.get(&owner).and_then(|names| names.get(name)) {
             return Ok(*row);
         }
-        let row = match find(connection, table, owner, name)? {
-            Some(row) => row,
-            None => insert(connection, table, owner, name)?,
-        };
+        let row = find_or_insert(connection, table, owner, name)?;
         remembered.keep(owner, name, row);
         Ok(row)
     }
@@ -70,29 +65,57 @@ impl Names {
 
 /// The row of `name`, if there is one.
 pub(super) fn find(
-    connection: &Connection,
+    transaction: &mut Transaction<'_>,
     table: NameTable,
     owner: i64,
     name: &str,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = match table {
+    transaction.first(find_sql(table), &values![owner, name], |row| row.get(0))
+}
+
+fn find_or_insert(
+    connection: &mut dyn Connection,
+    table: NameTable,
+    owner: i64,
+    name: &str,
+) -> Result<i64, StoreError> {
+    let values = values![owner, name];
+    if let Some(row) = connection.first(find_sql(table), &values, |row| row.get(0))? {
+        return Ok(row);
+    }
+    // Another process may have made it in between; then the conflict says so and the row can be read.
+    if let Some(row) = connection.first(insert_sql(table), &values, |row| row.get(0))? {
+        return Ok(row);
+    }
+    let found = connection.first(find_sql(table), &values, |row| row.get(0))?;
+    found.ok_or_else(|| StoreError::Database(format!("{table:?}: a name is neither there nor can it be made")))
+}
+
+fn find_sql(table: NameTable) -> &'static str {
+    match table {
         NameTable::Cameras => "select id from cameras where tenant = ?1 and name = ?2",
         NameTable::Zones => "select id from zones where tenant = ?1 and name = ?2",
         NameTable::ObjectClasses => "select id from object_classes where tenant = ?1 and name = ?2",
         NameTable::Outboxes => "select id from outboxes where edge = ?1 and name = ?2",
-    };
-    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
-    statement.query_row(params![owner, name], |row| row.get(0)).optional().map_err(store_error)
+    }
 }
 
-fn insert(connection: &Connection, table: NameTable, owner: i64, name: &str) -> Result<i64, StoreError> {
-    let sql = match table {
-        NameTable::Cameras => "insert into cameras (tenant, name) values (?1, ?2)",
-        NameTable::Zones => "insert into zones (tenant, name) values (?1, ?2)",
-        NameTable::ObjectClasses => "insert into object_classes (tenant, name) values (?1, ?2)",
-        NameTable::Outboxes => "insert into outboxes (edge, name) values (?1, ?2)",
-    };
-    connection.prepare_cached(sql).and_then(|mut statement| statement.insert(params![owner, name])).map_err(store_error)
+fn insert_sql(table: NameTable) -> &'static str {
+    match table {
+        NameTable::Cameras => {
+            "insert into cameras (tenant, name) values (?1, ?2) on conflict (tenant, name) do nothing returning id"
+        }
+        NameTable::Zones => {
+            "insert into zones (tenant, name) values (?1, ?2) on conflict (tenant, name) do nothing returning id"
+        }
+        NameTable::ObjectClasses => {
+            "insert into object_classes (tenant, name) values (?1, ?2) on conflict (tenant, name) do nothing
+             returning id"
+        }
+        NameTable::Outboxes => {
+            "insert into outboxes (edge, name) values (?1, ?2) on conflict (edge, name) do nothing returning id"
+        }
+    }
 }
 
 impl Remembered {

@@ -1,0 +1,269 @@
+//! Edges: registration, enrolment and withdrawal.
+
+use aivms_contract::id::{EdgeId, TenantId};
+use aivms_contract::identity::{Identity, Role};
+use aivms_contract::time::UtcMillis;
+
+use super::certificates::{self, Fingerprint, Holder, NewCertificate};
+use super::sql::{Row, Transaction, values};
+use super::{EdgeKey, Store, StoreError, TenantKey};
+
+/// An edge as stored.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Its row.
+    pub key: EdgeKey,
+    /// Its id.
+    pub edge_id: EdgeId,
+    /// What people call it.
+    pub name: String,
+    /// When it was registered.
+    pub created_at: UtcMillis,
+    /// When its current certificate was issued first; `None` before enrolment.
+    pub enrolled_at: Option<UtcMillis>,
+    /// Withdrawn: its certificates no longer count.
+    pub revoked: bool,
+    /// Whether its MQTT session is up.
+    pub connected: bool,
+    /// Last sign of life over any way.
+    pub last_seen: Option<UtcMillis>,
+    /// Version it reported last.
+    pub version: Option<String>,
+}
+
+/// What enrolment needs to know of an edge before it trusts anything.
+#[derive(Debug, Clone)]
+pub struct EnrollmentState {
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// SHA-256 of the secret that is still good; `None` when spent or withdrawn.
+    pub secret_hash: Option<[u8; 32]>,
+    /// Withdrawn.
+    pub revoked: bool,
+}
+
+impl Store {
+    /// Registers an edge with the SHA-256 of its one-time secret.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] `edge_id`.
+    pub async fn create_edge(
+        &self,
+        tenant: TenantKey,
+        edge_id: &EdgeId,
+        name: &str,
+        secret_hash: [u8; 32],
+        now: UtcMillis,
+    ) -> Result<Edge, StoreError> {
+        let (edge_id, name) = (edge_id.clone(), name.to_owned());
+        self.write(move |transaction| {
+            let inserted = transaction.execute(
+                "insert into edges (tenant, edge_id, name, created_at, secret_hash) values (?1, ?2, ?3, ?4, ?5)
+                 on conflict (edge_id) do nothing",
+                &values![tenant.0, edge_id.as_str(), &name, now, secret_hash],
+            )?;
+            if inserted == 0 {
+                return Err(StoreError::Taken("edge_id"));
+            }
+            edge(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)
+        })
+        .await
+    }
+
+    /// The tenant's edges by time of registration.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn list_edges(&self, tenant: TenantKey) -> Result<Vec<Edge>, StoreError> {
+        let sql = format!("{SELECT_EDGE} where tenant = ?1 order by id");
+        self.list(tenant, move |transaction| transaction.all(&sql, &values![tenant.0], read_edge)).await
+    }
+
+    /// One edge of the tenant.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn edge(&self, tenant: TenantKey, edge_id: &EdgeId) -> Result<Option<Edge>, StoreError> {
+        let edge_id = edge_id.clone();
+        self.lookup(move |transaction| edge(transaction, tenant, &edge_id)).await
+    }
+
+    /// Gives an edge a new secret and withdraws its certificates; returns those that were active.
+    ///
+    /// # Errors
+    /// A withdrawn edge does not come back: it is [`StoreError::NotFound`].
+    pub async fn rotate_edge_secret(
+        &self,
+        tenant: TenantKey,
+        edge_id: &EdgeId,
+        secret_hash: [u8; 32],
+        now: UtcMillis,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let edge_id = edge_id.clone();
+        self.write(move |transaction| {
+            let key = transaction.first(
+                "update edges set secret_hash = ?3 where tenant = ?1 and edge_id = ?2 and revoked_at is null
+                 returning id",
+                &values![tenant.0, edge_id.as_str(), secret_hash],
+                |row| row.get(0),
+            )?;
+            certificates::withdraw(transaction, Holder::Edge(key.ok_or(StoreError::NotFound)?), now)
+        })
+        .await
+    }
+
+    /// Withdraws an edge, its secret and its certificates; returns those that were active. Withdrawing it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn revoke_edge(
+        &self,
+        tenant: TenantKey,
+        edge_id: &EdgeId,
+        now: UtcMillis,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let edge_id = edge_id.clone();
+        self.write(move |transaction| {
+            let key = transaction.first(
+                "update edges set revoked_at = coalesce(revoked_at, ?3), secret_hash = null
+                 where tenant = ?1 and edge_id = ?2 returning id",
+                &values![tenant.0, edge_id.as_str(), now],
+                |row| row.get(0),
+            )?;
+            certificates::withdraw(transaction, Holder::Edge(key.ok_or(StoreError::NotFound)?), now)
+        })
+        .await
+    }
+
+    /// What enrolment checks first; `None` for an unknown edge.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn enrollment_state(&self, edge_id: &EdgeId) -> Result<Option<EnrollmentState>, StoreError> {
+        let edge_id = edge_id.clone();
+        self.lookup(move |transaction| enrollment_state(transaction, &edge_id)).await
+    }
+
+    /// Spends the secret and writes the certificate down, in one step. Earlier certificates of the edge are withdrawn.
+    ///
+    /// # Errors
+    /// [`StoreError::SecretSpent`] when `secret_hash` is no longer the good one.
+    pub async fn enroll_edge(
+        &self,
+        edge_id: &EdgeId,
+        secret_hash: [u8; 32],
+        certificate: NewCertificate,
+        now: UtcMillis,
+    ) -> Result<(), StoreError> {
+        let edge_id = edge_id.clone();
+        self.write(move |transaction| enroll_edge(transaction, &edge_id, secret_hash, &certificate, now)).await
+    }
+
+    /// Writes down a certificate that renews the one with fingerprint `renewed`, which stays active until its end.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when that one is not an active one of the edge: a withdrawal that came meanwhile must
+    /// not be outlived.
+    pub async fn add_edge_certificate(
+        &self,
+        edge: EdgeKey,
+        renewed: Fingerprint,
+        certificate: NewCertificate,
+        now: UtcMillis,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let active = certificates::active(transaction, &renewed, now)?;
+            if active.is_some_and(|active| active.edge == Some(edge)) {
+                add_certificate(transaction, edge, &certificate, now)
+            } else {
+                Err(StoreError::NotFound)
+            }
+        })
+        .await
+    }
+}
+
+const SELECT_EDGE: &str = "select id, edge_id, name, created_at, enrolled_at, revoked_at is not null, connected,
+        last_seen, version
+    from edges";
+
+/// One edge of the tenant.
+pub(super) fn edge(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    edge_id: &EdgeId,
+) -> Result<Option<Edge>, StoreError> {
+    let sql = format!("{SELECT_EDGE} where tenant = ?1 and edge_id = ?2");
+    transaction.first(&sql, &values![tenant.0, edge_id.as_str()], read_edge)
+}
+
+fn enrollment_state(
+    transaction: &mut Transaction<'_>,
+    edge_id: &EdgeId,
+) -> Result<Option<EnrollmentState>, StoreError> {
+    transaction.first(
+        "select t.tenant_id, e.secret_hash, e.revoked_at is not null
+         from edges e join tenants t on t.id = e.tenant where e.edge_id = ?1",
+        &values![edge_id.as_str()],
+        |row| Ok(EnrollmentState { tenant_id: row.parsed(0)?, secret_hash: row.get(1)?, revoked: row.get(2)? }),
+    )
+}
+
+fn enroll_edge(
+    transaction: &mut Transaction<'_>,
+    edge_id: &EdgeId,
+    secret_hash: [u8; 32],
+    certificate: &NewCertificate,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let spent: Option<i64> = transaction.first(
+        "update edges set secret_hash = null, enrolled_at = ?3
+         where edge_id = ?1 and secret_hash = ?2 and revoked_at is null returning id",
+        &values![edge_id.as_str(), secret_hash, now],
+        |row| row.get(0),
+    )?;
+    let Some(key) = spent else {
+        let known = enrollment_state(transaction, edge_id)?.is_some();
+        return Err(if known { StoreError::SecretSpent } else { StoreError::NotFound });
+    };
+    certificates::withdraw(transaction, Holder::Edge(key), now)?;
+    add_certificate(transaction, EdgeKey(key), certificate, now)
+}
+
+/// Writes a certificate of an edge that counts down.
+fn add_certificate(
+    transaction: &mut Transaction<'_>,
+    edge: EdgeKey,
+    certificate: &NewCertificate,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let found = transaction.first(
+        "select e.tenant, e.edge_id, t.tenant_id from edges e join tenants t on t.id = e.tenant
+         where e.id = ?1 and e.revoked_at is null",
+        &values![edge.0],
+        |row| {
+            let identity = Identity { tenant: row.parsed(2)?, role: Role::Edge(row.parsed(1)?) };
+            Ok((TenantKey(row.get(0)?), identity))
+        },
+    )?;
+    let (tenant, identity) = found.ok_or(StoreError::NotFound)?;
+    if certificate.identity != identity {
+        return Err(StoreError::Database(format!("certificate of {} for {identity}", certificate.identity)));
+    }
+    certificates::insert(transaction, tenant, Holder::Edge(edge.0), certificate, now)
+}
+
+fn read_edge(row: &Row) -> Result<Edge, StoreError> {
+    Ok(Edge {
+        key: EdgeKey(row.get(0)?),
+        edge_id: row.parsed(1)?,
+        name: row.get(2)?,
+        created_at: row.time(3)?,
+        enrolled_at: row.optional_time(4)?,
+        revoked: row.get(5)?,
+        connected: row.get(6)?,
+        last_seen: row.optional_time(7)?,
+        version: row.get(8)?,
+    })
+}

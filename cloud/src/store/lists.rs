@@ -1,0 +1,256 @@
+//! Lists of events and the live feed.
+
+use aivms_contract::VERSION;
+use aivms_contract::envelope::{Body, Envelope};
+use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
+use aivms_contract::time::UtcMillis;
+use aivms_contract::topic::UpKind;
+use aivms_contract::zone_event::ZoneEventType;
+
+use super::events::{StoredEvent, event_type_number, kind_number};
+use super::names::{NameTable, find};
+use super::sql::{Dialect, Row, Transaction, Value, values};
+use super::{Store, StoreError, TenantKey};
+
+/// Which events a list shows; `None` and empty mean all.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Not before.
+    pub start: Option<UtcMillis>,
+    /// Before, exclusive.
+    pub end: Option<UtcMillis>,
+    /// Of this edge.
+    pub edge_id: Option<EdgeId>,
+    /// Of this camera.
+    pub camera_id: Option<CameraId>,
+    /// Of this class.
+    pub object_class: Option<String>,
+    /// Of this track.
+    pub track_id: Option<String>,
+    /// Zone events of this zone.
+    pub zone_id: Option<ZoneId>,
+    /// Zone events of this type.
+    pub event_type: Option<ZoneEventType>,
+    /// Detections at least this sure.
+    pub min_confidence: Option<f32>,
+    /// Clips and snapshots made for this event.
+    pub made_for: Option<EventId>,
+}
+
+/// Where a page begins and how long it is; lists run from the newest to the oldest event.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest {
+    /// Events older than this one; `None` for the newest.
+    pub before: Option<EventId>,
+    /// Most rows.
+    pub limit: u32,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Whether older ones exist.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// A page of what was found when one row more than `limit` was asked for.
+    pub(super) fn of(mut items: Vec<T>, limit: u32) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        Self { items, more }
+    }
+}
+
+impl Store {
+    /// A page of detections, newest first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn list_detections(
+        &self,
+        tenant: TenantKey,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<StoredEvent>, StoreError> {
+        self.list(tenant, move |transaction| list(transaction, UpKind::Detections, tenant, &filter, page)).await
+    }
+
+    /// A page of zone events, newest first.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn list_zone_events(
+        &self,
+        tenant: TenantKey,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<StoredEvent>, StoreError> {
+        self.list(tenant, move |transaction| list(transaction, UpKind::ZoneEvents, tenant, &filter, page)).await
+    }
+
+    /// Events of the tenant stored after `feed_number`, in the order of storing, at most `limit`.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn feed_after(
+        &self,
+        tenant: TenantKey,
+        feed_number: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.list(tenant, move |transaction| {
+            let sql = feed_sql(transaction.dialect());
+            transaction.all(&sql, &values![tenant.0, feed_number, limit], read_event)
+        })
+        .await
+    }
+
+    /// The newest feed number of the whole store, where a new watcher starts.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn feed_head(&self) -> Result<i64, StoreError> {
+        self.lookup(feed_head).await
+    }
+}
+
+/// A statement with its values.
+pub(super) struct Query {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+/// The beginning of a query for events `v`, up to its `where`: `events` drives the join, so that the named index
+/// gives the order.
+pub(super) fn select_events(dialect: Dialect, index: &str) -> String {
+    let (indexed, join) = (dialect.indexed_by(index), dialect.joined_to_driver());
+    format!(
+        "select v.feed_number, v.id, e.edge_id, o.name, v.seq, v.kind, v.received_at, v.body
+         from events v{indexed} {join} edges e on e.id = v.edge {join} outboxes o on o.id = v.outbox"
+    )
+}
+
+/// A page of events of one kind, newest first.
+pub(super) fn list(
+    transaction: &mut Transaction<'_>,
+    kind: UpKind,
+    tenant: TenantKey,
+    filter: &EventFilter,
+    page: PageRequest,
+) -> Result<Page<StoredEvent>, StoreError> {
+    let Some(query) = list_query(transaction, kind, tenant, filter, page)? else {
+        return Ok(Page { items: Vec::new(), more: false });
+    };
+    Ok(Page::of(transaction.all(&query.sql, &query.values, read_event)?, page.limit))
+}
+
+/// The newest feed number; 0 before the first event.
+pub(super) fn feed_head(transaction: &mut Transaction<'_>) -> Result<i64, StoreError> {
+    let sql = "select feed_number from events order by feed_number desc limit 1";
+    transaction.first(sql, &[], |row| row.get(0)).map(Option::unwrap_or_default)
+}
+
+pub(super) fn feed_sql(dialect: Dialect) -> String {
+    let select = select_events(dialect, "events_by_feed");
+    format!("{select} where v.tenant = ?1 and v.feed_number > ?2 order by v.feed_number limit ?3")
+}
+
+/// The statement of a list; `None` when a name is asked for that the tenant has never used, so that nothing matches.
+pub(super) fn list_query(
+    transaction: &mut Transaction<'_>,
+    kind: UpKind,
+    tenant: TenantKey,
+    filter: &EventFilter,
+    page: PageRequest,
+) -> Result<Option<Query>, StoreError> {
+    let mut name = |table, name: Option<&str>| match name {
+        None => Ok(Some(None)),
+        Some(name) => find(transaction, table, tenant.0, name).map(|row| row.map(Some)),
+    };
+    let (Some(camera), Some(zone), Some(class)) = (
+        name(NameTable::Cameras, filter.camera_id.as_ref().map(CameraId::as_str))?,
+        name(NameTable::Zones, filter.zone_id.as_ref().map(ZoneId::as_str))?,
+        name(NameTable::ObjectClasses, filter.object_class.as_deref())?,
+    ) else {
+        return Ok(None);
+    };
+    let Some(edge) = edge_row(transaction, tenant, filter.edge_id.as_ref())? else { return Ok(None) };
+    let index = match (filter.made_for, camera) {
+        (Some(_), _) => "events_made_for",
+        (None, Some(_)) => "events_by_camera",
+        (None, None) => "events_by_kind",
+    };
+    let select = select_events(transaction.dialect(), index);
+    let mut query = Query {
+        sql: format!("{select} where v.tenant = ?1 and v.kind = ?2"),
+        values: values![tenant.0, kind_number(kind)].into(),
+    };
+    let end = filter.end.map(EventId::first_at).into_iter().chain(page.before).min();
+    let integers = [("camera", camera), ("zone", zone), ("object_class", class), ("edge", edge)];
+    for (column, row) in integers {
+        query.require(column, "=", row);
+    }
+    query.require("id", ">=", filter.start.map(EventId::first_at));
+    query.require("id", "<", end);
+    query.require("track", "=", filter.track_id.as_deref());
+    query.require("event_type", "=", filter.event_type.map(event_type_number));
+    query.require("confidence", ">=", filter.min_confidence);
+    query.require("made_for", "=", filter.made_for.map(|event| event.to_string()));
+    query.values.push(i64::from(page.limit).saturating_add(1).into());
+    query.sql.push_str(&format!(" order by v.id desc limit ?{}", query.values.len()));
+    Ok(Some(query))
+}
+
+impl Query {
+    /// Adds a condition when there is a value for it. `column` and `operator` are texts of this file.
+    fn require(&mut self, column: &'static str, operator: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            self.sql.push_str(&format!(" and v.{column} {operator} ?{}", self.values.len()));
+        }
+    }
+}
+
+/// The edge's row: outer `None` when the tenant has no such edge, inner `None` when none was asked for.
+#[expect(clippy::option_option, reason = "matches the look-up of the other names")]
+fn edge_row(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    edge_id: Option<&EdgeId>,
+) -> Result<Option<Option<i64>>, StoreError> {
+    let Some(edge_id) = edge_id else { return Ok(Some(None)) };
+    let sql = "select id from edges where tenant = ?1 and edge_id = ?2";
+    transaction.first(sql, &values![tenant.0, edge_id.as_str()], |row| row.get(0).map(Some))
+}
+
+/// Reads a row of [`select_events`].
+pub(super) fn read_event(row: &Row) -> Result<StoredEvent, StoreError> {
+    let id = EventId::from_bytes(row.get(1)?);
+    let edge: EdgeId = row.parsed(2)?;
+    let envelope = Envelope {
+        v: VERSION,
+        id,
+        edge: edge.clone(),
+        outbox: row.parsed(3)?,
+        seq: row.get(4)?,
+        at: id.at(),
+        body: read_body(row, row.get(5)?)?,
+    };
+    Ok(StoredEvent { feed_number: row.get(0)?, edge_id: edge, received_at: row.time(6)?, envelope })
+}
+
+fn read_body(row: &Row, kind: i64) -> Result<Body, StoreError> {
+    match kind {
+        1 => row.json(7).map(Body::Detections),
+        2 => row.json(7).map(Body::ZoneEvents),
+        3 => row.json(7).map(Body::Alerts),
+        4 => row.json(7).map(Body::Health),
+        5 => row.json(7).map(Body::Clips),
+        9 => row.json(7).map(Body::Snapshots),
+        10 => row.json(7).map(Body::Footage),
+        other => Err(StoreError::Database(format!("column 5: kind {other} is not known"))),
+    }
+}
