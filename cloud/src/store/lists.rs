@@ -149,7 +149,10 @@ pub(super) fn list(
 
 /// The newest feed number; 0 before the first event.
 pub(super) fn feed_head(transaction: &mut Transaction<'_>) -> Result<i64, StoreError> {
-    let sql = "select feed_number from events order by feed_number desc limit 1";
+    let sql = match transaction.dialect() {
+        Dialect::Sqlite => "select feed_number from events order by feed_number desc limit 1",
+        Dialect::Postgres => "select head from feed",
+    };
     transaction.first(sql, &[], |row| row.get(0)).map(Option::unwrap_or_default)
 }
 

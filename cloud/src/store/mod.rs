@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is what the rest of the cloud sees: each method is one transaction that either happened or did not. It
 //! is written once, in SQL that every database understands ([`sql`]), and runs on the engine that was opened:
-//! SQLite by default ([`sqlite`]). The suite of tests runs on every engine.
+//! SQLite by default ([`sqlite`]), or PostgreSQL ([`postgres`]). The suite of tests runs on every engine.
 //! Every operation on a tenant's things takes a [`TenantKey`], which only authentication hands out, so a statement
 //! without a tenant can't be written by accident.
 
@@ -12,8 +12,10 @@ mod edges;
 mod events;
 mod lists;
 mod media;
+mod migrations;
 mod names;
 mod news;
+mod postgres;
 mod presence;
 mod sql;
 mod sqlite;
@@ -34,6 +36,8 @@ pub use self::events::{Incoming, Message, Recorded, StoredEvent};
 pub use self::lists::{EventFilter, Page, PageRequest};
 pub use self::media::{Media, MediaKey, OfferedMedia};
 pub use self::news::News;
+use self::postgres::PostgresDatabase;
+pub use self::postgres::{PostgresSettings, UrlError};
 pub use self::presence::Presence;
 use self::sql::Transaction;
 use self::sqlite::SqliteDatabase;
@@ -93,6 +97,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Engine {
     Sqlite(SqliteDatabase),
+    Postgres(PostgresDatabase),
 }
 
 impl Store {
@@ -103,6 +108,17 @@ impl Store {
     pub fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let engine = Engine::Sqlite(SqliteDatabase::open(path, news.clone())?);
+        Ok(Self { engine, news })
+    }
+
+    /// Connects to a PostgreSQL database and brings it to the current schema; other processes may do so at the same
+    /// time. Must be called inside a Tokio runtime, and the store be dropped there.
+    ///
+    /// # Errors
+    /// The database can't be reached or written, or was written by a newer program.
+    pub async fn open_postgres(settings: &PostgresSettings) -> Result<Self, StoreError> {
+        let (news, _) = broadcast::channel(NEWS_QUEUE);
+        let engine = Engine::Postgres(PostgresDatabase::open(settings, news.clone()).await?);
         Ok(Self { engine, news })
     }
 
@@ -122,6 +138,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match &self.engine {
             Engine::Sqlite(database) => database.write(work).await,
+            Engine::Postgres(database) => database.write(work).await,
         }
     }
 
@@ -133,6 +150,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match &self.engine {
             Engine::Sqlite(database) => database.write(work).await,
+            Engine::Postgres(database) => database.ingest(work).await,
         }
     }
 
@@ -143,6 +161,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match &self.engine {
             Engine::Sqlite(database) => database.lookup(work).await,
+            Engine::Postgres(database) => database.lookup(work).await,
         }
     }
 
@@ -154,6 +173,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match &self.engine {
             Engine::Sqlite(database) => database.list(tenant, work).await,
+            Engine::Postgres(database) => database.list(tenant, work).await,
         }
     }
 }

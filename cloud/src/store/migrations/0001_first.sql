@@ -114,6 +114,7 @@ create table outboxes (
     unique (edge, name)
 ) strict;
 
+-- only SQLite
 create table events (
     -- Strictly rising in the order of storing and never used twice: the cursor of the live feed.
     feed_number integer primary key autoincrement,
@@ -145,6 +146,7 @@ create index events_by_kind on events (tenant, kind, id);
 create index events_by_camera on events (tenant, camera, id);
 -- Ends with the row number, as every index does: the live feed of one tenant without reading the others' rows.
 create index events_by_feed on events (tenant);
+-- both
 
 -- Messages that count as stored although no list shows them: of a newer version, or with an event id that another
 -- place of an outbox has taken. Kept as they came, so that nothing is lost.

@@ -36,6 +36,7 @@ create table media_totals (
     bytes integer not null
 ) strict;
 
+-- only SQLite
 -- Clips and snapshots by the event they were made for, and by their own id.
 create index events_made_for on events (tenant, kind, json_extract(body, '$.event_id'), id) where kind in (5, 9);
 create index events_of_media

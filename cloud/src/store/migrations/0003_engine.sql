@@ -1,5 +1,6 @@
 -- Version 3: what clips and snapshots are found by, as columns, so that no database needs to look into JSON.
 
+-- only SQLite
 -- The id of the clip or snapshot; null for other kinds.
 alter table events add column subject text;
 -- The event it was made for, as text; null for other kinds and without one.
@@ -12,3 +13,4 @@ drop index events_made_for;
 drop index events_of_media;
 create index events_made_for on events (tenant, kind, made_for, id) where made_for is not null;
 create index events_by_subject on events (tenant, kind, subject, id) where subject is not null;
+-- both

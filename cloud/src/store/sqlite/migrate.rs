@@ -3,22 +3,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::super::StoreError;
+use super::super::migrations::STEPS;
 use super::transaction::store_error;
-
-/// The steps in order; step n takes version n-1 to n. A released step never changes.
-const STEPS: &[&str] = &[
-    include_str!("../migrations/0001_first.sql"),
-    include_str!("../migrations/0002_media.sql"),
-    include_str!("../migrations/0003_engine.sql"),
-    include_str!("../migrations/0004_commands.sql"),
-    include_str!("../migrations/0005_people.sql"),
-    include_str!("../migrations/0006_audit.sql"),
-    include_str!("../migrations/0007_alerts.sql"),
-    include_str!("../migrations/0008_notifications.sql"),
-    include_str!("../migrations/0009_analytics_and_retention.sql"),
-    include_str!("../migrations/0010_presence.sql"),
-    include_str!("../migrations/0011_operations.sql"),
-];
 
 /// The version after the last step.
 #[expect(clippy::cast_possible_wrap, reason = "there will never be 2^63 steps")]

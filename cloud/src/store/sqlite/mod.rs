@@ -16,13 +16,16 @@ pub(super) use self::database::SqliteDatabase;
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
+
+    use tempfile::TempDir;
 
     use super::super::Store;
     use super::super::suite::store_suite;
 
-    store_suite!(|directory: &Path| Arc::new(Store::open_sqlite(&directory.join("cloud.db")).unwrap()));
+    store_suite!(tempfile::tempdir().unwrap(), |directory: &TempDir| {
+        Arc::new(Store::open_sqlite(&directory.path().join("cloud.db")).unwrap())
+    });
 
     #[test]
     fn the_library_has_the_repair_of_the_wal_reset_defect() {

@@ -17,10 +17,11 @@ use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
 
 use super::{Edge, Incoming, Message, NewCertificate, NewTenant, SharedStore, User};
 
-/// Declares every test of the suite for a store; `$open` makes one in a directory, or opens it again.
+/// Declares every test of the suite for a store; `$place` makes an empty place for its data, `$open` opens a store
+/// there, or opens it again.
 macro_rules! store_suite {
-    ($open:expr) => {
-        $crate::store::suite::store_suite! { $open;
+    ($place:expr, $open:expr) => {
+        $crate::store::suite::store_suite! { $place, $open;
             accounts: a_registered_owner_is_found_by_address_and_by_row;
             accounts: a_taken_tenant_name_or_address_is_refused_by_field_and_leaves_nothing;
             accounts: edges_are_listed_by_registration_and_only_to_their_tenant;
@@ -53,12 +54,12 @@ macro_rules! store_suite {
             presence: a_new_process_starts_with_nobody_connected;
         }
     };
-    ($open:expr; $($module:ident: $name:ident;)*) => {
+    ($place:expr, $open:expr; $($module:ident: $name:ident;)*) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let directory = tempfile::tempdir().unwrap();
-                let open = || -> $crate::store::SharedStore { ($open)(directory.path()) };
+                let place = $place;
+                let open = || -> $crate::store::SharedStore { ($open)(&place) };
                 $crate::store::suite::$module::$name(&open).await;
             }
         )*
