@@ -26,7 +26,7 @@ use super::{Services, Tags, secrets};
 use crate::ca::Issued;
 use crate::clock;
 use crate::ingest::read_message;
-use crate::store::{Incoming, Message, StoreError};
+use crate::store::{Incoming, Message, StoreError, spent_mark};
 
 /// Longest wait for a commit; the edge sends the batch again, and what was stored is recognised.
 const COMMIT_LIMIT: Duration = Duration::from_secs(20);
@@ -210,15 +210,23 @@ impl EdgeDevicesApi {
 }
 
 impl EdgeDevicesApi {
-    /// Who may enrol with this secret. Edge ids can't be guessed, so saying why it may not tells nobody anything new.
+    /// Who may enrol with this secret. Only who holds it is told that it is spent or that the edge was revoked: others
+    /// learn nothing, not even that there is such an edge.
     async fn prove_secret(&self, edge_id: &EdgeId, secret_hash: &[u8; 32]) -> Result<Identity, Failure> {
         let refused = || Failure::unauthorized("edge_secret: is not the secret of this edge_id", "Bearer");
         let state = self.0.store.enrollment_state(edge_id).await?.ok_or_else(refused)?;
+        let kept = state.secret_hash.ok_or_else(refused)?;
+        let is_good = verify_slices_are_equal(&kept, secret_hash).is_ok();
+        let is_spent = verify_slices_are_equal(&kept, &spent_mark(secret_hash)).is_ok();
+        if !is_good && !is_spent {
+            return Err(refused());
+        }
         if state.revoked {
             return Err(Failure::forbidden("edge_id: this edge has been revoked; register another one"));
         }
-        let good = state.secret_hash.ok_or_else(spent)?;
-        verify_slices_are_equal(&good, secret_hash).map_err(|_| refused())?;
+        if is_spent {
+            return Err(spent());
+        }
         Ok(Identity { tenant: state.tenant_id, role: Role::Edge(edge_id.clone()) })
     }
 

@@ -126,7 +126,7 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
+pub const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
     "/healthz",
     "/readyz",
     "/openapi.json",

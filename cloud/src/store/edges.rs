@@ -3,6 +3,7 @@
 use aivms_contract::id::{EdgeId, TenantId};
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::time::UtcMillis;
+use sha2::{Digest, Sha256};
 
 use super::certificates::{self, Fingerprint, Holder, NewCertificate};
 use super::sql::{Row, Transaction, values};
@@ -36,10 +37,18 @@ pub struct Edge {
 pub struct EnrollmentState {
     /// Its tenant.
     pub tenant_id: TenantId,
-    /// SHA-256 of the secret that is still good; `None` when spent or withdrawn.
+    /// SHA-256 of the secret while it is good, [`spent_mark`] of that from its enrolment on. `None` only for edges
+    /// that enrolled before this mark was kept.
     pub secret_hash: Option<[u8; 32]>,
     /// Withdrawn.
     pub revoked: bool,
+}
+
+/// What stands in place of a secret's hash once it is spent. Whoever holds the secret can be told that it is, and
+/// nobody else learns even that there is such an edge. No text begins with the byte that is put in front, so no secret
+/// has this as its hash.
+pub(crate) fn spent_mark(secret_hash: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update([0xff]).chain_update(secret_hash).finalize().into()
 }
 
 impl Store {
@@ -126,7 +135,7 @@ impl Store {
         let edge_id = edge_id.clone();
         self.write(move |transaction| {
             let key = transaction.first(
-                "update edges set revoked_at = coalesce(revoked_at, ?3), secret_hash = null
+                "update edges set revoked_at = coalesce(revoked_at, ?3)
                  where tenant = ?1 and edge_id = ?2 returning id",
                 &values![tenant.0, edge_id.as_str(), now],
                 |row| row.get(0),
@@ -218,9 +227,9 @@ fn enroll_edge(
     now: UtcMillis,
 ) -> Result<(), StoreError> {
     let spent: Option<i64> = transaction.first(
-        "update edges set secret_hash = null, enrolled_at = ?3
+        "update edges set secret_hash = ?4, enrolled_at = ?3
          where edge_id = ?1 and secret_hash = ?2 and revoked_at is null returning id",
-        &values![edge_id.as_str(), secret_hash, now],
+        &values![edge_id.as_str(), secret_hash, now, spent_mark(&secret_hash)],
         |row| row.get(0),
     )?;
     let Some(key) = spent else {

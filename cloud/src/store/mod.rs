@@ -31,6 +31,7 @@ use tokio::sync::broadcast;
 
 pub use self::accounts::{NewTenant, RoleError, User, UserRole};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
+pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
 pub use self::events::{Incoming, Message, Recorded, StoredEvent};
 pub use self::lists::{EventFilter, Page, PageRequest};

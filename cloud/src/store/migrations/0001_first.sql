@@ -38,7 +38,8 @@ create table edges (
     edge_id text not null unique,
     name text not null,
     created_at integer not null,
-    -- SHA-256 of the one-time secret while it is good; null when spent or withdrawn.
+    -- SHA-256 of the one-time secret while it is good; once it is spent a mark made of that, so that whoever holds the
+    -- secret can be told so. Null when it was spent before this was kept.
     secret_hash blob,
     -- When the edge last proved its secret; null before.
     enrolled_at integer,

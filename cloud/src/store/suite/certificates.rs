@@ -2,6 +2,7 @@
 
 use aivms_contract::identity::{Identity, Role};
 
+use super::super::edges::spent_mark;
 use super::super::{NewCertificate, SharedStore, StoreError};
 use super::{Open, at, edge, edge_certificate, tenant};
 
@@ -59,7 +60,10 @@ pub(crate) async fn a_withdrawn_edge_never_comes_back(open: Open<'_>) {
     assert!(!counts(&store, FIRST, 4).await);
     assert!(store.edge(owner.tenant, &edge.edge_id).await.unwrap().unwrap().revoked);
     let state = store.enrollment_state(&edge.edge_id).await.unwrap().unwrap();
-    assert_eq!((state.secret_hash, state.revoked), (None, true));
+    assert_eq!((state.secret_hash, state.revoked), (Some(spent_mark(&[1; 32])), true));
+    let certificate = edge_certificate(&owner, &edge.edge_id, SECOND);
+    let again = store.enroll_edge(&edge.edge_id, spent_mark(&[1; 32]), certificate, at(4)).await;
+    assert!(matches!(again, Err(StoreError::SecretSpent)), "the mark is no secret: {again:?}");
     let renewed =
         store.add_edge_certificate(edge.key, [FIRST; 32], edge_certificate(&owner, &edge.edge_id, SECOND), at(4)).await;
     assert!(matches!(renewed, Err(StoreError::NotFound)), "{renewed:?}");

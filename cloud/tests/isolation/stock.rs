@@ -1,0 +1,142 @@
+//! One of everything: what both tenants have when the tests begin.
+
+use std::path::Path;
+
+use aivms_contract::envelope::{Body, Envelope};
+use aivms_contract::media::{MediaKind, MediaOffer, MediaType, Sha256Hex};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::cloud::{Answer, Cloud};
+use crate::device::at;
+use crate::document::Operation;
+use crate::party::Party;
+use crate::{footage_edge, recipes};
+
+/// Members of events whose text an edge chooses; each gets the tenant's marker.
+const CHOSEN: [&str; 12] = [
+    "camera_id",
+    "zone_id",
+    "track_id",
+    "object_class",
+    "title",
+    "message",
+    "clip_id",
+    "snapshot_id",
+    "lock_id",
+    "command_id",
+    "version",
+    "alert_type",
+];
+
+/// Two tenants, each with one of everything.
+pub(crate) async fn two_tenants<'c>(cloud: &'c Cloud, operations: &[Operation]) -> [Party<'c>; 2] {
+    let parties = [Party::new(cloud, "acme").await, Party::new(cloud, "rival").await];
+    for party in &parties {
+        deliver_one_of_each(party).await;
+        send_a_file(party, MediaKind::Clip, "clip_id").await;
+        send_a_file(party, MediaKind::Snapshot, "snapshot_id").await;
+        footage_edge::connect(party).await;
+    }
+    for party in &parties {
+        carry_out_everything(party, operations).await;
+        check_that_everything_is_there(party, operations);
+    }
+    parties
+}
+
+/// Each message of the contract's golden files, as this tenant's edge would send it.
+pub(crate) async fn deliver_one_of_each(party: &Party<'_>) {
+    let mut events = vec![party.device.detection(party.number())];
+    party.add("event_id", &events[0].id.to_string());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bindings/contract/tests/golden");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let Ok(envelope) = Envelope::from_json(&std::fs::read(&file).unwrap()) else { continue };
+        let mut body = serde_json::to_value(&envelope).unwrap();
+        mark(party, &mut body);
+        let body: Body = serde_json::from_value(json!({ "kind": body["kind"], "body": body["body"] })).unwrap();
+        events.push(party.device.envelope(party.number(), body));
+    }
+    assert!(events.len() > 15, "only {} events in the golden files", events.len());
+    party.device.deliver(party.cloud, &events).await.assert_ok();
+    // `id` is the name of an event's id in lists.
+    events.iter().for_each(|event| party.add("id", &event.id.to_string()));
+    party.harvest(&serde_json::to_value(&events).unwrap());
+}
+
+fn mark(party: &Party<'_>, value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| mark(party, item)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if CHOSEN.contains(&name.as_str()) => {
+                        *text = format!("{text}-{}", party.marker);
+                    }
+                    Value::String(text) if name == "event_id" => *text = party.thing("event_id"),
+                    other => mark(party, other),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+async fn send_a_file(party: &Party<'_>, kind: MediaKind, name: &str) {
+    let bytes = format!("the file of {}", party.marker).into_bytes();
+    let offer = MediaOffer {
+        kind,
+        media_id: party.thing(name).parse().unwrap(),
+        camera_id: party.thing("camera_id").parse().unwrap(),
+        size_bytes: bytes.len() as u64,
+        sha256: Sha256Hex::from_bytes(Sha256::digest(&bytes).into()),
+        content_type: if kind == MediaKind::Clip { MediaType::Mp4 } else { MediaType::Jpeg },
+        captured_at: at(1),
+        event_id: None,
+    };
+    let request = party.cloud.request(Method::POST, "/api/edge/media").bearer_auth(party.device.token());
+    Answer::of(request.json(&offer)).await.assert_ok();
+    let path = format!("/api/edge/media/{kind}/{}?offset=0", offer.media_id);
+    let request = party.cloud.request(Method::PATCH, &path).bearer_auth(party.device.token());
+    let sent = Answer::of(request.header("content-type", "application/octet-stream").body(bytes)).await;
+    assert_eq!(sent.body["stored"], true, "{sent:?}");
+}
+
+/// Every operation once as it is meant, so that a tenant has one of all that can be made; what it is told by ids is
+/// kept.
+async fn carry_out_everything(party: &Party<'_>, operations: &[Operation]) {
+    for operation in operations {
+        let call = recipes::call(party, operation).await;
+        let seen = party.send(Party::caller(operation), operation, &call).await;
+        assert!(
+            call.is_success(seen.status),
+            "{}: its request in cloud/tests/isolation/recipes/ is not valid: {} {}\n{call:?}",
+            operation.id,
+            seen.status,
+            seen.text
+        );
+        if !call.apart {
+            party.harvest(&seen.json());
+        }
+    }
+}
+
+fn check_that_everything_is_there(party: &Party<'_>, operations: &[Operation]) {
+    for operation in operations {
+        for (name, place) in operation.named() {
+            assert!(
+                place == "header" || !party.things(name).is_empty(),
+                "{}: the tenants have nothing that its {place} parameter {name} names. Have one made in \
+                 cloud/tests/isolation/stock.rs, or, if it names nothing of a tenant's, add it to PLAIN in document.rs",
+                operation.id
+            );
+        }
+        for name in &operation.named_in_body {
+            let is_there = !party.things(name).is_empty();
+            assert!(is_there, "{}: the tenants have no {name}; have one made in stock.rs", operation.id);
+        }
+    }
+}
