@@ -7,6 +7,7 @@ pub mod audit;
 pub mod command;
 pub mod desired;
 pub mod label;
+pub mod notify;
 pub mod page;
 pub mod presence;
 pub mod range;
