@@ -17,6 +17,7 @@ pub mod logging;
 pub mod media;
 pub mod mqtt;
 mod network;
+pub mod notify;
 pub mod relay;
 pub mod run;
 pub mod secret_file;

@@ -3,3 +3,4 @@
 pub mod address;
 pub mod backoff;
 pub mod digest;
+pub mod preferences;
