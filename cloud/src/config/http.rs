@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::ConfigError;
 use super::part::Part;
@@ -20,12 +21,14 @@ pub struct HttpConfig {
     pub tls_key: Option<PathBuf>,
     /// Addresses of proxies whose `X-Forwarded-For` is believed. Default none.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Where people reach the cloud, as `https://vms.example.com`, for links in mails. Default none: mails hold no links.
+    pub public_url: Option<Url>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
         let bind = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 8080);
-        Self { bind, tls_certificate: None, tls_key: None, trusted_proxies: Vec::new() }
+        Self { bind, tls_certificate: None, tls_key: None, trusted_proxies: Vec::new(), public_url: None }
     }
 }
 

@@ -7,8 +7,10 @@ mod error;
 mod http;
 mod media;
 mod mqtt;
+mod notifications;
 mod part;
 mod secret;
+mod smtp;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +23,12 @@ pub use error::ConfigError;
 pub use http::HttpConfig;
 pub use media::MediaConfig;
 pub use mqtt::MqttConfig;
+pub use notifications::NotificationsConfig;
 pub use secret::Secret;
+pub use smtp::SmtpConfig;
 
 use crate::media::MediaSettings;
+use crate::notify::mail::SmtpSettings;
 use part::{Part, Variables};
 
 /// Fewest bytes of a signing secret: the strength of the signature, RFC 7518 section 3.2.
@@ -55,6 +60,10 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Files of clips and snapshots.
     pub media: MediaConfig,
+    /// How the mail server is spoken to.
+    pub smtp: SmtpConfig,
+    /// Where webhooks and pushes may go, and how many mails an address gets.
+    pub notifications: NotificationsConfig,
 }
 
 impl Default for Config {
@@ -70,6 +79,8 @@ impl Default for Config {
             http: HttpConfig::default(),
             mqtt: MqttConfig::default(),
             media: MediaConfig::default(),
+            smtp: SmtpConfig::default(),
+            notifications: NotificationsConfig::default(),
         }
     }
 }
@@ -92,8 +103,8 @@ impl Config {
     }
 
     /// The tables of the file, in its order. A new table is a field, a file beside this one, and a line here.
-    fn parts(&mut self) -> [&mut dyn Part; 3] {
-        [&mut self.http, &mut self.mqtt, &mut self.media]
+    fn parts(&mut self) -> [&mut dyn Part; 5] {
+        [&mut self.http, &mut self.mqtt, &mut self.media, &mut self.smtp, &mut self.notifications]
     }
 
     /// What the program goes by, as a settings file: each setting with its value, secrets masked.
@@ -118,6 +129,19 @@ impl Config {
     #[must_use]
     pub fn edge_timeout(&self) -> Duration {
         Duration::from_secs(self.edge_timeout_seconds.into())
+    }
+
+    /// The mail server; `None` when there is none.
+    ///
+    /// # Errors
+    /// `smtp.from` is missing.
+    pub fn smtp_settings(&self) -> Result<Option<SmtpSettings>, ConfigError> {
+        let (Some(host), smtp) = (self.smtp_host.clone(), &self.smtp) else { return Ok(None) };
+        let Some(from) = smtp.from.clone() else {
+            return ConfigError::wrong("smtp.from", "is missing beside smtp_host").map(|()| None);
+        };
+        let (user, password) = (smtp.user.clone(), smtp.password.clone());
+        Ok(Some(SmtpSettings { host, port: smtp.port, tls: smtp.tls, ca: smtp.ca.clone(), user, password, from }))
     }
 
     /// Where files of clips and snapshots stay.

@@ -82,3 +82,22 @@ fn shown_settings_are_a_settings_file_and_hold_no_secret() {
     assert!(shown.contains("jwt_secret") && shown.contains("10.0.0.1"), "what is set is shown: {shown}");
     assert_eq!(Config::from_toml(&shown).unwrap().to_toml().unwrap(), shown);
 }
+
+#[test]
+fn a_mail_server_without_a_sender_and_wrong_words_about_notifications_are_named() {
+    let error = load("smtp_host = 'mail'", &[]).unwrap().smtp_settings().unwrap_err().to_string();
+    assert!(error.contains("smtp.from"), "{error}");
+    let from = ("SMTP_FROM", "alerts@example.com");
+    let settings = load("", &[("SMTP_HOST", "mail"), ("SMTP_PORT", "2525"), from]).unwrap().smtp_settings().unwrap();
+    assert_eq!(settings.map(|smtp| (smtp.host, smtp.port)), Some(("mail".into(), Some(2525))));
+    for (text, key) in [
+        ("[notifications]\nallowed_networks = ['10.0.0.0']", "notifications.allowed_networks"),
+        ("[notifications]\nwebhook_secret = 'hush-hush'", "notifications.webhook_secret"),
+        ("[notifications]\npush_contact = 'me'", "notifications.push_contact"),
+        ("[notifications]\nmails_at_once = 0", "mails_at_once"),
+        ("[smtp]\ntls = 'maybe'", "smtp.tls"),
+    ] {
+        let error = load(text, &[]).unwrap_err();
+        assert!(error.contains(key) && !error.contains("hush"), "{error}");
+    }
+}
