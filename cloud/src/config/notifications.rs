@@ -82,7 +82,7 @@ impl Part for NotificationsConfig {
             return ConfigError::wrong("notifications", problem);
         }
         if let Some(Err(error)) = self.webhook_secret.as_ref().map(|secret| secret.reveal().parse::<WebhookSecret>()) {
-            return ConfigError::wrong("notifications.webhook_secret", &error.to_string());
+            return ConfigError::wrong("notifications.webhook_secret", error.to_string());
         }
         let is_contact = |text: &String| text.starts_with("mailto:") || text.starts_with("https://");
         if !self.push_contact.as_ref().is_none_or(is_contact) {

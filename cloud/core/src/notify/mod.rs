@@ -3,4 +3,6 @@
 pub mod address;
 pub mod backoff;
 pub mod digest;
+pub mod id;
+pub mod message;
 pub mod preferences;

@@ -6,9 +6,11 @@ use aivms_contract::alert::Severity;
 use aivms_contract::desired::{Schedule, TimeZoneName};
 use aivms_contract::schedule::{SiteZone, UnknownZone, WeekPlan};
 use aivms_contract::time::UtcMillis;
+use serde::{Deserialize, Serialize};
 
 /// A person's own choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Preferences {
     /// Whether alerts come by mail.
     pub mail: bool,
