@@ -41,6 +41,7 @@ struct OfferForm {
     /// Wall time of its first picture.
     captured_at: Text<Time>,
     /// The event it was made for.
+    #[oai(nullable)]
     event_id: Option<Text<EventId>>,
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::signed_in::SignedIn;
-use super::values::{Body, Text, Time, time};
+use super::values::{Body, Text, Time, example_end, time};
 use super::{Services, Tags, secrets};
 use crate::clock;
 use crate::relay::{Place, Ticket};
@@ -215,6 +215,7 @@ impl FootageApi {
         /// Beginning: RFC 3339, or without a zone, which is UTC.
         from: Query<Text<Time>>,
         /// End, at most 32 days later.
+        #[oai(example = "example_end")]
         to: Query<Text<Time>>,
     ) -> Result<Json<TimelineAnswer>, Failure> {
         signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;
@@ -263,6 +264,7 @@ impl FootageApi {
         /// Beginning: RFC 3339, or without a zone, which is UTC.
         from: Query<Text<Time>>,
         /// End, at most an hour later.
+        #[oai(example = "example_end")]
         to: Query<Text<Time>>,
     ) -> Result<Json<Vec<Any<Value>>>, Failure> {
         signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;

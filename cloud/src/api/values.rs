@@ -132,6 +132,11 @@ impl<T: TextForm> ToJSON for Text<T> {
     }
 }
 
+/// The example of an end: five minutes after that of every other time.
+pub(super) fn example_end() -> Text<Time> {
+    Text(Time(UtcMillis::from_millis(1_795_352_700_250 + 5 * 60 * 1_000)))
+}
+
 /// A time of an answer.
 pub(super) fn time(at: UtcMillis) -> Text<Time> {
     Text(Time(at))

@@ -22,4 +22,5 @@ mod foreign;
 mod party;
 mod recipes;
 mod roles;
+mod schemathesis;
 mod stock;
