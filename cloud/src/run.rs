@@ -24,8 +24,11 @@ use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::media::{Janitor, MediaFiles};
+use crate::metrics::page::FiguresPage;
+use crate::metrics::{self, HttpFigures, Registry};
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
+use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::store::{SharedStore, Store};
 use crate::{clock, secret_file};
@@ -38,6 +41,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Running {
     http_addr: SocketAddr,
     mqtt_addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
     stop: CancellationToken,
     supervisor: JoinHandle<Result<()>>,
 }
@@ -53,6 +57,12 @@ impl Running {
     #[must_use]
     pub fn mqtt_addr(&self) -> SocketAddr {
         self.mqtt_addr
+    }
+
+    /// Where the figures are shown, if anywhere.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// Waits until the cloud has ended by itself, which only a failure makes it do.
@@ -96,6 +106,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let front = Front::bind(front_settings, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
     let front = front.await?;
     let (acceptor, http_addr) = bind_http(&config.http).await?;
+    let page = FiguresPage::bind(&config.metrics).await?;
+    let metrics_addr = page.as_ref().map(FiguresPage::address);
     let mqtt_addr = front.local_addr();
     let settings = ApiSettings {
         jwt_secret,
@@ -107,7 +119,21 @@ pub async fn start(config: Config) -> Result<Running> {
         link_seconds: config.media.link_seconds,
     };
     let scheme = if settings.https { "https" } else { "http" };
-    let parts = ApiParts { store: Arc::clone(&store), ca, ingest, sessions, hints, relay, media: media.clone() };
+    let readiness = Readiness::new(Arc::clone(&store), stop.clone());
+    let figures = HttpFigures::default();
+    let mut registry = name_figures(&figures, &front, &ingest, &relay, &media);
+    store.register(&mut registry);
+    let parts = ApiParts {
+        store: Arc::clone(&store),
+        ca,
+        ingest,
+        sessions,
+        hints,
+        relay,
+        media: media.clone(),
+        readiness: readiness.clone(),
+        figures,
+    };
     let endpoint = api::endpoint(parts, settings, stop.clone());
     tracing::info!("API on {scheme}://{http_addr}, its documentation on {scheme}://{http_addr}/docs");
     tracing::info!("MQTT with TLS client certificates on {mqtt_addr}");
@@ -121,6 +147,10 @@ pub async fn start(config: Config) -> Result<Running> {
             .await
             .context("the API server")
     });
+    if let Some(page) = page {
+        tracing::info!("figures on http://{}/metrics", page.address());
+        fronts.spawn(page.serve(registry, Arc::clone(&store), readiness, stop.clone()));
+    }
     tokio::spawn(calls.run(front.down_link(), stop.clone()));
     let mqtt_stop = stop.clone();
     fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
@@ -132,7 +162,19 @@ pub async fn start(config: Config) -> Result<Running> {
     let ingest_stop = CancellationToken::new();
     let committer = tokio::spawn(batches.run(ingest_stop.clone()));
     let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store));
-    Ok(Running { http_addr, mqtt_addr, stop, supervisor })
+    Ok(Running { http_addr, mqtt_addr, metrics_addr, stop, supervisor })
+}
+
+/// Gives every part's figures their names.
+fn name_figures(http: &HttpFigures, front: &Front, ingest: &Ingest, relay: &Relay, media: &MediaFiles) -> Registry {
+    let mut registry = Registry::default();
+    http.register(&mut registry);
+    front.register(&mut registry);
+    ingest.register(&mut registry);
+    relay.register(&mut registry);
+    media.register(&mut registry);
+    metrics::register_process(&mut registry);
+    registry
 }
 
 /// Waits for SIGTERM, SIGINT or a failure, and stops.

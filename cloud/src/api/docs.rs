@@ -81,6 +81,16 @@ impl PathMethods {
         self.row(path).map_or("", |(_, methods)| methods)
     }
 
+    /// The operation of a request, as the document writes it: a method and a path with the names of its parameters.
+    /// Everything that the document does not have is one operation, so that strangers can't make up more of them.
+    pub(super) fn operation(&self, method: &str, path: &str) -> String {
+        let row = self.row(path).filter(|(_, methods)| methods.split(", ").any(|known| known == method));
+        match row {
+            Some((segments, _)) => format!("{method} /{}", segments.join("/")),
+            None => "unknown".to_owned(),
+        }
+    }
+
     /// The name of a parameter in `path` that the framework calls `param0`, `param1` and so on.
     pub(super) fn parameter<'a>(&'a self, path: &str, numbered: &'a str) -> &'a str {
         let number = numbered.strip_prefix("param").and_then(|number| number.parse().ok());
@@ -158,6 +168,10 @@ mod tests {
         assert_eq!(methods.of("/a/17/b/"), "POST");
         assert_eq!(methods.of("/c"), "GET, HEAD");
         assert_eq!(methods.of("/d"), "");
+        let operations =
+            [("GET", "/a/17"), ("HEAD", "/c"), ("GET", "/a/17/b"), ("GET", "/wp-login.php"), ("BREW", "/c")];
+        let operations = operations.map(|(method, path)| methods.operation(method, path));
+        assert_eq!(operations, ["GET /a/{id}", "HEAD /c", "unknown", "unknown", "unknown"]);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(super) async fn caller(services: &Services, token: &str, now: UtcMillis) -> 
         return Err(refused("the certificate is not one of an edge"));
     };
     check_claims(token, &certificate, now)?;
+    let span = tracing::Span::current();
+    span.record("tenant.id", certificate.identity.tenant.as_str()).record("edge.id", edge_id.as_str());
     Ok(EdgeCaller { tenant: certificate.tenant, edge, edge_id, fingerprint, certificate })
 }
 

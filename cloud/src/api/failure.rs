@@ -34,6 +34,8 @@ pub(super) struct Problem {
     pub detail: String,
     /// The parameter or member of the body that is wrong.
     pub field: Option<String>,
+    /// The request's name in the log of the cloud, as in the header `X-Request-Id`; name it when you report a problem.
+    pub request_id: Option<String>,
 }
 
 /// A request that was not carried out.
@@ -231,6 +233,8 @@ fn problem(status: StatusCode, field: Option<&str>, detail: impl Into<String>) -
         status: status.as_u16(),
         detail: detail.into(),
         field: field.map(Into::into),
+        // Filled in by the guard, which alone knows it.
+        request_id: None,
     }))
 }
 

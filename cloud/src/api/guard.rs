@@ -1,8 +1,13 @@
-//! What stands around every request: limits of size and time, panics, problem documents, security headers.
+//! What stands around every request: its id, limits of size and time, panics, problem documents, security headers,
+//! figures.
+//!
+//! The id is in every line of the log about the request, in the answer's header `X-Request-Id` and in a problem
+//! document, so that a person who reports a failure names the very lines.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use poem::error::ReadBodyError;
@@ -11,9 +16,11 @@ use poem::http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use poem::{Body, Endpoint, IntoResponse, Request, Response, Result};
+use tracing::Instrument as _;
 
 use super::docs::PathMethods;
 use super::failure::{Failure, is_problem};
+use crate::metrics::HttpFigures;
 
 /// Largest body of a request in bytes. Edges send batches of events of half of it.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -21,10 +28,18 @@ pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// request that is broken off leaves none open.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// Name of a request, given by a proxy of ours or by us.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest name of a request that is taken from a proxy.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
 /// The outermost endpoint.
 pub(super) struct Guard<E> {
     pub inner: E,
     pub methods: Arc<PathMethods>,
+    /// Proxies of ours, whose names of requests are taken over.
+    pub proxies: Vec<IpAddr>,
+    pub figures: HttpFigures,
     /// Whether browsers reach us by HTTPS without a proxy that would say it better.
     pub https: bool,
 }
@@ -33,20 +48,56 @@ impl<E: Endpoint<Output = Response>> Endpoint for Guard<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        let path = request.uri().path().to_owned();
-        let work = tokio::time::timeout(TIME_LIMIT, self.limited(request));
-        let mut response = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(error))) => self.problem(error, &path),
-            Ok(Err(_)) => Failure::unavailable("this took too long", Duration::from_secs(5)).into_response(),
-            Err(_) => {
-                tracing::error!(path = without_token(&path), "a request panicked; this is a defect");
-                Failure::internal().into_response()
-            }
-        };
+        let (began, id) = (Instant::now(), self.request_id(&request));
+        let operation = self.methods.operation(request.method().as_str(), request.uri().path());
+        let in_flight = self.figures.begin();
+        // Tenant, edge and user are filled in by whoever finds out who is asking. Of the highest level, so that it is
+        // there whatever filter lets a line through.
+        let span = tracing::error_span!(
+            "request",
+            request.id = id,
+            operation,
+            tenant.id = tracing::field::Empty,
+            edge.id = tracing::field::Empty,
+            user.id = tracing::field::Empty,
+        );
+        let mut response = self.answer(request).instrument(span.clone()).await;
+        drop(in_flight);
+        let (status, took) = (response.status(), began.elapsed());
+        self.figures.answered(&operation, status.as_u16(), took);
+        span.in_scope(|| match (status.as_u16(), took.as_millis()) {
+            (status @ 500.., took_ms) => tracing::warn!(status, took_ms, "a request failed"),
+            (status, took_ms) => tracing::debug!(status, took_ms, "answered"),
+        });
+        name(&mut response, &id).await;
         self.add_headers(&mut response);
         Ok(response)
     }
+}
+
+/// Whether a name that a proxy of ours gave is one to take over, so that its log and ours agree. A stranger must not
+/// choose what stands in the log, nor a proxy that passes strangers' names on.
+fn is_plain(id: &str) -> bool {
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Says in the answer which request it is the answer to: in its header, and in a problem document also in the text
+/// that people pass on.
+async fn name(response: &mut Response, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if !is_problem(response) {
+        return;
+    }
+    let body = response.take_body().into_bytes().await.unwrap_or_default();
+    let named = serde_json::from_slice(&body).ok().and_then(|mut problem: serde_json::Map<_, _>| {
+        problem.insert("request_id".into(), id.into());
+        serde_json::to_vec(&problem).ok()
+    });
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.set_body(named.map_or_else(|| Body::from_bytes(body), Body::from_vec));
 }
 
 /// A path for the log: whoever has a link to a file can see the file.
@@ -55,6 +106,30 @@ fn without_token(path: &str) -> &str {
 }
 
 impl<E: Endpoint<Output = Response>> Guard<E> {
+    async fn answer(&self, request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        let work = tokio::time::timeout(TIME_LIMIT, self.limited(request));
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(error))) => self.problem(error, &path),
+            Ok(Err(_)) => Failure::unavailable("this took too long", Duration::from_secs(5)).into_response(),
+            Err(_) => {
+                tracing::error!(path = without_token(&path), "a request panicked; this is a defect");
+                Failure::internal().into_response()
+            }
+        }
+    }
+
+    fn request_id(&self, request: &Request) -> String {
+        let peer = request.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical());
+        let by_proxy = peer.is_some_and(|peer| self.proxies.contains(&peer));
+        let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        match given.filter(|given| by_proxy && is_plain(given)) {
+            Some(given) => given.to_owned(),
+            None => format!("{:032x}", fastrand::u128(..)),
+        }
+    }
+
     async fn limited(&self, mut request: Request) -> Result<Response> {
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
@@ -104,6 +179,11 @@ mod tests {
 
     use super::*;
 
+    fn guard<E>(inner: E, proxies: Vec<IpAddr>) -> Guard<E> {
+        let methods = Arc::new(PathMethods::from_document("{}", &[]));
+        Guard { inner, methods, proxies, figures: HttpFigures::default(), https: false }
+    }
+
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -125,12 +205,44 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let _logged = tracing::subscriber::set_default(subscriber);
         let inner = make_sync(|_| -> Response { panic!("a defect") });
-        let guard = Guard { inner, methods: Arc::new(PathMethods::from_document("{}", &[])), https: false };
+        let guard = guard(inner, Vec::new());
         for path in ["/media/secret.token", "/api/clips"] {
             let request = Request::builder().uri(path.parse().unwrap()).finish();
             assert_eq!(guard.call(request).await.unwrap().status(), 500);
         }
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert!(log.contains("/media/…") && log.contains("/api/clips") && !log.contains("secret"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_names_no_request_and_a_proxy_only_in_plain_words() {
+        let guard = guard(make_sync(|_| Failure::internal().into_response()), Vec::new());
+        let request = Request::builder().uri("/api/clips".parse().unwrap()).header("x-request-id", "abc-123").finish();
+        let response = guard.call(request).await.unwrap();
+        let named = response.header("x-request-id").unwrap().to_owned();
+        assert!(named != "abc-123" && named.len() == 32, "{named}");
+        let problem = response.into_body().into_bytes().await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap();
+        assert_eq!((problem["request_id"].as_str(), problem["status"].as_u64()), (Some(&*named), Some(500)));
+
+        let plain = ["abc-123", "", "a b", "{tenant}", &"a".repeat(64), &"a".repeat(65)].map(is_plain);
+        assert_eq!(plain, [true, false, false, false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn every_line_about_a_request_has_its_id() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let inner = make_sync(|_| {
+            tracing::info!("at work");
+            Response::default()
+        });
+        let guard = guard(inner, Vec::new());
+        let answer = guard.call(Request::builder().uri("/api/clips".parse().unwrap()).finish()).await.unwrap();
+        let id = answer.header("x-request-id").unwrap();
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("at work") && log.contains(id), "{log}");
     }
 }

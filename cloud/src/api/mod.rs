@@ -36,14 +36,17 @@ use poem::web::Data;
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
 use poem_openapi::{OpenApiService, Tags as TagList};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::ca::CertificateAuthority;
 use crate::config::Secret;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::media::{LinkSigner, MediaFiles};
+use crate::metrics::HttpFigures;
 use crate::mqtt::sessions::Sessions;
 use crate::network::network;
+use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::store::SharedStore;
 
@@ -83,6 +86,10 @@ pub struct ApiParts {
     pub relay: Relay,
     /// Files of clips and snapshots.
     pub media: MediaFiles,
+    /// Whether the cloud can do its work.
+    pub readiness: Readiness,
+    /// What is counted of requests.
+    pub figures: HttpFigures,
 }
 
 /// Groups of operations in the document.
@@ -115,6 +122,7 @@ struct Services {
     hints: LiveHints,
     relay: Relay,
     media: MediaFiles,
+    readiness: Readiness,
     links: LinkSigner,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
@@ -143,7 +151,7 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
 
 /// Builds the whole HTTP side. `stop` ends the live streams.
 pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
-    let https = settings.https;
+    let (https, proxies, figures) = (settings.https, settings.trusted_proxies.clone(), parts.figures.clone());
     let services = Arc::new(Services::new(parts, settings, stop));
     let api = service(&services);
     let document = docs::with_closed_schemas(&api.spec());
@@ -160,7 +168,7 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/media/:token", get(media::serve).head(media::serve))
         .nest("/", api);
     let routes = viewer::add(routes).data(services).map_to_response();
-    guard::Guard { inner: routes, methods: Arc::new(methods), https }
+    guard::Guard { inner: routes, methods: Arc::new(methods), proxies, figures, https }
 }
 
 impl Services {
@@ -178,6 +186,7 @@ impl Services {
             hints: parts.hints,
             relay: parts.relay,
             media: parts.media,
+            readiness: parts.readiness,
             settings,
             stop,
         }
@@ -216,7 +225,7 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, failure::Failure>> + Send + 'static,
 ) -> Result<T, failure::Failure> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a request panicked; this is a defect");
         Err(failure::Failure::internal())
     })
@@ -228,10 +237,12 @@ fn healthz() -> &'static str {
     "ok"
 }
 
-/// The process can do its work: the database answers.
+/// The process can do its work: the database takes what is written.
 #[handler]
 async fn readyz(services: Data<&Arc<Services>>) -> poem::Result<&'static str> {
-    services.store.feed_head().await.map_err(failure::Failure::from)?;
+    let unready =
+        |cause: crate::readiness::Unready| failure::Failure::unavailable(cause.to_string(), Duration::from_secs(5));
+    services.readiness.look().await.map_err(unready)?;
     Ok("ready")
 }
 

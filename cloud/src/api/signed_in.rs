@@ -66,6 +66,8 @@ pub(super) async fn session_of(services: &Services, token: &str) -> Result<Sessi
     if user.token_generation != claimed.generation || claimed.ends_at <= clock::now() {
         return Err(refused());
     }
+    let span = tracing::Span::current();
+    span.record("tenant.id", user.tenant_id.as_str()).record("user.id", user.key.0);
     Ok(Session { user, cameras: CameraScope::All, ends_at: claimed.ends_at })
 }
 

@@ -110,7 +110,9 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         ..Config::default()
     };
     let media = MediaFiles::open(config.media_settings(), Arc::clone(&store)).unwrap();
-    let parts = ApiParts { store, ca, ingest, sessions: Sessions::default(), hints, relay, media };
+    let readiness = Readiness::new(Arc::clone(&store), CancellationToken::new());
+    let (sessions, figures) = (Sessions::default(), HttpFigures::default());
+    let parts = ApiParts { store, ca, ingest, sessions, hints, relay, media, readiness, figures };
     let settings = ApiSettings {
         jwt_secret: Secret::new("0123456789".repeat(4)),
         edge_timeout: Duration::from_secs(120),

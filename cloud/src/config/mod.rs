@@ -6,6 +6,7 @@
 mod error;
 mod http;
 mod media;
+mod metrics;
 mod mqtt;
 mod notifications;
 mod part;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use http::HttpConfig;
 pub use media::MediaConfig;
+pub use metrics::MetricsConfig;
 pub use mqtt::MqttConfig;
 pub use notifications::NotificationsConfig;
 pub use secret::Secret;
@@ -64,6 +66,8 @@ pub struct Config {
     pub smtp: SmtpConfig,
     /// Where webhooks and pushes may go, and how many mails an address gets.
     pub notifications: NotificationsConfig,
+    /// The page of figures.
+    pub metrics: MetricsConfig,
 }
 
 impl Default for Config {
@@ -81,6 +85,7 @@ impl Default for Config {
             media: MediaConfig::default(),
             smtp: SmtpConfig::default(),
             notifications: NotificationsConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -103,8 +108,15 @@ impl Config {
     }
 
     /// The tables of the file, in its order. A new table is a field, a file beside this one, and a line here.
-    fn parts(&mut self) -> [&mut dyn Part; 5] {
-        [&mut self.http, &mut self.mqtt, &mut self.media, &mut self.smtp, &mut self.notifications]
+    fn parts(&mut self) -> Vec<&mut dyn Part> {
+        vec![
+            &mut self.http,
+            &mut self.mqtt,
+            &mut self.media,
+            &mut self.smtp,
+            &mut self.notifications,
+            &mut self.metrics,
+        ]
     }
 
     /// What the program goes by, as a settings file: each setting with its value, secrets masked.

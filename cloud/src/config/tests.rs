@@ -101,3 +101,19 @@ fn a_mail_server_without_a_sender_and_wrong_words_about_notifications_are_named(
         assert!(error.contains(key) && !error.contains("hush"), "{error}");
     }
 }
+
+#[test]
+fn figures_are_shown_to_a_network_only_with_a_token() {
+    let error = load("[metrics]\nbind = '0.0.0.0:9464'", &[]).unwrap_err();
+    assert!(error.contains("metrics.token") && error.contains("0.0.0.0:9464"), "{error}");
+    for text in [
+        "",
+        "[metrics]\nbind = '127.0.0.1:9464'",
+        "[metrics]\nbind = '[::1]:9464'",
+        "[metrics]\nbind = '0.0.0.0:9464'\ntoken = '0123456789abcdef'",
+    ] {
+        load(text, &[]).unwrap();
+    }
+    let error = load("[metrics]\ntoken = 'hush'", &[]).unwrap_err();
+    assert!(error.contains("metrics.token") && !error.contains("hush"), "{error}");
+}

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Submission;
+use super::figures::IngestFigures;
 use crate::live::LiveHints;
 use crate::store::{Incoming, Message, Recorded, SharedStore, StoreError};
 
@@ -29,6 +30,7 @@ pub struct Batches {
     store: SharedStore,
     hints: LiveHints,
     waiting: mpsc::Receiver<Submission>,
+    figures: IngestFigures,
 }
 
 impl std::fmt::Debug for Batches {
@@ -38,8 +40,13 @@ impl std::fmt::Debug for Batches {
 }
 
 impl Batches {
-    pub(super) fn new(store: SharedStore, hints: LiveHints, waiting: mpsc::Receiver<Submission>) -> Self {
-        Self { store, hints, waiting }
+    pub(super) fn new(
+        store: SharedStore,
+        hints: LiveHints,
+        waiting: mpsc::Receiver<Submission>,
+        figures: IngestFigures,
+    ) -> Self {
+        Self { store, hints, waiting, figures }
     }
 
     /// Runs until every [`super::Ingest`] is gone, or until `shutdown`: then what waits is committed once more, and
@@ -80,10 +87,11 @@ impl Batches {
 
     /// Commits `batch`, trying for as long as it takes, and answers the submitters; `None` when `shutdown` came first.
     async fn commit(&self, batch: Vec<Submission>, shutdown: &CancellationToken) -> Option<()> {
-        let (messages, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|s| (s.messages, s.done)).unzip();
+        let (messages, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|s| (s.messages, (s.at, s.done))).unzip();
         let recorded = self.record(messages.into_iter().flatten().collect(), shutdown).await?;
         self.hints.stored_through(recorded.feed_number);
-        for answer in answers {
+        for (submitted, answer) in answers {
+            self.figures.waited(submitted.elapsed());
             // A submitter that has gone meanwhile, such as a closed session, needs no answer.
             drop(answer.send(recorded.clone()));
         }
@@ -94,8 +102,10 @@ impl Batches {
         let mut failures = 0;
         let mut pause = RETRY.0;
         loop {
+            let began = Instant::now();
             let error = match self.store.record_events(messages.clone()).await {
                 Ok(recorded) => {
+                    self.figures.committed(&messages, &recorded, began.elapsed());
                     if failures > 0 {
                         tracing::info!(failures, "events are stored again");
                     }
@@ -104,6 +114,7 @@ impl Batches {
                 Err(error) => error,
             };
             failures += 1;
+            self.figures.failed();
             if failures == 1 {
                 tracing::error!(%error, messages = messages.len(), "events can't be stored; trying again until they are");
             }

@@ -6,13 +6,17 @@
 //! fills, submitters wait, and the edges keep their outboxes.
 
 mod batch;
+mod figures;
 mod message;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::live::LiveHints;
+use crate::metrics::{Registry, sampled};
 use crate::store::{Incoming, Recorded, SharedStore};
 pub use batch::Batches;
+use figures::IngestFigures;
 pub use message::{MessageError, read_message};
 
 /// Submissions that wait for a commit. Each holds what one socket read or one HTTPS request held, so this is a few
@@ -23,12 +27,15 @@ const QUEUE: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Ingest {
     queue: mpsc::Sender<Submission>,
+    figures: IngestFigures,
 }
 
 /// Messages that are answered together.
 #[derive(Debug)]
 struct Submission {
     messages: Vec<Incoming>,
+    /// When it was submitted.
+    at: Instant,
     done: oneshot::Sender<Recorded>,
 }
 
@@ -51,7 +58,8 @@ impl Ingest {
     #[must_use]
     pub fn new(store: SharedStore, hints: LiveHints) -> (Self, Batches) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, Batches::new(store, hints, waiting))
+        let figures = IngestFigures::default();
+        (Self { queue, figures: figures.clone() }, Batches::new(store, hints, waiting, figures))
     }
 
     /// Records `messages`; when it returns, they are on disk. Waits as long as the database can't be written.
@@ -70,6 +78,16 @@ impl Ingest {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
+    /// Names the figures of this process.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.figures.register(registry);
+        // Not the queue itself: ingest ends when nobody can submit any more.
+        let queue = self.queue.downgrade();
+        let waiting = move || queue.upgrade().map_or(0, |queue| queue.max_capacity() - queue.capacity());
+        let help = "Submissions that wait for a commit";
+        sampled(registry, "aivms_ingest_queue_submissions", help, move || i64::try_from(waiting()).unwrap_or(i64::MAX));
+    }
+
     /// Waits for a place in the queue. Submissions are committed in the order of their places being filled.
     pub(crate) async fn place(&self) -> Result<Place, IngestError> {
         self.queue.clone().reserve_owned().await.map(Place).map_err(|_| IngestError::Stopped)
@@ -84,7 +102,7 @@ impl Ingest {
 impl Place {
     pub(crate) fn submit(self, messages: Vec<Incoming>) -> Receipt {
         let (done, receipt) = oneshot::channel();
-        self.0.send(Submission { messages, done });
+        self.0.send(Submission { messages, at: Instant::now(), done });
         receipt
     }
 }

@@ -22,6 +22,8 @@ use aivms_contract::media::{MediaId, MediaKind, MediaOffer, MediaProgress};
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 use url::Url;
@@ -32,6 +34,7 @@ pub use self::link::{LinkSigner, Linked};
 use self::objects::Objects;
 use self::staging::Staging;
 use crate::clock;
+use crate::metrics::Registry;
 use crate::store::{EdgeKey, Media, MediaKey, OfferedMedia, SharedStore, StoreError, TenantKey};
 
 /// Longest wait for a file to be checked and put to its place, before the edge is told to ask again. Below the time
@@ -121,6 +124,8 @@ struct Inner {
     storing: Semaphore,
     /// Whoever has it writes to the disk of the folder: the room that was found is still there.
     folder_turn: tokio::sync::Mutex<()>,
+    received_bytes: Counter,
+    served_bytes: Counter,
 }
 
 impl MediaFiles {
@@ -137,8 +142,18 @@ impl MediaFiles {
         let staging = Staging::open(settings.staging.clone(), settings.min_free_bytes)
             .with_context(|| format!("data_dir: {}", settings.staging.display()))?;
         let (storing, folder_turn) = (Semaphore::new(STORED_AT_ONCE), tokio::sync::Mutex::default());
-        let inner = Inner { store, objects, staging, settings, turns: Mutex::default(), storing, folder_turn };
+        let (turns, received_bytes, served_bytes) = Default::default();
+        let inner =
+            Inner { store, objects, staging, settings, turns, storing, folder_turn, received_bytes, served_bytes };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Names the figures of this process.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Bytes of clips and snapshots that edges sent";
+        registry.register("aivms_media_received_bytes", help, self.inner.received_bytes.clone());
+        let help = "Bytes of clips and snapshots that were read for people";
+        registry.register("aivms_media_served_bytes", help, self.inner.served_bytes.clone());
     }
 
     /// Takes an offer and says how much of the file is here.
@@ -193,7 +208,12 @@ impl MediaFiles {
         media: &Media,
         part: Range<u64>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, MediaError> {
-        self.inner.objects.read(&media.object, part).await.map_err(MediaError::Objects)
+        let bytes = self.inner.objects.read(&media.object, part).await.map_err(MediaError::Objects)?;
+        let served = self.inner.served_bytes.clone();
+        let counted = bytes.inspect_ok(move |piece| {
+            served.inc_by(piece.len() as u64);
+        });
+        Ok(counted.boxed())
     }
 
     async fn work_on(
@@ -233,6 +253,7 @@ impl MediaFiles {
         // A piece that came too early, or one that is here, is answered with where to go on.
         let Some(new) = received.checked_sub(offset).filter(|_| end > received) else { return Ok(received) };
         let new = piece.slice(usize::try_from(new).unwrap_or(piece.len())..);
+        self.inner.received_bytes.inc_by(new.len() as u64);
         self.inner.staging.append(media.key, received, new).await.map_err(staging_failed)?;
         Ok(end)
     }

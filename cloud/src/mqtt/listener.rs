@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aivms_contract::identity::{Identity, Role};
 use aivms_contract::time::UtcMillis;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -16,7 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
+use super::figures::FrontFigures;
 use super::identity::claim;
 use super::{Front, FrontError, FrontLimits, Shared, connect, now, tls};
 use crate::ca::CertificateAuthority;
@@ -38,8 +41,11 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 struct Gate {
     limits: FrontLimits,
     unfinished: Mutex<HashMap<IpAddr, usize>>,
+    /// Since the last report.
     turned_away: AtomicU64,
+    /// Since the last report.
     failed: AtomicU64,
+    figures: FrontFigures,
 }
 
 /// A place among the unfinished connections; free again when dropped.
@@ -58,9 +64,9 @@ struct CurrentTls {
 
 /// Serves until `shutdown`.
 pub(super) async fn serve(front: Front, shutdown: CancellationToken) -> Result<(), FrontError> {
-    let Front { listener, settings, limits, ca, shared, .. } = front;
+    let Front { listener, settings, limits, ca, shared, figures, .. } = front;
     let mut tls = CurrentTls::new(ca, settings.server_names)?;
-    let (gate, tasks, router) = (Arc::new(Gate::new(limits)), TaskTracker::new(), shared.router.clone());
+    let (gate, tasks, router) = (Arc::new(Gate::new(limits, figures)), TaskTracker::new(), shared.router.clone());
     let mut died = pin!(router.died());
     let mut report = tokio::time::interval(REPORT_EVERY);
     let served = loop {
@@ -123,8 +129,9 @@ fn two_thirds_to(end: UtcMillis) -> Instant {
 }
 
 impl Gate {
-    fn new(limits: FrontLimits) -> Self {
-        Self { limits, unfinished: Mutex::default(), turned_away: AtomicU64::new(0), failed: AtomicU64::new(0) }
+    fn new(limits: FrontLimits, figures: FrontFigures) -> Self {
+        let (turned_away, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { limits, unfinished: Mutex::default(), turned_away, failed, figures }
     }
 
     /// Starts the task of a connection, or closes it when there are too many like it.
@@ -139,13 +146,16 @@ impl Gate {
         let ticket = (shared.sessions.count() < self.limits.sessions).then(|| self.ticket(peer.ip())).flatten();
         let Some(ticket) = ticket else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
+            self.figures.turned_away.inc();
             return;
         };
         let (acceptor, shared, gate) = (TlsAcceptor::from(config), Arc::clone(shared), Arc::clone(self));
+        self.figures.accepted.inc();
         tasks.spawn(async move {
             match shake_hands(stream, &acceptor).await {
                 Ok(stream) => greet(stream, peer, &shared, ticket).await,
                 Err(error) => {
+                    gate.figures.handshakes_failed.inc();
                     let shown = gate.failed.fetch_add(1, Ordering::Relaxed) < SHOWN_FAILURES;
                     if shown {
                         tracing::info!(%peer, %error, "MQTT: TLS handshake failed");
@@ -201,8 +211,22 @@ async fn greet(stream: TlsStream<TcpStream>, peer: SocketAddr, shared: &Arc<Shar
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let claim = certificate.ok_or_else(|| "no certificate".to_owned()).and_then(claim);
     match claim {
-        Ok(claim) => connect::connect(stream, peer, claim, shared, ticket).await,
+        Ok(claim) => {
+            let span = span_of(peer, &claim.identity);
+            connect::connect(stream, peer, claim, shared, ticket).instrument(span).await;
+        }
         Err(reason) => tracing::warn!(%peer, %reason, "MQTT: a certificate of our CA without an identity"),
+    }
+}
+
+/// What every line about the connection has, whatever filter lets it through.
+fn span_of(peer: SocketAddr, identity: &Identity) -> tracing::Span {
+    let tenant = identity.tenant.as_str();
+    match &identity.role {
+        Role::Edge(edge) => tracing::error_span!("mqtt", %peer, tenant.id = tenant, edge.id = edge.as_str()),
+        Role::Operator(operator) => {
+            tracing::error_span!("mqtt", %peer, tenant.id = tenant, operator.id = operator.as_str())
+        }
     }
 }
 
@@ -211,7 +235,8 @@ mod tests {
     use super::*;
 
     fn gate() -> Arc<Gate> {
-        Arc::new(Gate::new(FrontLimits { unfinished: 3, unfinished_per_address: 2, ..FrontLimits::default() }))
+        let limits = FrontLimits { unfinished: 3, unfinished_per_address: 2, ..FrontLimits::default() };
+        Arc::new(Gate::new(limits, FrontFigures::default()))
     }
 
     #[test]

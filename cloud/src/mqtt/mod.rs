@@ -12,6 +12,7 @@
 mod budget;
 mod codec;
 mod connect;
+mod figures;
 mod identity;
 mod listener;
 mod presence;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ca::{CaError, CertificateAuthority};
 use crate::ingest::Ingest;
 use crate::store::SharedStore;
+use figures::FrontFigures;
 use presence::PresenceBoard;
 use router::{LiveRouter, RouterDead};
 use sessions::Sessions;
@@ -78,6 +80,7 @@ pub struct Front {
     limits: FrontLimits,
     ca: Arc<CertificateAuthority>,
     shared: Arc<Shared>,
+    figures: FrontFigures,
 }
 
 /// What all sessions use.
@@ -185,7 +188,7 @@ impl Front {
         let router = LiveRouter::start(limits.sessions + limits.unfinished);
         let (presence, recheck) = (PresenceBoard::default(), limits.recheck);
         let shared = Arc::new(Shared { store, sessions, ingest, router, presence, recheck });
-        Ok(Self { listener, local_addr, settings, limits, ca, shared })
+        Ok(Self { listener, local_addr, settings, limits, ca, shared, figures: FrontFigures::default() })
     }
 
     /// Where it listens.

@@ -20,6 +20,7 @@ use aivms_contract::id::TenantId;
 use aivms_contract::topic::PREFIX;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use prometheus_client::metrics::counter::Counter;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
 use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
@@ -42,7 +43,9 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct LiveRouter {
     orders: mpsc::Sender<Order>,
-    dropped: Arc<AtomicU64>,
+    dropped: Counter,
+    /// Of [`Self::dropped`], those that have been told of.
+    told: Arc<AtomicU64>,
     dead: CancellationToken,
 }
 
@@ -80,7 +83,7 @@ impl LiveRouter {
             // The guard has been dropped with the closure, so this shows as a dead router.
             tracing::error!(%error, "the thread of the live router can't be started");
         }
-        Self { orders, dropped: Arc::default(), dead }
+        Self { orders, dropped: Counter::default(), told: Arc::default(), dead }
     }
 
     /// Connects a session. `router_id` must be free, and should be the same on the next connection.
@@ -93,7 +96,7 @@ impl LiveRouter {
     /// Tells the readers of `topic`, or nobody when the router is busy: live messages are not worth waiting for.
     pub(super) fn publish_live(&self, topic: String, payload: Bytes) {
         if self.orders.try_send(Order::Publish { topic, payload }).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.inc();
         }
     }
 
@@ -104,7 +107,13 @@ impl LiveRouter {
 
     /// Live messages dropped since the last call, because the router was busy.
     pub(super) fn take_dropped(&self) -> u64 {
-        self.dropped.swap(0, Ordering::Relaxed)
+        let dropped = self.dropped.get();
+        dropped - self.told.swap(dropped, Ordering::Relaxed).min(dropped)
+    }
+
+    /// Live messages dropped since the start, because the router was busy.
+    pub(super) fn dropped(&self) -> Counter {
+        self.dropped.clone()
     }
 
     /// Returns when the router has died.

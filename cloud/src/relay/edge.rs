@@ -96,6 +96,11 @@ impl EdgeHub {
         }
     }
 
+    /// How many streams of it are watched.
+    pub(super) fn viewers(&self) -> usize {
+        self.state().waiters.0.len()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.state().core.is_idle()
     }

@@ -16,6 +16,7 @@ use aivms_contract::id::{EdgeId, TenantId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{Registry, sampled};
 use crate::store::Fingerprint;
 
 pub use calls::Calls;
@@ -58,6 +59,18 @@ impl Relay {
     pub fn end(&self, certificates: &[Fingerprint]) {
         let hubs: Vec<_> = self.hubs().values().cloned().collect();
         hubs.iter().for_each(|hub| hub.end(certificates));
+    }
+
+    /// Names the figures of this process.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let relay = self.clone();
+        let help = "Edges whose live video or playback somebody watches";
+        let edges = move || i64::try_from(relay.hubs().len()).unwrap_or(i64::MAX);
+        sampled(registry, "aivms_relay_edges", help, edges);
+        let relay = self.clone();
+        let viewers = move || relay.hubs().values().map(|hub| hub.viewers()).sum::<usize>();
+        let help = "Streams of live video and playback that somebody watches";
+        sampled(registry, "aivms_relay_streams", help, move || i64::try_from(viewers()).unwrap_or(i64::MAX));
     }
 
     /// The tickets of browsers.

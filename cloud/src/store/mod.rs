@@ -10,11 +10,13 @@ mod accounts;
 mod certificates;
 mod edges;
 mod events;
+mod figures;
 mod lists;
 mod media;
 mod migrations;
 mod names;
 mod news;
+mod operations;
 mod postgres;
 mod presence;
 mod sql;
@@ -34,9 +36,11 @@ pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Ope
 pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
 pub use self::events::{Incoming, Message, Recorded, StoredEvent};
+use self::figures::{Lane, StoreFigures};
 pub use self::lists::{EventFilter, Page, PageRequest};
 pub use self::media::{Media, MediaKey, OfferedMedia};
 pub use self::news::News;
+pub use self::operations::Census;
 use self::postgres::PostgresDatabase;
 pub use self::postgres::{PostgresSettings, UrlError};
 pub use self::presence::Presence;
@@ -92,6 +96,7 @@ pub enum StoreError {
 pub struct Store {
     engine: Engine,
     news: broadcast::Sender<News>,
+    figures: StoreFigures,
 }
 
 /// The database that runs the operations.
@@ -109,7 +114,7 @@ impl Store {
     pub fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let engine = Engine::Sqlite(SqliteDatabase::open(path, news.clone())?);
-        Ok(Self { engine, news })
+        Ok(Self { engine, news, figures: StoreFigures::default() })
     }
 
     /// Connects to a PostgreSQL database and brings it to the current schema; other processes may do so at the same
@@ -120,7 +125,7 @@ impl Store {
     pub async fn open_postgres(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let engine = Engine::Postgres(PostgresDatabase::open(settings, news.clone()).await?);
-        Ok(Self { engine, news })
+        Ok(Self { engine, news, figures: StoreFigures::default() })
     }
 
     /// What is committed from now on, by this and every other process of the cloud. A receiver that lags has missed
@@ -137,10 +142,13 @@ impl Store {
         &self,
         work: impl Fn(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(database) => database.write(work).await,
-            Engine::Postgres(database) => database.write(work).await,
-        }
+        let work = async {
+            match &self.engine {
+                Engine::Sqlite(database) => database.write(work).await,
+                Engine::Postgres(database) => database.write(work).await,
+            }
+        };
+        self.figures.timed(Lane::Write, work).await
     }
 
     /// Runs the recording of a batch: like [`Store::write`], but batches of all processes run one after the other, so
@@ -149,10 +157,13 @@ impl Store {
         &self,
         work: impl Fn(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(database) => database.write(work).await,
-            Engine::Postgres(database) => database.ingest(work).await,
-        }
+        let work = async {
+            match &self.engine {
+                Engine::Sqlite(database) => database.write(work).await,
+                Engine::Postgres(database) => database.ingest(work).await,
+            }
+        };
+        self.figures.timed(Lane::Ingest, work).await
     }
 
     /// Runs a look-up by key.
@@ -160,10 +171,13 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(database) => database.lookup(work).await,
-            Engine::Postgres(database) => database.lookup(work).await,
-        }
+        let work = async {
+            match &self.engine {
+                Engine::Sqlite(database) => database.lookup(work).await,
+                Engine::Postgres(database) => database.lookup(work).await,
+            }
+        };
+        self.figures.timed(Lane::Lookup, work).await
     }
 
     /// Runs a list of `tenant`; only some of one tenant run at once, and one that takes too long is broken off.
@@ -172,9 +186,12 @@ impl Store {
         tenant: TenantKey,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(database) => database.list(tenant, work).await,
-            Engine::Postgres(database) => database.list(tenant, work).await,
-        }
+        let work = async {
+            match &self.engine {
+                Engine::Sqlite(database) => database.list(tenant, work).await,
+                Engine::Postgres(database) => database.list(tenant, work).await,
+            }
+        };
+        self.figures.timed(Lane::List, work).await
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aivms_cloud::config::{Config, MediaConfig};
+use aivms_cloud::config::{Config, MediaConfig, MetricsConfig, Secret};
 use aivms_cloud::run::{self, Running};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ pub(crate) struct Cloud {
     pub http: Client,
     /// Settings of files, from the next start on.
     pub media: MediaConfig,
+    metrics: MetricsConfig,
     running: Option<Running>,
     base: String,
 }
@@ -28,7 +29,10 @@ pub(crate) struct Cloud {
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: reqwest::header::HeaderMap,
+    /// Without the name of the request, so that two answers to the same question are equal.
     pub body: Value,
+    /// The name of the request in a problem document.
+    pub request_id: Option<Value>,
 }
 
 /// A signed-in owner of a tenant.
@@ -39,9 +43,19 @@ pub(crate) struct Owner {
 
 impl Cloud {
     pub(crate) async fn start() -> Self {
+        Self::with(MetricsConfig::default()).await
+    }
+
+    /// One whose figures are shown to those who have a token.
+    pub(crate) async fn with_metrics_token(token: &str) -> Self {
+        Self::with(MetricsConfig { token: Some(Secret::new(token.to_owned())), ..MetricsConfig::default() }).await
+    }
+
+    async fn with(metrics: MetricsConfig) -> Self {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let media = MediaConfig { min_free_mib: 0, ..MediaConfig::default() };
-        let mut cloud = Self { dir: tempfile::tempdir().unwrap(), http, media, running: None, base: String::new() };
+        let (dir, base) = (tempfile::tempdir().unwrap(), String::new());
+        let mut cloud = Self { dir, http, media, metrics, running: None, base };
         cloud.restart().await;
         cloud
     }
@@ -55,6 +69,7 @@ impl Cloud {
         config.media = self.media.clone();
         config.http.bind = loopback;
         config.mqtt.bind = loopback;
+        config.metrics = MetricsConfig { bind: Some(loopback), ..self.metrics.clone() };
         let running = run::start(config).await.unwrap();
         self.base = format!("http://{}", running.http_addr());
         self.running = Some(running);
@@ -68,6 +83,20 @@ impl Cloud {
 
     pub(crate) fn mqtt_port(&self) -> u16 {
         self.running.as_ref().unwrap().mqtt_addr().port()
+    }
+
+    /// Asks the listener for those who run the cloud.
+    pub(crate) async fn inside(&self, path: &str) -> Answer {
+        self.inside_as(path, None).await
+    }
+
+    pub(crate) async fn inside_as(&self, path: &str, token: Option<&str>) -> Answer {
+        let address = self.running.as_ref().unwrap().metrics_addr().unwrap();
+        let mut request = self.http.get(format!("http://{address}{path}"));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        Answer::of(request).await
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -119,7 +148,9 @@ impl Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
-        Self { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        let mut body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let request_id = body.as_object_mut().and_then(|problem| problem.remove("request_id"));
+        Self { status, headers, body, request_id }
     }
 
     pub(crate) fn text(&self, member: &str) -> String {

@@ -11,5 +11,6 @@ mod events;
 mod failures;
 mod live;
 mod media;
+mod operations;
 mod operators;
 mod settings;

@@ -180,8 +180,13 @@ impl<'c> Party<'c> {
 impl Seen {
     pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, mut headers) = (response.status().as_u16(), response.headers().clone());
         let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
+        // The name of the request is another one each time.
+        let text = match headers.remove("x-request-id") {
+            Some(request_id) => text.replace(request_id.to_str().unwrap(), ""),
+            None => text,
+        };
         Self { status, headers, text }
     }
 
