@@ -80,9 +80,9 @@ impl Rule {
     /// A condition that never applies would let a rule look stricter than it is, or never alert.
     fn check_belonging(&self) -> Result<(), RuleFault> {
         use Kind::{CameraState, Detection, DiskForecast, EdgeAlert, RecordingGap, Temperature, Zone};
-        let about_edges = [Kind::EdgeOffline, Kind::EdgeOnline, Kind::DiskForecast, Kind::Temperature, Kind::TakeOver];
+        let about_edges = [Kind::EdgeOffline, Kind::EdgeOnline, Kind::Temperature, Kind::TakeOver];
         let cameras: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !about_edges.contains(kind)).collect();
-        let given: [(&str, bool, &[Kind]); 15] = [
+        let given: [(&str, bool, &[Kind]); 16] = [
             ("cameras", !self.cameras.is_empty(), &cameras),
             ("zones", !self.zones.is_empty(), &[Zone]),
             ("classes", !self.classes.is_empty(), &[Zone, Detection]),
@@ -98,6 +98,7 @@ impl Rule {
             ("below_days", self.below_days.is_some(), &[DiskForecast]),
             ("above_celsius", self.above_celsius.is_some(), &[Temperature]),
             ("min_gap_s", self.min_gap_s.is_some(), &[RecordingGap]),
+            ("min_lasted_s", self.min_lasted_s.is_some(), &[CameraState]),
         ];
         for (field, is_given, kinds) in given {
             ensure(!is_given || kinds.contains(&self.kind), field, || {
@@ -130,7 +131,9 @@ impl Rule {
         }
         let day_ms = 24 * 3600 * 1000;
         ensure(self.min_dwell_ms.is_none_or(|ms| ms <= day_ms), "min_dwell_ms", || format!("may be {day_ms} at most"))?;
-        for (field, seconds) in [("cooldown_s", Some(self.cooldown_s)), ("min_gap_s", self.min_gap_s)] {
+        let lengths =
+            [("cooldown_s", Some(self.cooldown_s)), ("min_gap_s", self.min_gap_s), ("min_lasted_s", self.min_lasted_s)];
+        for (field, seconds) in lengths {
             ensure(seconds.is_none_or(|s| s <= MAX_SECONDS), field, || format!("may be {MAX_SECONDS} at most"))?;
         }
         let Some(repeated) = self.repeated else { return Ok(()) };

@@ -23,7 +23,7 @@ pub fn headline(occurrence: &Occurrence) -> String {
         What::EdgeAlert { title, .. } => title.clone(),
         What::EdgeOffline => "edge is offline".to_owned(),
         What::EdgeOnline { offline_ms } => format!("edge is back after {}", length(*offline_ms)),
-        What::Camera { state, cause } => camera_line(camera, *state, cause.as_deref()),
+        What::Camera { state, cause, .. } => camera_line(camera, *state, cause.as_deref()),
         What::DiskForecast { days } => format!("footage will be kept for {days:.1} days"),
         What::Temperature { sensor, celsius } => format!("{sensor} is at {celsius:.1} °C"),
         What::RecordingGap { cause, length_ms } => {

@@ -158,6 +158,9 @@ impl ReadyRule {
             What::RecordingGap { length_ms, .. } => {
                 found.least(Gate::GapLength, Some(*length_ms / 1000), rule.min_gap_s.map(u64::from));
             }
+            What::Camera { lasted_ms, .. } => {
+                found.least(Gate::Lasted, Some(*lasted_ms / 1000), rule.min_lasted_s.map(u64::from));
+            }
             _ => {}
         }
     }

@@ -8,7 +8,7 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::id::RuleId;
-use super::occurrence::{Occurrence, What};
+use super::occurrence::{Kind, Occurrence, What};
 use super::rule::{Per, Repeated, Rule};
 
 /// Most alerts whose times are remembered for one thing: the latest. Cool-down compares with these only, so an
@@ -111,11 +111,13 @@ impl DedupKey {
     }
 }
 
-/// Who or what counts once: the track where the rule alerts once per track.
+/// Who or what counts once: the track where the rule alerts once per track; a state, which many reports tell of, by
+/// when it began; else the event.
 pub(super) fn subject(rule: &Rule, occurrence: &Occurrence) -> String {
+    let is_state = matches!(occurrence.what.kind(), Kind::CameraState | Kind::RecordingGap);
     match (occurrence.seen(), occurrence.event) {
         (Some(seen), _) if rule.once_per_track => format!("track:{}/{}", occurrence.edge, seen.track),
-        (_, Some(event)) => format!("event:{event}"),
+        (_, Some(event)) if !is_state => format!("event:{event}"),
         _ => {
             let camera = occurrence.camera.as_ref().map_or("", |camera| camera.as_str());
             let (kind, at) = (occurrence.what.kind(), occurrence.at.as_millis());

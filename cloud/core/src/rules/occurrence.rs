@@ -6,10 +6,10 @@ use std::str::FromStr;
 use aivms_contract::alert::Severity;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::footage::{FootageEvent, GapCause};
-use aivms_contract::health::CameraState;
+use aivms_contract::health::{CameraHealth, CameraState};
 use aivms_contract::id::{CameraId, EdgeId, EventId, TrackId, ZoneId};
 use aivms_contract::time::UtcMillis;
-use aivms_contract::zone_event::{Direction, ZoneEventType};
+use aivms_contract::zone_event::{Direction, ZoneEvent, ZoneEventType};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened at a tenant's site.
@@ -80,10 +80,12 @@ pub enum What {
         state: CameraState,
         /// Why it is not streaming, for a person.
         cause: Option<String>,
+        /// For how long it has been in it when this was told.
+        lasted_ms: u64,
     },
-    /// The footage will be kept for so many days at today's rate.
+    /// The footage of a camera will be kept for so many days at today's rate.
     DiskForecast {
-        /// Days until retention eats the oldest footage that is wanted, or the disk is full.
+        /// Days its oldest footage will be old once retention has settled.
         days: f64,
     },
     /// A temperature was measured.
@@ -93,7 +95,8 @@ pub enum What {
         /// Degrees Celsius.
         celsius: f64,
     },
-    /// A span without video has ended, or still lasts.
+    /// A span without video has ended, or still lasts; [`Occurrence::at`] is its beginning, so that one span told twice
+    /// is one thing.
     RecordingGap {
         /// Whose fault it is.
         cause: GapCause,
@@ -217,42 +220,50 @@ impl What {
 }
 
 impl Occurrence {
-    /// What a stored event tells of; `None` for those that rules are not asked about: health, clips, snapshots, and
-    /// what became of footage but gaps. Their meaning comes from whoever compares them with what was before.
+    /// What a stored event tells of, one after the other. Clips, snapshots, and what became of footage but gaps tell of
+    /// nothing that rules are asked about.
     #[must_use]
-    pub fn of_event(envelope: &Envelope) -> Option<Self> {
-        let (camera, what) = match &envelope.body {
+    pub fn of_event(envelope: &Envelope) -> Vec<Self> {
+        match &envelope.body {
             Body::Detections(body) => {
                 let seen = seen(&body.object_class, body.confidence, &body.track_id);
-                (&body.camera_id, What::Detection { seen, age_ms: body.age_ms, stationary: body.stationary })
+                let what = What::Detection { seen, age_ms: body.age_ms, stationary: body.stationary };
+                vec![Self::of(envelope, envelope.at, &body.camera_id, what)]
             }
-            Body::ZoneEvents(body) => {
-                let what = What::Zone {
-                    zone: body.zone_id.clone(),
-                    event_type: body.event_type,
-                    seen: seen(&body.object_class, body.confidence, &body.track_id),
-                    dwell_ms: body.dwell_ms,
-                    direction: body.direction,
-                    speed_kmh: body.speed_kmh,
-                };
-                (&body.camera_id, what)
-            }
+            Body::ZoneEvents(body) => vec![Self::of(envelope, envelope.at, &body.camera_id, in_zone(body))],
             Body::Alerts(body) => {
                 let (alert_type, title) = (body.alert_type.clone(), body.title.clone());
-                (&body.camera_id, What::EdgeAlert { alert_type, severity: body.severity, title })
+                let what = What::EdgeAlert { alert_type, severity: body.severity, title };
+                vec![Self::of(envelope, envelope.at, &body.camera_id, what)]
             }
             Body::Footage(body) => match &body.event {
                 FootageEvent::Gap(gap) => {
-                    let end = gap.end.unwrap_or(body.timestamp);
-                    let length_ms = u64::try_from(end.since(gap.start).as_millis()).unwrap_or(u64::MAX);
-                    (&body.camera_id, What::RecordingGap { cause: gap.cause, length_ms })
+                    let length_ms = millis_between(gap.start, gap.end.unwrap_or(body.timestamp));
+                    let what = What::RecordingGap { cause: gap.cause, length_ms };
+                    vec![Self::of(envelope, gap.start, &body.camera_id, what)]
                 }
-                _ => return None,
+                _ => Vec::new(),
             },
-            Body::Health(_) | Body::Clips(_) | Body::Snapshots(_) => return None,
-        };
-        let (event, at, edge) = (Some(envelope.id), envelope.at, envelope.edge.clone());
-        Some(Self { event, at, edge, camera: Some(camera.clone()), what })
+            Body::Health(body) => {
+                body.cameras.iter().flat_map(|camera| Self::of_camera(envelope, body.timestamp, camera)).collect()
+            }
+            Body::Clips(_) | Body::Snapshots(_) => Vec::new(),
+        }
+    }
+
+    fn of(envelope: &Envelope, at: UtcMillis, camera: &CameraId, what: What) -> Self {
+        Self { event: Some(envelope.id), at, edge: envelope.edge.clone(), camera: Some(camera.clone()), what }
+    }
+
+    /// What a report tells of one camera: its state, and how long its footage will last.
+    fn of_camera(envelope: &Envelope, now: UtcMillis, health: &CameraHealth) -> impl Iterator<Item = Self> {
+        let (state, cause) = (health.state, health.cause.clone());
+        let what = What::Camera { state, cause, lasted_ms: millis_between(health.since, now) };
+        let state = Self::of(envelope, health.since, &health.camera_id, what);
+        let days = health.recording.as_ref().and_then(|recording| recording.forecast_days);
+        let forecast =
+            days.map(|days| Self::of(envelope, now, &health.camera_id, What::DiskForecast { days: f64::from(days) }));
+        [Some(state), forecast].into_iter().flatten()
     }
 
     /// The zone it happened in.
@@ -272,6 +283,21 @@ impl Occurrence {
             _ => None,
         }
     }
+}
+
+fn in_zone(body: &ZoneEvent) -> What {
+    What::Zone {
+        zone: body.zone_id.clone(),
+        event_type: body.event_type,
+        seen: seen(&body.object_class, body.confidence, &body.track_id),
+        dwell_ms: body.dwell_ms,
+        direction: body.direction,
+        speed_kmh: body.speed_kmh,
+    }
+}
+
+fn millis_between(start: UtcMillis, end: UtcMillis) -> u64 {
+    u64::try_from(end.since(start).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seen(class: &str, confidence: f32, track: &TrackId) -> Seen {

@@ -77,6 +77,9 @@ pub struct Rule {
     /// Least seconds without video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_gap_s: Option<u32>,
+    /// Least seconds that a camera has been in its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_lasted_s: Option<u32>,
     /// Whether objects at rest count, too, such as parked cars.
     #[serde(default)]
     pub stationary: bool,
@@ -207,6 +210,7 @@ impl Rule {
             below_days: None,
             above_celsius: None,
             min_gap_s: None,
+            min_lasted_s: None,
             stationary: false,
             schedule: None,
             time_zone: None,
@@ -230,6 +234,7 @@ impl Rule {
             edge(calm(Self::new("Edge offline", Kind::EdgeOffline, Some(Severity::Warning)))),
             calm(Self {
                 camera_states: vec![CameraState::Retrying],
+                min_lasted_s: Some(60),
                 ..Self::new("Camera without video", Kind::CameraState, Some(Severity::Warning))
             }),
             edge(calm(Self::new("Identity of an edge used twice", Kind::TakeOver, Some(Severity::Critical)))),

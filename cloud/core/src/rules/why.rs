@@ -55,6 +55,8 @@ pub enum Gate {
     Celsius,
     /// Seconds without video against the least.
     GapLength,
+    /// Seconds that the camera has been in its state, against the least.
+    Lasted,
     /// Whether the object is at rest.
     Stationary,
     /// Whether the clock of the rule's time zone is in its schedule.
@@ -69,7 +71,7 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Kind,
         Self::Edge,
         Self::Camera,
@@ -87,6 +89,7 @@ impl Gate {
         Self::Days,
         Self::Celsius,
         Self::GapLength,
+        Self::Lasted,
         Self::Stationary,
         Self::Schedule,
         Self::Repeated,
@@ -122,6 +125,7 @@ impl Gate {
             Self::Days => "days",
             Self::Celsius => "celsius",
             Self::GapLength => "gap_length",
+            Self::Lasted => "lasted",
             Self::Stationary => "stationary",
             Self::Schedule => "schedule",
             Self::Repeated => "repeated",

@@ -173,11 +173,23 @@ fn what_has_no_event_counts_once_by_what_it_is_and_when_it_began() {
     let rule = || warning(Kind::EdgeOffline);
     assert_eq!(verdicts(rule(), &[offline(0), offline(0), offline(1)]), [None, Some(Gate::Once), None]);
     let state = |state| {
-        let what = What::Camera { state, cause: None };
+        let what = What::Camera { state, cause: None, lasted_ms: 60_000 };
         Occurrence { event: None, ..occurrence(0, what) }
     };
     let changes = [state(CameraState::Retrying), state(CameraState::Streaming)];
     assert_eq!(verdicts(warning(Kind::CameraState), &changes), [None, None], "two states in one millisecond are two");
+}
+
+#[test]
+fn a_state_that_many_reports_tell_of_alerts_once_it_has_lasted_and_once_only() {
+    let told = |report, lasted_ms| {
+        let what = What::Camera { state: CameraState::Retrying, cause: None, lasted_ms };
+        let event = Some(EventId::from_parts(at(report), 1));
+        Occurrence { event, ..occurrence(0, what) }
+    };
+    let path = [told(30, 30_000), told(60, 60_000), told(90, 90_000)];
+    let rule = Rule { cooldown_s: 0, ..Rule::built_in().remove(2) };
+    assert_eq!(verdicts(rule, &path), [Some(Gate::Lasted), None, Some(Gate::Once)]);
 }
 
 #[test]
