@@ -193,6 +193,7 @@ impl From<StoreError> for Failure {
             StoreError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
             StoreError::SecretSpent => Self::conflict(Some("edge_secret"), "edge_secret: has been used or replaced"),
             StoreError::QuotaFull => Self::no_room("the tenant's clips and snapshots have all the room they may take"),
+            StoreError::TooMany(_) => Self::conflict(None, error.to_string()),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),
             StoreError::Unwritable(reason) => {
                 let reason = StoreError::Unwritable(reason);

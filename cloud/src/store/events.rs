@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::names::{NameTable, Names};
 use super::sql::{Connection, Transaction, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey, lists};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, alerts, lists};
 
 /// One durable message, checked by the front: the envelope's edge is the connection's own.
 #[derive(Debug, Clone)]
@@ -140,12 +140,14 @@ impl Store {
 
 fn record(transaction: &mut Transaction<'_>, batch: &[Prepared]) -> Result<Recorded, StoreError> {
     let mut recorded = Recorded::default();
-    for outcome in transaction.insert_events(batch)? {
+    let outcomes = transaction.insert_events(batch)?;
+    for outcome in &outcomes {
         match outcome {
             Outcome::Stored | Outcome::KeptAside => recorded.stored += 1,
             Outcome::Duplicate => recorded.duplicates += 1,
         }
     }
+    alerts::consider_batch(transaction, batch, &outcomes)?;
     recorded.feed_number = lists::feed_head(transaction)?;
     transaction.announce(News::Events(recorded.feed_number));
     Ok(recorded)

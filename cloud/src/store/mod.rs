@@ -7,7 +7,9 @@
 //! without a tenant can't be written by accident.
 
 mod accounts;
+mod alerts;
 mod certificates;
+mod deliveries;
 mod edges;
 mod events;
 mod figures;
@@ -19,6 +21,7 @@ mod news;
 mod operations;
 mod postgres;
 mod presence;
+mod rules;
 mod sql;
 mod sqlite;
 #[cfg(test)]
@@ -32,6 +35,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 pub use self::accounts::{NewTenant, RoleError, User, UserRole};
+pub use self::alerts::{
+    Alert, AlertChange, AlertFilter, AlertStep, Asker, BackTestRequest, Changed, Done, FedAlert, Incident,
+    IncidentFilter, PersonName, Suppressed, SuppressedFilter,
+};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
 pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
@@ -44,6 +51,7 @@ pub use self::operations::Census;
 use self::postgres::PostgresDatabase;
 pub use self::postgres::{PostgresSettings, UrlError};
 pub use self::presence::Presence;
+pub use self::rules::{RuleChange, StoredRule};
 use self::sql::Transaction;
 use self::sqlite::SqliteDatabase;
 
@@ -80,6 +88,9 @@ pub enum StoreError {
     /// The tenant may not have more bytes of files.
     #[error("the tenant's files have all the room they may take")]
     QuotaFull,
+    /// There are as many of them as there may be; names them.
+    #[error("there are as many {0} as there may be")]
+    TooMany(&'static str),
     /// The database can't be written: disk full or read-only.
     #[error("the database can't be written: {0}; if its disk (database_path) is full, free some room")]
     Unwritable(String),

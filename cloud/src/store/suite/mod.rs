@@ -1,6 +1,7 @@
 //! The promises of [`super::Store`], as tests that every database passes.
 
 pub(crate) mod accounts;
+pub(crate) mod alerts;
 pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod lists;
@@ -25,6 +26,17 @@ macro_rules! store_suite {
             accounts: a_registered_owner_is_found_by_address_and_by_row;
             accounts: a_taken_tenant_name_or_address_is_refused_by_field_and_leaves_nothing;
             accounts: edges_are_listed_by_registration_and_only_to_their_tenant;
+            alerts: an_event_raises_an_alert_in_its_own_transaction_and_never_again;
+            alerts: a_change_of_rules_counts_for_the_next_event;
+            alerts: what_an_edge_alerts_of_is_an_alert_without_any_rule_of_the_tenant;
+            alerts: what_the_cloud_finds_out_itself_is_asked_about_and_counts_once;
+            alerts: a_rule_that_can_not_be_asked_stops_no_event_and_no_other_rule;
+            alerts: what_was_stopped_is_counted_with_its_reasons;
+            alerts: alerts_that_follow_each_other_are_one_incident_per_edge;
+            alerts: a_person_sees_alerts_of_its_cameras_only;
+            alerts: each_step_of_an_alerts_life_is_kept_with_who_and_when;
+            alerts: an_alert_escalates_step_by_step_until_somebody_acknowledges;
+            alerts: a_back_test_says_what_was_raised_live;
             certificates: a_secret_enrols_once;
             certificates: a_rotated_secret_replaces_the_old_one_and_withdraws_certificates;
             certificates: a_withdrawn_edge_never_comes_back;
