@@ -34,7 +34,7 @@ pub struct StoredRule {
 #[derive(Debug, Clone)]
 pub enum RuleChange {
     /// It is so now.
-    Done(StoredRule),
+    Done(Box<StoredRule>),
     /// Somebody else has changed it meanwhile: it has this version.
     Stale(u32),
 }
@@ -137,7 +137,7 @@ impl Store {
                 &values![&body, now, by.0, tenant.0, rule_id.0],
             )?;
             changed(transaction, tenant)?;
-            find(transaction, tenant, rule_id)?.map(RuleChange::Done).ok_or(StoreError::NotFound)
+            find(transaction, tenant, rule_id)?.map(|rule| RuleChange::Done(Box::new(rule))).ok_or(StoreError::NotFound)
         })
         .await
     }
@@ -162,7 +162,7 @@ impl Store {
                 transaction.execute(&sql, &values![tenant.0, rule_id.0])?;
             }
             changed(transaction, tenant)?;
-            Ok(RuleChange::Done(is))
+            Ok(RuleChange::Done(Box::new(is)))
         })
         .await
     }

@@ -4,6 +4,7 @@ use aivms_cloud_core::rules::{
     AlertId, AlertState, DedupKey, Finding, Folding, IncidentId, Occurrence, ReadyRule, Span, escalation_due, headline,
 };
 use aivms_contract::alert::Severity;
+use aivms_contract::id::{CameraId, ZoneId};
 use aivms_contract::time::UtcMillis;
 
 use super::super::rules::to_json;
@@ -97,8 +98,8 @@ fn insert(
             severity_number(new.severity),
             state_number(AlertState::Open),
             new.edge.row,
-            occurrence.camera.as_ref().map(|camera| camera.as_str()),
-            occurrence.zone().map(|zone| zone.as_str()),
+            occurrence.camera.as_ref().map(CameraId::as_str),
+            occurrence.zone().map(ZoneId::as_str),
             seen.map(|seen| seen.class.as_str()),
             seen.map(|seen| seen.track.as_str()),
             title,

@@ -111,7 +111,7 @@ impl<'a> Stopped<'a> {
                     gate.as_str(),
                     hour,
                     edge.row,
-                    fold.last.camera.as_ref().map(|camera| camera.as_str()),
+                    fold.last.camera.as_ref().map(CameraId::as_str),
                     fold.first_at,
                     fold.last_at,
                     fold.times,
