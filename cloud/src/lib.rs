@@ -22,5 +22,6 @@ pub mod notify;
 pub mod readiness;
 pub mod relay;
 pub mod run;
+pub mod sealed;
 pub mod secret_file;
 pub mod store;

@@ -111,6 +111,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let mqtt_addr = front.local_addr();
     let settings = ApiSettings {
         jwt_secret,
+        jwt_secret_previous: config.jwt_secret_previous.clone(),
+        public_url: config.http.public_url.clone(),
         edge_timeout: config.edge_timeout(),
         mqtt_host: config.mqtt.public_host.clone(),
         mqtt_port: config.mqtt.public_port.unwrap_or(mqtt_addr.port()),

@@ -1,6 +1,7 @@
 //! Rules of tenant slugs, e-mail addresses and passwords.
 
 use aivms_contract::id::TenantId;
+use zxcvbn::{Score, zxcvbn};
 
 /// Fewest characters of a password.
 pub const MIN_PASSWORD_CHARS: usize = 12;
@@ -104,6 +105,17 @@ pub enum AccountError {
     PasswordCommon,
 }
 
+/// Whose password is checked: what everybody who knows the person would try.
+#[derive(Debug, Clone, Copy)]
+pub struct Person<'a> {
+    /// The address.
+    pub email: &'a str,
+    /// The name.
+    pub name: &'a str,
+    /// Readable name of the tenant.
+    pub tenant_name: &'a str,
+}
+
 /// Makes the slug of a tenant from its readable name: `Acme Corp.` becomes `acme-corp`.
 ///
 /// # Errors
@@ -162,12 +174,13 @@ pub fn normalized_email(text: &str) -> Result<String, AccountError> {
     if ok { Ok(email) } else { Err(AccountError::Email) }
 }
 
-/// Checks a new password of the user with `email` of the tenant called `tenant_name`: length, and that enough is left
-/// of it when common words, rows of keys, digits in order, repeats and the user's own names are taken out.
+/// Checks a new password of a person: length, that enough is left of it when common words, rows of keys, digits in
+/// order, repeats and the person's own names are taken out, and that it would not be among the first 10^8 guesses.
+/// The guesses are counted offline by zxcvbn, which knows some 30,000 passwords, names and words.
 ///
 /// # Errors
 /// Says which rule it breaks.
-pub fn check_password(password: &str, email: &str, tenant_name: &str) -> Result<(), AccountError> {
+pub fn check_password(password: &str, of: Person<'_>) -> Result<(), AccountError> {
     let length = password.chars().count();
     if length < MIN_PASSWORD_CHARS {
         return Err(AccountError::PasswordShort);
@@ -175,13 +188,19 @@ pub fn check_password(password: &str, email: &str, tenant_name: &str) -> Result<
     if length > MAX_PASSWORD_CHARS {
         return Err(AccountError::PasswordLong);
     }
-    let own = format!("{email} {tenant_name}").to_lowercase();
-    let own_words = own.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);
+    let own = format!("{} {} {}", of.email, of.name, of.tenant_name).to_lowercase();
+    let own_words: Vec<&str> =
+        own.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4).collect();
     let mut rest = password.to_lowercase();
-    for word in COMMON_WORDS.into_iter().chain(own_words) {
+    for word in COMMON_WORDS.iter().chain(&own_words) {
         rest = rest.replace(word, "");
     }
-    if unguessable_chars(&rest) < MIN_UNGUESSABLE_CHARS { Err(AccountError::PasswordCommon) } else { Ok(()) }
+    if unguessable_chars(&rest) < MIN_UNGUESSABLE_CHARS {
+        return Err(AccountError::PasswordCommon);
+    }
+    let mut known = own_words;
+    known.extend([of.email, of.name, of.tenant_name]);
+    if zxcvbn(password, &known).score() < Score::Three { Err(AccountError::PasswordCommon) } else { Ok(()) }
 }
 
 /// Counts the characters that do not follow from the one before: a repeat or the next in order adds nothing.
@@ -267,7 +286,8 @@ mod tests {
 
     #[test]
     fn passwords_that_everybody_tries_are_refused() {
-        let check = |password: &str| check_password(password, "jane.miller@acme.example", "Acme Corp");
+        let jane = Person { email: "jane.miller@acme.example", name: "Jane Rosamund Miller", tenant_name: "Acme Corp" };
+        let check = |password: &str| check_password(password, jane);
         for password in [
             "password1234",
             "PasswordPassword",
@@ -278,6 +298,8 @@ mod tests {
             "Welcome2026!",
             "abcdefghijklmnop",
             "admin-admin-admin",
+            "Rosamund-Rosamund-1",
+            "Liverpool1892",
         ] {
             assert_eq!(check(password), Err(AccountError::PasswordCommon), "{password}");
         }

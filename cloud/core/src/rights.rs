@@ -1,11 +1,123 @@
-//! What a person may see: cameras.
+//! What people may do and see: roles, who may change whom, and the cameras of each.
 //!
 //! A camera outside a person's scope is answered as one that does not exist, in lists by its absence and alone by
 //! "not found", so that its name can't be guessed at.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use aivms_contract::id::{CameraId, EdgeId};
+
+/// What a user may do; each role includes those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UserRole {
+    /// Look.
+    Viewer,
+    /// Acknowledge, command, export.
+    Operator,
+    /// Users, edges, rules.
+    Admin,
+    /// Everything, including the tenant itself.
+    Owner,
+}
+
+/// Says that a text is no role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be owner, admin, operator or viewer, is {0:?}")]
+pub struct RoleError(String);
+
+/// Says why somebody may not change a user, or make one so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RightsError {
+    /// Only owners and admins manage people.
+    #[error("your role does not manage people")]
+    NotYours,
+    /// The user's role is above the one who wants to change it.
+    #[error("the user's role is above yours")]
+    AboveYou,
+    /// The role to be given is above the one who gives it.
+    #[error("you can't give a role above your own")]
+    RoleAboveYours,
+    /// Owners and admins see all cameras: they could give themselves any.
+    #[error("only operators and viewers can be limited to some cameras")]
+    UnlimitedRole,
+    /// Nobody could manage the tenant any more.
+    #[error("the tenant's last owner must stay one: make somebody else an owner first")]
+    LastOwner,
+}
+
+impl UserRole {
+    /// All roles, the highest first.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Admin, Self::Operator, Self::Viewer];
+
+    /// The name in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// Whether this role may do what `least` may.
+    #[must_use]
+    pub fn includes(self, least: Self) -> bool {
+        self >= least
+    }
+}
+
+impl FromStr for UserRole {
+    type Err = RoleError;
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| RoleError(text.to_owned()))
+    }
+}
+
+/// Whether `actor` may make or invite a user with `role` who sees `cameras`.
+///
+/// # Errors
+/// Says which rule is in the way.
+pub fn may_make(actor: UserRole, role: UserRole, cameras: &CameraScope) -> Result<(), RightsError> {
+    if !actor.includes(UserRole::Admin) {
+        return Err(RightsError::NotYours);
+    }
+    if role > actor {
+        return Err(RightsError::RoleAboveYours);
+    }
+    if role.includes(UserRole::Admin) && *cameras != CameraScope::All {
+        return Err(RightsError::UnlimitedRole);
+    }
+    Ok(())
+}
+
+/// Whether `actor` may change or remove a user who has the role `is`; `other_owners` counts the tenant's owners who
+/// can sign in, without that user. `becomes` is the user's new role, `None` for one who is removed or disabled.
+///
+/// # Errors
+/// Says which rule is in the way.
+pub fn may_change(
+    actor: UserRole,
+    is: UserRole,
+    becomes: Option<UserRole>,
+    other_owners: u64,
+) -> Result<(), RightsError> {
+    if !actor.includes(UserRole::Admin) {
+        return Err(RightsError::NotYours);
+    }
+    if is > actor {
+        return Err(RightsError::AboveYou);
+    }
+    if becomes.is_some_and(|role| role > actor) {
+        return Err(RightsError::RoleAboveYours);
+    }
+    let stays_owner = becomes == Some(UserRole::Owner);
+    if is == UserRole::Owner && !stays_owner && other_owners == 0 {
+        return Err(RightsError::LastOwner);
+    }
+    Ok(())
+}
 
 /// The cameras a person may see. What belongs to no camera (an edge's name, its health) is not ruled by it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,6 +191,45 @@ mod tests {
             assert!(!only(&[]).sees(&edge, &camera));
         }
         assert!(only(&[]).sees_maybe(&"edge_a".parse().unwrap(), None));
+    }
+
+    #[test]
+    fn nobody_gives_or_takes_what_is_above_them_and_only_owners_and_admins_manage_people() {
+        for actor in UserRole::ALL {
+            for is in UserRole::ALL {
+                for becomes in [None, Some(UserRole::Owner), Some(UserRole::Admin), Some(UserRole::Viewer)] {
+                    let allowed = may_change(actor, is, becomes, 1).is_ok();
+                    let expected = actor.includes(UserRole::Admin)
+                        && actor.includes(is)
+                        && becomes.is_none_or(|role| actor.includes(role));
+                    assert_eq!(allowed, expected, "{actor:?} makes {is:?} {becomes:?}");
+                }
+                let made = may_make(actor, is, &CameraScope::All).is_ok();
+                assert_eq!(made, actor.includes(UserRole::Admin) && actor.includes(is), "{actor:?} invites {is:?}");
+            }
+        }
+        let own = may_change(UserRole::Admin, UserRole::Admin, Some(UserRole::Owner), 1);
+        assert_eq!(own, Err(RightsError::RoleAboveYours), "an admin never raises itself");
+    }
+
+    #[test]
+    fn the_last_owner_stays_one() {
+        for becomes in [None, Some(UserRole::Admin), Some(UserRole::Viewer)] {
+            let change = |others| may_change(UserRole::Owner, UserRole::Owner, becomes, others);
+            assert_eq!(change(0), Err(RightsError::LastOwner), "{becomes:?}");
+            assert_eq!(change(1), Ok(()), "{becomes:?}");
+        }
+        assert_eq!(may_change(UserRole::Owner, UserRole::Owner, Some(UserRole::Owner), 0), Ok(()));
+    }
+
+    #[test]
+    fn only_roles_that_can_not_change_their_own_rights_are_limited_to_cameras() {
+        let some = only(&[("edge_a", "door")]);
+        for role in UserRole::ALL {
+            let limited = may_make(UserRole::Owner, role, &some);
+            let unlimited = role.includes(UserRole::Admin);
+            assert_eq!(limited.err(), unlimited.then_some(RightsError::UnlimitedRole), "{role:?}");
+        }
     }
 
     fn scope() -> impl Strategy<Value = CameraScope> {

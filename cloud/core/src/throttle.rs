@@ -1,13 +1,11 @@
 //! Brakes for guessing: how many tries a key (an account, an address) has left.
+//!
+//! Each key has a leaky bucket, and of a bucket nothing needs to be known but when it will be empty. So a try is one
+//! number that is read and written, wherever it is kept.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aivms_contract::time::UtcMillis;
-
-/// Most keys remembered. When full, the keys with the fewest tries are forgotten: an attacker who fills the memory
-/// forgets his own small entries before anybody's large one.
-const MAX_KEYS: usize = 20_000;
 
 /// So many tries at once, refilled evenly over a span.
 #[derive(Debug, Clone, Copy)]
@@ -18,87 +16,33 @@ pub struct Allowance {
     pub per: Duration,
 }
 
-/// Counts tries per key in a leaky bucket.
-#[derive(Debug)]
-pub struct Throttle {
-    allowance: Allowance,
-    buckets: BTreeMap<String, Bucket>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    /// Milliseconds until it is empty, seen at `at`.
-    drains_in_ms: u64,
-    at: UtcMillis,
-}
-
-impl Throttle {
-    /// Starts with nothing tried.
-    #[must_use]
-    pub fn new(allowance: Allowance) -> Self {
-        Self { allowance, buckets: BTreeMap::new() }
-    }
-
-    /// Takes a try of `key`.
+impl Allowance {
+    /// Takes a try out of a bucket that is empty at `empties_at` (now or in the past: nothing was tried); gives when it
+    /// will be empty.
     ///
     /// # Errors
     /// None is left; says how long until there is one.
-    pub fn take(&mut self, key: &str, now: UtcMillis) -> Result<(), Duration> {
-        let (full, cost) = (self.full_ms(), self.cost_ms());
-        let level = self.buckets.get(key).map_or(0, |bucket| bucket.level(now));
-        if level + cost > full {
-            return Err(Duration::from_millis(level + cost - full));
-        }
-        if self.buckets.len() >= MAX_KEYS && !self.buckets.contains_key(key) {
-            self.forget_some(now);
-        }
-        self.buckets.insert(key.to_owned(), Bucket { drains_in_ms: level + cost, at: now });
-        Ok(())
+    pub fn take(self, empties_at: UtcMillis, now: UtcMillis) -> Result<UtcMillis, Duration> {
+        let level = empties_at.since(now) + self.cost();
+        if level > self.per { Err(level - self.per) } else { Ok(now + level) }
     }
 
-    /// Gives a try of `key` back: it turned out to be an honest one.
-    pub fn give_back(&mut self, key: &str, now: UtcMillis) {
-        let cost = self.cost_ms();
-        let left = self.buckets.get(key).map_or(0, |bucket| bucket.level(now)).saturating_sub(cost);
-        if left == 0 {
-            self.buckets.remove(key);
-        } else {
-            self.buckets.insert(key.to_owned(), Bucket { drains_in_ms: left, at: now });
-        }
+    /// Puts a try back: it turned out to be an honest one. Gives when the bucket will be empty.
+    #[must_use]
+    pub fn give_back(self, empties_at: UtcMillis, now: UtcMillis) -> UtcMillis {
+        now + empties_at.since(now).saturating_sub(self.cost())
     }
 
-    fn full_ms(&self) -> u64 {
-        u64::try_from(self.allowance.per.as_millis()).unwrap_or(u64::MAX / 4)
-    }
-
-    fn cost_ms(&self) -> u64 {
-        (self.full_ms() / u64::from(self.allowance.tries.max(1))).max(1)
-    }
-
-    /// Drops the emptier half.
-    fn forget_some(&mut self, now: UtcMillis) {
-        let mut levels: Vec<u64> = self.buckets.values().map(|bucket| bucket.level(now)).collect();
-        let middle = levels.len() / 2;
-        let (_, median, _) = levels.select_nth_unstable(middle);
-        let median = *median;
-        let mut room = MAX_KEYS / 2;
-        self.buckets.retain(|_, bucket| {
-            let keep = bucket.level(now) > median || (bucket.level(now) == median && room > 0);
-            room -= usize::from(keep && room > 0);
-            keep
-        });
-    }
-}
-
-impl Bucket {
-    fn level(self, now: UtcMillis) -> u64 {
-        self.drains_in_ms.saturating_sub(u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX))
+    fn cost(self) -> Duration {
+        let tries = u128::from(self.tries.max(1));
+        Duration::from_millis(u64::try_from(self.per.as_millis() / tries).unwrap_or(u64::MAX).max(1))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const FIVE_A_MINUTE: Allowance = Allowance { tries: 5, per: Duration::from_secs(60) };
 
@@ -108,37 +52,43 @@ mod tests {
 
     #[test]
     fn tries_run_out_and_come_back_one_by_one() {
-        let mut throttle = Throttle::new(FIVE_A_MINUTE);
+        let mut bucket = at(0);
+        let mut take = |now| FIVE_A_MINUTE.take(bucket, now).map(|empties_at| bucket = empties_at);
         for _ in 0..5 {
-            assert_eq!(throttle.take("a", at(0)), Ok(()));
+            assert_eq!(take(at(0)), Ok(()));
         }
-        assert_eq!(throttle.take("a", at(0)), Err(Duration::from_secs(12)));
-        assert_eq!(throttle.take("a", at(11)), Err(Duration::from_secs(1)));
-        assert_eq!(throttle.take("a", at(12)), Ok(()));
-        assert_eq!(throttle.take("a", at(12)), Err(Duration::from_secs(12)));
-        assert_eq!(throttle.take("b", at(12)), Ok(()), "another key has its own tries");
+        assert_eq!(take(at(0)), Err(Duration::from_secs(12)));
+        assert_eq!(take(at(11)), Err(Duration::from_secs(1)));
+        assert_eq!(take(at(12)), Ok(()));
+        assert_eq!(take(at(12)), Err(Duration::from_secs(12)));
     }
 
     #[test]
     fn a_try_given_back_never_counts() {
-        let mut throttle = Throttle::new(FIVE_A_MINUTE);
+        let mut bucket = at(0);
         for _ in 0..100 {
-            assert_eq!(throttle.take("a", at(0)), Ok(()));
-            throttle.give_back("a", at(0));
+            bucket = FIVE_A_MINUTE.take(bucket, at(0)).unwrap();
+            bucket = FIVE_A_MINUTE.give_back(bucket, at(0));
         }
-        throttle.give_back("never tried", at(0));
+        assert_eq!(FIVE_A_MINUTE.give_back(bucket, at(100)), at(100), "a bucket is never emptier than empty");
     }
 
-    #[test]
-    fn memory_is_bounded_and_the_worst_key_is_remembered() {
-        let mut throttle = Throttle::new(FIVE_A_MINUTE);
-        for _ in 0..5 {
-            throttle.take("worst", at(0)).unwrap();
+    proptest! {
+        #[test]
+        fn in_no_span_are_there_more_tries_than_at_once_and_those_that_came_back(
+            steps in proptest::collection::vec(0i64..30_000, 1..200),
+        ) {
+            let (mut bucket, mut now, mut taken) = (at(0), at(0), Vec::new());
+            for step in steps {
+                now = now + Duration::from_millis(u64::try_from(step).unwrap());
+                if let Ok(empties_at) = FIVE_A_MINUTE.take(bucket, now) {
+                    bucket = empties_at;
+                    taken.push(now);
+                }
+            }
+            for pair in taken.windows(11) {
+                prop_assert!(pair[10].since(pair[0]) >= Duration::from_secs(60), "11 tries need a minute at least");
+            }
         }
-        for n in 0..3 * MAX_KEYS {
-            throttle.take(&n.to_string(), at(0)).unwrap();
-            assert!(throttle.buckets.len() <= MAX_KEYS);
-        }
-        assert!(throttle.take("worst", at(0)).is_err());
     }
 }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use aivms_cloud_core::account::{self, AccountError};
-use aivms_contract::id::TenantId;
 use poem::Request;
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::passwords::NewPerson;
+use super::sign_in::{self, Challenge, SignedInAnswer, UserAnswer};
 use super::signed_in::SignedIn;
-use super::values::{Body, Text};
-use super::{Services, Tags, address};
+use super::values::Body;
+use super::{Services, Tags, Tried, address};
 use crate::clock;
-use crate::store::{NewTenant, User, UserRole};
+use crate::store::{NewTenant, User};
 
 pub(super) struct AccountsApi(pub Arc<Services>);
 
@@ -54,43 +55,17 @@ struct LoginRequest {
     password: String,
 }
 
-/// A token and the person it speaks for.
-#[derive(Debug, Object)]
-struct SignedInAnswer {
-    /// Send it as `Authorization: Bearer <token>`; good for one hour.
-    token: String,
-    /// The person.
-    user: UserAnswer,
-}
-
-/// A person.
-#[derive(Debug, Object)]
-#[oai(rename = "User")]
-struct UserAnswer {
-    /// Address to sign in with.
-    email: String,
-    /// Name.
-    name: String,
-    /// What the person may do.
-    role: Role,
-    /// Identifier of the organisation.
-    tenant_id: Text<TenantId>,
-    /// Name of the organisation.
-    tenant_name: String,
-}
-
-/// What a person may do; each role includes those after it.
-#[derive(Debug, Clone, Copy, Enum)]
-#[oai(rename_all = "lowercase")]
-enum Role {
-    /// Everything.
-    Owner,
-    /// Manage edges and operators.
-    Admin,
-    /// Act on alerts and edges.
-    Operator,
-    /// Look.
-    Viewer,
+/// The second half of a sign-in.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(example)]
+struct SecondFactorRequest {
+    /// What `POST /api/auth/login` gave.
+    #[oai(validator(max_length = 2048))]
+    challenge: String,
+    /// Six digits of the authenticator app, or a recovery code.
+    #[oai(validator(min_length = 6, max_length = 32))]
+    code: String,
 }
 
 #[derive(ApiResponse)]
@@ -100,6 +75,16 @@ enum Registered {
     Created(Json<SignedInAnswer>, #[oai(header = "Location")] String),
 }
 
+#[derive(ApiResponse)]
+enum LoggedIn {
+    /// Signed in.
+    #[oai(status = 200)]
+    Done(Json<SignedInAnswer>),
+    /// The password is right, and the person has a second factor: send a code with the challenge.
+    #[oai(status = 202)]
+    SecondFactor(Json<Challenge>),
+}
+
 #[OpenApi(prefix_path = "/api/auth", tag = "Tags::Accounts")]
 impl AccountsApi {
     /// Register a tenant
@@ -107,48 +92,54 @@ impl AccountsApi {
     /// Makes a tenant and its owner and signs the owner in.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(&self, request: &Request, body: Body<RegisterRequest>) -> Result<Registered, Failure> {
-        let tenant = new_tenant(&body.0)?;
         let services = &self.0;
-        services
-            .brakes
-            .register(&address(request, services))
-            .map_err(|wait| Failure::too_many("too many registrations from this address", wait))?;
-        let password_hash = services.passwords.hash(body.0.password).await.map_err(|error| {
-            tracing::error!(%error, "registration");
-            Failure::internal()
-        })?;
+        let tenant = new_tenant(&body.0)?;
+        let NewTenant { email, name, tenant_name, .. } = tenant.clone();
+        services.passwords.check(body.0.password.clone(), NewPerson { email, name, tenant_name }).await?;
+        let _counted = services.brakes.register(&address(request, services)).await?;
+        let password_hash = services.passwords.hash(body.0.password).await?;
         let tenant = NewTenant { password_hash, ..tenant };
         let user = services.store.register_tenant(tenant, clock::now()).await?;
         tracing::info!(tenant.id = %user.tenant_id, "tenant registered");
-        Ok(Registered::Created(Json(self.sign_in(&user)?), "/api/auth/me".into()))
+        let answer = sign_in::begin(services, &user, "password", request).await?;
+        Ok(Registered::Created(Json(answer), "/api/auth/me".into()))
     }
 
     /// Sign in
     ///
-    /// After several wrong passwords for one account or from one address, further tries are refused for a while.
+    /// After several wrong passwords for one account or from one address, further tries are refused for a while. Who
+    /// has a second factor gets a challenge instead of a token.
     #[oai(path = "/login", method = "post", operation_id = "login")]
-    async fn login(&self, request: &Request, body: Body<LoginRequest>) -> Result<Json<SignedInAnswer>, Failure> {
-        let LoginRequest { email, password } = body.0;
+    async fn login(&self, request: &Request, body: Body<LoginRequest>) -> Result<LoggedIn, Failure> {
         let services = &self.0;
-        let email = account::normalized_email(&email).unwrap_or_default();
-        let from = address(request, services);
-        services
-            .brakes
-            .login(&email, &from)
-            .map_err(|wait| Failure::too_many("too many wrong passwords; wait a little", wait))?;
-        let user = if email.is_empty() { None } else { services.store.user_by_email(&email).await? };
-        let too_long = password.chars().count() > account::MAX_PASSWORD_CHARS;
-        let password = if too_long { String::new() } else { password };
-        let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let right = services.passwords.verify(password, stored).await.map_err(|error| {
-            tracing::error!(%error, "sign-in");
-            Failure::internal()
-        })?;
-        let Some(user) = user.filter(|_| right) else {
-            return Err(Failure::unauthorized("e-mail address or password is wrong", "Bearer"));
-        };
-        services.brakes.login_succeeded(&email, &from);
-        Ok(Json(self.sign_in(&user)?))
+        let email = account::normalized_email(&body.0.email).unwrap_or_default();
+        let counted = services.brakes.login(&email, &address(request, services)).await?;
+        let user = self.by_password(&email, body.0.password).await?;
+        services.brakes.honest(counted).await?;
+        if user.second_factor {
+            return Ok(LoggedIn::SecondFactor(Json(Challenge::of(services, &user)?)));
+        }
+        Ok(LoggedIn::Done(Json(sign_in::begin(services, &user, "password", request).await?)))
+    }
+
+    /// Sign in with a second factor
+    ///
+    /// Each code is good once. A recovery code stands in for an app that was lost.
+    #[oai(path = "/login/second-factor", method = "post", operation_id = "login_second_factor")]
+    async fn second_factor(
+        &self,
+        request: &Request,
+        body: Body<SecondFactorRequest>,
+    ) -> Result<Json<SignedInAnswer>, Failure> {
+        let services = &self.0;
+        let refused = || Failure::unauthorized("challenge: is not good or has ended; sign in again", "Bearer");
+        let (key, generation) = services.tokens.read_challenge(&body.0.challenge).ok_or_else(refused)?;
+        let user = services.store.user(key).await?.filter(|user| user.token_generation == generation);
+        let user = user.ok_or_else(refused)?;
+        if !sign_in::check_code(services, &user, &body.0.code).await? {
+            return Err(Failure::unauthorized("code: is wrong, or was used", "Bearer"));
+        }
+        Ok(Json(sign_in::begin(services, &user, "password", request).await?))
     }
 
     /// Who am I
@@ -158,42 +149,28 @@ impl AccountsApi {
     }
 }
 
-/// Checks a registration; the password is not hashed yet.
+impl AccountsApi {
+    /// The user with this address and password. Takes as long for one who does not exist.
+    async fn by_password(&self, email: &str, password: String) -> Tried<User> {
+        let services = &self.0;
+        let user = services.store.user_by_email(email).await?.filter(|user| !user.disabled);
+        let too_long = password.chars().count() > account::MAX_PASSWORD_CHARS;
+        let password = if too_long { String::new() } else { password };
+        let stored = user.as_ref().map(|user| user.password_hash.clone());
+        let right = services.passwords.verify(password, stored).await?;
+        let wrong = || Failure::unauthorized("e-mail address or password is wrong", "Bearer");
+        user.filter(|_| right).ok_or_else(wrong)
+    }
+}
+
+/// Checks a registration but for the password, which is not hashed yet either.
 fn new_tenant(request: &RegisterRequest) -> Result<NewTenant, Failure> {
     let wrong = |field: &'static str| move |error: AccountError| Failure::unacceptable(field, error);
     let tenant_name = account::display_name(&request.tenant_name).map_err(wrong("tenant_name"))?;
     let tenant_id = account::tenant_slug(&tenant_name).map_err(wrong("tenant_name"))?;
     let email = account::normalized_email(&request.email).map_err(wrong("email"))?;
     let name = account::display_name(&request.name).map_err(wrong("name"))?;
-    account::check_password(&request.password, &email, &tenant_name).map_err(wrong("password"))?;
     Ok(NewTenant { tenant_id, tenant_name, email, name, password_hash: String::new() })
-}
-
-impl AccountsApi {
-    fn sign_in(&self, user: &User) -> Result<SignedInAnswer, Failure> {
-        let token = self.0.tokens.sign(user, clock::now()).map_err(|error| {
-            tracing::error!(%error, "signing a token");
-            Failure::internal()
-        })?;
-        Ok(SignedInAnswer { token, user: UserAnswer::from(user) })
-    }
-}
-
-impl From<&User> for UserAnswer {
-    fn from(user: &User) -> Self {
-        Self {
-            email: user.email.clone(),
-            name: user.name.clone(),
-            role: match user.role {
-                UserRole::Owner => Role::Owner,
-                UserRole::Admin => Role::Admin,
-                UserRole::Operator => Role::Operator,
-                UserRole::Viewer => Role::Viewer,
-            },
-            tenant_id: Text(user.tenant_id.clone()),
-            tenant_name: user.tenant_name.clone(),
-        }
-    }
 }
 
 impl poem_openapi::types::Example for RegisterRequest {
@@ -210,5 +187,11 @@ impl poem_openapi::types::Example for RegisterRequest {
 impl poem_openapi::types::Example for LoginRequest {
     fn example() -> Self {
         Self { email: "owner@example.com".into(), password: "correct horse battery staple".into() }
+    }
+}
+
+impl poem_openapi::types::Example for SecondFactorRequest {
+    fn example() -> Self {
+        Self { challenge: "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl".into(), code: "287082".into() }
     }
 }

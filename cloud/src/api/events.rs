@@ -81,6 +81,7 @@ impl EventsApi {
             object_class: object_class.0,
             track_id: track_id.0.map(|Text(id)| id.into()),
             min_confidence: min_confidence.0,
+            cameras: signed_in.cameras().clone(),
             ..EventFilter::default()
         };
         let page = page_request(limit.0, cursor.0);
@@ -132,6 +133,7 @@ impl EventsApi {
             track_id: track_id.0.map(|Text(id)| id.into()),
             zone_id: zone_id.0.map(plain),
             event_type: event_type.0.map(Into::into),
+            cameras: signed_in.cameras().clone(),
             ..EventFilter::default()
         };
         let page = page_request(limit.0, cursor.0);

@@ -13,7 +13,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object};
 
 use super::docs::PathMethods;
-use crate::store::StoreError;
+use crate::store::{RightsError, StoreError};
 
 /// Media type of problem documents.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -192,6 +192,9 @@ impl From<StoreError> for Failure {
             StoreError::Taken(field) => Self::conflict(Some(field), format!("{field}: is already taken")),
             StoreError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
             StoreError::SecretSpent => Self::conflict(Some("edge_secret"), "edge_secret: has been used or replaced"),
+            StoreError::Rights(error @ RightsError::LastOwner) => Self::conflict(Some("role"), error.to_string()),
+            StoreError::Rights(error @ RightsError::UnlimitedRole) => Self::unacceptable("cameras", error),
+            StoreError::Rights(error) => Self::forbidden(error.to_string()),
             StoreError::QuotaFull => Self::no_room("the tenant's clips and snapshots have all the room they may take"),
             StoreError::TooMany(_) => Self::conflict(None, error.to_string()),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),

@@ -41,13 +41,11 @@ pub(super) struct FootageApi(pub Arc<Services>);
 #[oai(example)]
 struct NewTicketRequest {
     /// The edge.
-    #[serde(deserialize_with = "text")]
     edge_id: Text<EdgeId>,
     /// The camera.
-    #[serde(deserialize_with = "text")]
     camera_id: Text<CameraId>,
     /// Where playback begins; live video when absent.
-    #[serde(default, deserialize_with = "optional_time")]
+    #[serde(default)]
     from: Option<Text<Time>>,
     /// Whether only key pictures are wanted, for fast forward. Playback only.
     #[serde(default)]
@@ -165,7 +163,7 @@ impl FootageApi {
     async fn ticket(&self, signed_in: SignedIn, body: Body<NewTicketRequest>) -> Result<Bought, Failure> {
         let NewTicketRequest { edge_id: Text(edge), camera_id: Text(camera), from, key_frames_only, h265 } = body.0;
         signed_in.must_see(&edge, &camera)?;
-        let ends_at = signed_in.0.ends_at;
+        let (ends_at, credential) = (signed_in.0.ends_at, signed_in.0.credential.clone());
         let user = signed_in.user();
         if from.is_none() && key_frames_only {
             return Err(Failure::unacceptable("key_frames_only", "is for playback: say from when on with from"));
@@ -173,13 +171,7 @@ impl FootageApi {
         let place = self.place(&user, edge).await?;
         let view = from.map_or(View::Live, |Text(Time(from))| View::Playback { from, key_frames_only });
         let number = secrets::random_text()?;
-        let ticket = Ticket {
-            place,
-            wanted: Wanted { camera, view, h265 },
-            user: user.key,
-            token_generation: user.token_generation,
-            ends_at,
-        };
+        let ticket = Ticket { place, wanted: Wanted { camera, view, h265 }, user: user.key, credential, ends_at };
         if !self.0.relay.tickets().issue(number.clone(), ticket, Instant::now()) {
             return Err(Failure::too_many("too many tickets are not used yet", crate::relay::TICKET_LIFETIME));
         }
@@ -336,18 +328,6 @@ impl From<GapCause> for Cause {
             GapCause::Deleted => Self::Deleted,
         }
     }
-}
-
-fn text<'de, D: serde::Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display>>(
-    deserializer: D,
-) -> Result<Text<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Text).map_err(serde::de::Error::custom)
-}
-
-fn optional_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Text<Time>>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map(Text).map_err(serde::de::Error::custom)).transpose()
 }
 
 impl poem_openapi::types::Example for NewTicketRequest {

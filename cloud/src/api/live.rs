@@ -18,15 +18,16 @@ use poem::web::sse::{Event, SSE};
 use poem::{IntoResponse, Request, Response, handler};
 use poem_openapi::types::ToJSON;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Services;
 use super::events::{detection_answer, zone_event_answer};
 use super::failure::Failure;
 use super::signed_in::{Session, session_of};
+use super::user_changes::changed;
+use super::{Services, address};
 use crate::clock;
-use crate::store::{StoreError, StoredEvent, TenantKey};
+use crate::store::{StoreError, StoredEvent, TenantKey, UserKey};
 
 /// Most missed events that are sent again; beyond, lists are the better way to catch up.
 const REPLAY_LIMIT: u32 = 1_000;
@@ -38,6 +39,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RECHECK: Duration = Duration::from_secs(60);
 /// Least time between two reads of one watcher: under load several commits come together.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
+/// Where the stream is.
+const PATH: &str = "/api/events/live";
 /// What browsers wait before they connect again.
 const RETRY_MS: u64 = 2_000;
 
@@ -46,7 +49,8 @@ const RETRY_MS: u64 = 2_000;
 pub(super) async fn live(request: &Request, services: Data<&Arc<Services>>) -> poem::Result<Response> {
     let bearer = request.headers().typed_get::<Authorization<Bearer>>();
     let bearer = bearer.ok_or_else(|| Failure::unauthorized("a bearer token is needed; sign in first", "Bearer"))?;
-    let session = session_of(&services, bearer.token()).await?;
+    let from = address(request, &services);
+    let session = session_of(&services, bearer.token(), from, request.original_uri().path()).await?;
     let seen = last_event_id(request, &services, session.user.tenant)?;
     let watcher = Watcher::start(Arc::clone(&services), bearer.token(), &session, seen).await?;
     Ok(SSE::new(watcher.into_stream()).keep_alive(KEEP_ALIVE).into_response())
@@ -67,6 +71,10 @@ pub(super) struct Watcher {
     /// The cameras whose events are sent.
     cameras: CameraScope,
     token: String,
+    user: UserKey,
+    address: String,
+    /// Whose rights have changed.
+    changes: broadcast::Receiver<Option<UserKey>>,
     /// When the token must be looked at again, at the latest at its end.
     recheck_at: Instant,
     hints: watch::Receiver<i64>,
@@ -90,7 +98,10 @@ impl Watcher {
         let head = services.store.feed_head().await?;
         let mut watcher = Self {
             tenant: session.user.tenant,
-            cameras: session.cameras.clone(),
+            cameras: session.user.cameras.clone(),
+            user: session.user.key,
+            address: session.address.clone(),
+            changes: services.changes.subscribe(),
             token: token.to_owned(),
             recheck_at: next_look(session),
             hints,
@@ -151,6 +162,10 @@ impl Watcher {
     async fn hinted(&mut self) -> Option<bool> {
         tokio::select! {
             () = self.services.stop.cancelled() => None,
+            () = changed(&mut self.changes, self.user) => {
+                self.recheck_at = Instant::now();
+                Some(false)
+            }
             changed = timeout_at(self.recheck_at, self.hints.changed()) => match changed {
                 Ok(changed) => changed.ok().map(|()| true),
                 Err(_) => Some(false),
@@ -195,13 +210,13 @@ impl Watcher {
 
     /// Whether the token still counts.
     async fn recheck(&mut self) -> bool {
-        match session_of(&self.services, &self.token).await {
+        match session_of(&self.services, &self.token, self.address.clone(), PATH).await {
             Ok(session) => {
                 self.recheck_at = next_look(&session);
-                self.cameras = session.cameras;
+                self.cameras = session.user.cameras;
                 true
             }
-            Err(Failure::Unauthorized(..)) => false,
+            Err(Failure::Unauthorized(..) | Failure::Forbidden(..)) => false,
             // The database did not answer; the token is not to blame.
             Err(_) => {
                 self.recheck_at = Instant::now() + Duration::from_secs(5);

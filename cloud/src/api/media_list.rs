@@ -40,6 +40,7 @@ pub(super) async fn list(
         camera_id: query.camera_id.map(plain),
         edge_id: query.edge_id.map(plain),
         made_for: query.event_id.map(plain),
+        cameras: signed_in.cameras().clone(),
         ..EventFilter::default()
     };
     let (tenant, page) = (signed_in.user().tenant, page_request(query.limit, query.cursor));

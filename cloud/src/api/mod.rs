@@ -1,6 +1,7 @@
 //! The HTTP API: a file per noun.
 
 mod accounts;
+mod api_keys;
 mod brakes;
 mod clips;
 mod docs;
@@ -14,14 +15,21 @@ mod failure;
 mod feed_cursor;
 mod footage;
 mod guard;
+mod invitations;
 mod live;
 mod media;
 mod media_list;
 mod operators;
+mod own_password;
+mod own_sessions;
 mod passwords;
+mod people;
+mod second_factor;
 mod secrets;
+mod sign_in;
 mod signed_in;
 mod snapshots;
+mod user_changes;
 mod user_token;
 mod values;
 mod viewer;
@@ -35,8 +43,10 @@ use poem::endpoint::make_sync;
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
 use poem_openapi::{OpenApiService, Tags as TagList};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use url::Url;
 
 use crate::ca::CertificateAuthority;
 use crate::config::Secret;
@@ -48,13 +58,18 @@ use crate::mqtt::sessions::Sessions;
 use crate::network::network;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
-use crate::store::SharedStore;
+use crate::sealed::Sealer;
+use crate::store::{SharedStore, UserKey};
 
 /// What the API is told at start.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// Signs user tokens.
     pub jwt_secret: Secret,
+    /// The secret before: what it signed and sealed still counts.
+    pub jwt_secret_previous: Option<Secret>,
+    /// Where people reach the cloud, for links in mails.
+    pub public_url: Option<Url>,
     /// Time without a sign of life after which an edge counts as offline.
     pub edge_timeout: Duration,
     /// Host that edges and MQTT tools are told to connect to.
@@ -95,8 +110,10 @@ pub struct ApiParts {
 /// Groups of operations in the document.
 #[derive(Debug, TagList)]
 enum Tags {
-    /// Tenants and the people in them.
+    /// Tenants, signing in, and one's own account.
     Accounts,
+    /// The people of a tenant, and the programs that act for them.
+    People,
     /// Appliances.
     Edges,
     /// MQTT clients of people and tools.
@@ -113,6 +130,9 @@ enum Tags {
     EdgeDevices,
 }
 
+/// What a handler's steps give.
+type Tried<T> = Result<T, failure::Failure>;
+
 /// Everything a handler may need.
 struct Services {
     store: SharedStore,
@@ -126,6 +146,9 @@ struct Services {
     links: LinkSigner,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
+    sealer: Sealer,
+    /// Whose rights have changed; `None` for anybody's.
+    changes: broadcast::Sender<Option<UserKey>>,
     feed_cursors: feed_cursor::FeedCursors,
     passwords: passwords::Passwords,
     brakes: brakes::Brakes,
@@ -172,13 +195,20 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
 }
 
 impl Services {
+    /// Where people reach the cloud, for links in mails.
+    fn public_url(&self) -> Option<&str> {
+        self.settings.public_url.as_ref().map(Url::as_str)
+    }
+
     fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
         Self {
-            tokens: user_token::UserTokens::new(&settings.jwt_secret),
+            tokens: user_token::UserTokens::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref()),
+            sealer: Sealer::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref(), "second factor"),
+            changes: user_changes::follow(&parts.store, stop.clone()),
             links: LinkSigner::new(&settings.jwt_secret),
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),
-            brakes: brakes::Brakes::new(),
+            brakes: brakes::Brakes::new(Arc::clone(&parts.store)),
             store: parts.store,
             ca: parts.ca,
             ingest: parts.ingest,
@@ -193,8 +223,19 @@ impl Services {
     }
 }
 
-type Operations = (
+/// Signing in and people.
+type Accounts = (
     accounts::AccountsApi,
+    own_sessions::SessionsApi,
+    own_password::PasswordApi,
+    second_factor::SecondFactorApi,
+    people::PeopleApi,
+    invitations::InvitationsApi,
+    api_keys::ApiKeysApi,
+);
+
+type Operations = (
+    Accounts,
     edges::EdgesApi,
     operators::OperatorsApi,
     events::EventsApi,
@@ -205,9 +246,21 @@ type Operations = (
     edge_media::EdgeMediaApi,
 );
 
+fn account_operations(services: &Arc<Services>) -> Accounts {
+    (
+        accounts::AccountsApi(Arc::clone(services)),
+        own_sessions::SessionsApi(Arc::clone(services)),
+        own_password::PasswordApi(Arc::clone(services)),
+        second_factor::SecondFactorApi(Arc::clone(services)),
+        people::PeopleApi(Arc::clone(services)),
+        invitations::InvitationsApi(Arc::clone(services)),
+        api_keys::ApiKeysApi(Arc::clone(services)),
+    )
+}
+
 fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
     let operations = (
-        accounts::AccountsApi(Arc::clone(services)),
+        account_operations(services),
         edges::EdgesApi(Arc::clone(services)),
         operators::OperatorsApi(Arc::clone(services)),
         events::EventsApi(Arc::clone(services)),

@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, LazyLock};
 
+use aivms_cloud_core::account::{self, Person};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
+
+use super::Tried;
+use super::failure::Failure;
 
 /// The hash that is checked for a user who does not exist, so that both answers take equally long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash("a password that nobody has").unwrap_or_default());
@@ -16,10 +20,25 @@ pub(super) struct Passwords {
     permits: Arc<Semaphore>,
 }
 
+/// Whose password is checked.
+#[derive(Debug, Clone)]
+pub(super) struct NewPerson {
+    pub email: String,
+    pub name: String,
+    pub tenant_name: String,
+}
+
 /// Hashing failed for a reason that is not the password.
 #[derive(Debug, thiserror::Error)]
 #[error("hashing: {0}")]
 pub(super) struct HashingError(String);
+
+impl From<HashingError> for Failure {
+    fn from(error: HashingError) -> Self {
+        tracing::error!(%error, "a password");
+        Self::internal()
+    }
+}
 
 impl Passwords {
     pub(super) fn new() -> Self {
@@ -32,9 +51,20 @@ impl Passwords {
         self.run(move || hash(&password)).await
     }
 
+    /// Checks the rules of passwords; see [`account::check_password`].
+    pub(super) async fn check(&self, password: String, person: NewPerson) -> Tried<()> {
+        let checked = self.run(move || {
+            let NewPerson { email, name, tenant_name } = &person;
+            Ok(account::check_password(&password, Person { email, name, tenant_name }))
+        });
+        checked.await?.map_err(|error| Failure::unacceptable("password", error))
+    }
+
     /// Whether `password` is the one of `stored`; `None` is a user who does not exist and takes as long.
     pub(super) async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, HashingError> {
         self.run(move || {
+            // Who came through a provider has no password.
+            let stored = stored.filter(|stored| !stored.is_empty());
             let text = stored.as_deref().unwrap_or(&NOBODY);
             let parsed = PasswordHash::new(text).map_err(|error| HashingError(error.to_string()))?;
             let matches = Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok();

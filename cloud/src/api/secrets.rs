@@ -24,6 +24,9 @@ impl EdgeSecret {
     }
 }
 
+/// How API keys begin, so that scanners of leaked secrets and people know what they found.
+pub(super) const API_KEY_PREFIX: &str = "aivms_key_";
+
 /// What the database keeps of a secret.
 pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
@@ -39,7 +42,7 @@ pub(super) fn random_text() -> Result<String, Failure> {
     Ok(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?))
 }
 
-fn random_bytes<const N: usize>() -> Result<[u8; N], Failure> {
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|error| {
         tracing::error!(%error, "the system has no random numbers");

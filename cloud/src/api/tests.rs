@@ -11,7 +11,7 @@ use super::signed_in::session_of;
 use super::*;
 use crate::clock;
 use crate::config::Config;
-use crate::store::{NewTenant, Store};
+use crate::store::{NewTenant, SignIn, Store, User};
 
 #[test]
 fn only_proxies_of_ours_are_believed_about_addresses() {
@@ -38,8 +38,8 @@ fn only_proxies_of_ours_are_believed_about_addresses() {
 async fn a_live_stream_ends_when_its_token_is_withdrawn() {
     let (directory, services) = services();
     let user = services.store.register_tenant(acme(), clock::now()).await.unwrap();
-    let token = services.tokens.sign(&user, clock::now()).unwrap();
-    let session = session_of(&services, &token).await.unwrap();
+    let token = signed_in(&services, &user).await;
+    let session = session_of(&services, &token, String::new(), "/").await.unwrap();
     let mut watcher = Watcher::start(Arc::clone(&services), &token, &session, None).await.unwrap();
     // The two frames a stream begins with.
     assert!(watcher.next().await.is_some() && watcher.next().await.is_some());
@@ -57,9 +57,9 @@ async fn a_live_stream_ends_when_its_token_is_withdrawn() {
 #[tokio::test]
 async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
     let (directory, parts, settings) = parts();
-    let services = Services::new(parts.clone(), settings.clone(), CancellationToken::new());
+    let services = Arc::new(Services::new(parts.clone(), settings.clone(), CancellationToken::new()));
     let user = services.store.register_tenant(acme(), clock::now()).await.unwrap();
-    let token = services.tokens.sign(&user, clock::now()).unwrap();
+    let token = signed_in(&services, &user).await;
     let edge_id = EdgeId::from_random(1);
     services.store.create_edge(user.tenant, &edge_id, "Gate", [1; 32], clock::now()).await.unwrap();
     let identity = Identity { tenant: user.tenant_id.clone(), role: Role::Edge(edge_id.clone()) };
@@ -80,6 +80,18 @@ async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
     slow_disk.execute_batch("rollback").unwrap();
     tokio::time::timeout(Duration::from_secs(20), seat.told_to_end()).await.expect("the session is ended");
     assert!(services.store.edge(user.tenant, &edge_id).await.unwrap().unwrap().revoked);
+}
+
+/// A token of a new session.
+async fn signed_in(services: &Services, user: &User) -> String {
+    let sign_in = SignIn {
+        method: "password",
+        address: String::new(),
+        agent: String::new(),
+        refresh_hash: [user.key.0 as u8; 32],
+    };
+    let session = services.store.sign_in(user.key, sign_in, clock::now()).await.unwrap();
+    services.tokens.sign(user, &session, clock::now()).unwrap()
 }
 
 fn acme() -> NewTenant {
@@ -115,6 +127,8 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let parts = ApiParts { store, ca, ingest, sessions, hints, relay, media, readiness, figures };
     let settings = ApiSettings {
         jwt_secret: Secret::new("0123456789".repeat(4)),
+        jwt_secret_previous: None,
+        public_url: None,
         edge_timeout: Duration::from_secs(120),
         mqtt_host: "localhost".into(),
         mqtt_port: 8883,

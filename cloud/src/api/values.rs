@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor};
+use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, UserId};
 use aivms_contract::id::{
     CameraId, ClipId, CommandId, EdgeId, EventId, OperatorId, OutboxId, SnapshotId, TenantId, TrackId, ZoneId,
 };
@@ -15,7 +16,8 @@ use poem_openapi::error::ParseRequestPayloadError;
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// A text with a form of its own.
@@ -61,6 +63,10 @@ text_forms! {
     OutboxId: "outbox", SEGMENT_PATTERN, "01kb3x0v7t5m9q2r8s4w6y1z3a";
     OperatorId: "operator_id", SEGMENT_PATTERN, "op_01kb3x0v7t5m9q2r8s4w6y1z3a";
     EventId: "event_id", Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
+    UserId: "user_id", SEGMENT_PATTERN, "user_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    InvitationId: "invitation_id", SEGMENT_PATTERN, "invitation_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    SessionId: "session_id", SEGMENT_PATTERN, "session_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    ApiKeyId: "key_id", SEGMENT_PATTERN, "key_01kb3x0v7t5m9q2r8s4w6y1z3a";
     Cursor: "cursor", Some(CURSOR_PATTERN), "AQGas52OOrNM4IRkxHhmwnY";
 }
 
@@ -81,6 +87,12 @@ impl FromStr for Time {
 impl Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<'de, T: TextForm> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::Services;
 use super::edge_relay::{PING, SEND_LIMIT, SILENCE, limits, send};
 use super::failure::Failure;
+use super::user_changes::changed;
 use crate::clock;
 use crate::relay::{Ticket, Viewing};
 
@@ -101,11 +102,12 @@ async fn talk(
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut silent_at, mut recheck_at) = (Instant::now() + SILENCE, Instant::now() + RECHECK);
-    let mut heard = 0;
+    let (mut heard, mut changes) = (0, services.changes.subscribe());
     loop {
         tokio::select! {
             () = services.stop.cancelled() => return None,
             () = sleep_until(silent_at) => return None,
+            () = changed(&mut changes, ticket.user) => recheck_at = Instant::now(),
             () = sleep_until(recheck_at) => {
                 if !may_still_look(services, ticket).await {
                     viewing.send_away(EndReason::Revoked, "you may no longer look at this: sign in again");
@@ -169,8 +171,9 @@ async fn may_still_look(services: &Services, ticket: &Ticket) -> bool {
     if ticket.ends_at <= clock::now() {
         return false;
     }
-    match services.store.user(ticket.user).await {
-        Ok(user) => user.is_some_and(|user| user.token_generation == ticket.token_generation),
+    let (edge, camera) = (&ticket.place.edge, &ticket.wanted.camera);
+    match services.store.bearer(ticket.credential.clone(), clock::now()).await {
+        Ok(bearer) => bearer.is_some_and(|bearer| bearer.user.cameras.sees(edge, camera)),
         // The database did not answer; the person is not to blame.
         Err(_) => true,
     }

@@ -56,6 +56,9 @@ pub struct Config {
     /// Secret that signs user tokens, at least 32 bytes. Default one drawn on first start and kept in `data_dir`;
     /// `JWT_SECRET`.
     pub jwt_secret: Option<Secret>,
+    /// The secret before `jwt_secret`, while what it signed and sealed still counts: set it when you replace the secret,
+    /// and take it out a day later. Default none; `JWT_SECRET_PREVIOUS`.
+    pub jwt_secret_previous: Option<Secret>,
     /// The API.
     pub http: HttpConfig,
     /// The MQTT front.
@@ -80,6 +83,7 @@ impl Default for Config {
             smtp_host: None,
             webhook_url: None,
             jwt_secret: None,
+            jwt_secret_previous: None,
             http: HttpConfig::default(),
             mqtt: MqttConfig::default(),
             media: MediaConfig::default(),
@@ -197,6 +201,7 @@ impl Part for Config {
         variables.optional("SMTP_HOST", &mut self.smtp_host);
         variables.optional("WEBHOOK_URL", &mut self.webhook_url);
         variables.optional("JWT_SECRET", &mut self.jwt_secret);
+        variables.optional("JWT_SECRET_PREVIOUS", &mut self.jwt_secret_previous);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use aivms_contract::time::UtcMillis;
 use tokio::time::Instant;
 
 use super::Place;
-use crate::store::UserKey;
+use crate::store::{Credential, UserKey};
 
 /// How long a ticket is good.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
@@ -27,7 +27,8 @@ pub(crate) struct Ticket {
     pub(crate) wanted: Wanted,
     /// Who bought it.
     pub(crate) user: UserKey,
-    pub(crate) token_generation: i64,
+    /// What was shown to buy it.
+    pub(crate) credential: Credential,
     /// When the user's token ends, and what is seen with it.
     pub(crate) ends_at: UtcMillis,
 }
@@ -72,7 +73,7 @@ mod tests {
             place: Place { tenant: tenant.parse().unwrap(), edge: "edge_1".parse().unwrap() },
             wanted: Wanted { camera: "gate".parse().unwrap(), view: View::Live, h265: false },
             user: UserKey(user),
-            token_generation: 0,
+            credential: Credential::Key([0; 32]),
             ends_at: UtcMillis::from_millis(0),
         }
     }

@@ -1,53 +1,12 @@
 //! Tenants and their users.
 
-use std::str::FromStr;
-
+use aivms_cloud_core::people::UserId;
+use aivms_cloud_core::rights::{CameraScope, UserRole};
 use aivms_contract::id::TenantId;
 use aivms_contract::time::UtcMillis;
 
-use super::sql::{Row, Transaction, values};
-use super::{Store, StoreError, TenantKey, UserKey};
-
-/// What a user may do; each role includes those after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserRole {
-    /// Everything, including the tenant itself.
-    Owner,
-    /// Users, edges, rules.
-    Admin,
-    /// Acknowledge, command, export.
-    Operator,
-    /// Look.
-    Viewer,
-}
-
-/// Says that a text is no role.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be owner, admin, operator or viewer, is {0:?}")]
-pub struct RoleError(String);
-
-impl UserRole {
-    /// The name in the database and in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-            Self::Viewer => "viewer",
-        }
-    }
-}
-
-impl FromStr for UserRole {
-    type Err = RoleError;
-    fn from_str(text: &str) -> Result<Self, RoleError> {
-        [Self::Owner, Self::Admin, Self::Operator, Self::Viewer]
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| RoleError(text.to_owned()))
-    }
-}
+use super::sql::{Row, Transaction, Value, values};
+use super::{Store, StoreError, TenantKey, UserKey, invitations, people, scope};
 
 /// A user as stored.
 #[derive(Debug, Clone)]
@@ -64,12 +23,22 @@ pub struct User {
     pub email: String,
     /// What people call it.
     pub name: String,
+    /// Its id.
+    pub user_id: UserId,
     /// What it may do.
     pub role: UserRole,
-    /// Argon2id hash in PHC form.
+    /// What it may see.
+    pub cameras: CameraScope,
+    /// Argon2id hash in PHC form; empty when it has no password, because it came through a provider.
     pub password_hash: String,
     /// Counts up when all its tokens become invalid (password or role change, sign-out everywhere).
     pub token_generation: i64,
+    /// Whether signing in is switched off.
+    pub disabled: bool,
+    /// Whether it has a second factor.
+    pub second_factor: bool,
+    /// Whether its tenant asks everybody for a second factor.
+    pub second_factor_required: bool,
 }
 
 /// A tenant and its owner to be made together.
@@ -105,55 +74,70 @@ impl Store {
         self.lookup(move |transaction| user_by_email(transaction, &email)).await
     }
 
-    /// Finds a user by row; checked on every request, so a changed generation ends tokens at once.
+    /// Finds a user by row, if it may sign in.
     ///
     /// # Errors
     /// The database's own.
     pub async fn user(&self, key: UserKey) -> Result<Option<User>, StoreError> {
-        self.lookup(move |transaction| {
-            transaction.first(&format!("{SELECT_USER} where u.id = ?1"), &values![key.0], read_user)
-        })
-        .await
+        self.lookup(move |transaction| people::active(transaction, key)).await
     }
 }
 
 const SELECT_USER: &str = "select u.id, u.tenant, t.tenant_id, t.name, u.email, u.name, u.role, u.password_hash,
-        u.token_generation
-    from users u join tenants t on t.id = u.tenant";
+        u.token_generation, u.user_id, u.disabled_at, u.all_cameras, f.person, g.second_factor_required
+    from users u join tenants t on t.id = u.tenant
+        left join second_factors f on f.person = u.id and f.confirmed_at is not null
+        left join sign_in_settings g on g.tenant = u.tenant";
 
 fn register_tenant(transaction: &mut Transaction<'_>, tenant: &NewTenant, now: UtcMillis) -> Result<User, StoreError> {
     if transaction.exists("select 1 from tenants where tenant_id = ?1", &values![tenant.tenant_id.as_str()])? {
         return Err(StoreError::Taken("tenant_name"));
-    }
-    if transaction.exists("select 1 from users where email = ?1", &values![&tenant.email])? {
-        return Err(StoreError::Taken("email"));
     }
     let key: Option<i64> = transaction.first(
         "insert into tenants (tenant_id, name, created_at) values (?1, ?2, ?3) returning id",
         &values![tenant.tenant_id.as_str(), &tenant.tenant_name, now],
         |row| row.get(0),
     )?;
-    transaction.execute(
-        "insert into users (tenant, email, name, role, password_hash, created_at) values (?1, ?2, ?3, ?4, ?5, ?6)",
-        &values![key, &tenant.email, &tenant.name, UserRole::Owner.as_str(), &tenant.password_hash, now],
-    )?;
+    let tenant_key = key.map(TenantKey).ok_or(StoreError::NotFound)?;
+    let NewTenant { email, name, password_hash, .. } = tenant;
+    invitations::make(transaction, tenant_key, email, UserRole::Owner, name, password_hash, now)?;
     user_by_email(transaction, &tenant.email)?.ok_or(StoreError::NotFound)
 }
 
 fn user_by_email(transaction: &mut Transaction<'_>, email: &str) -> Result<Option<User>, StoreError> {
-    transaction.first(&format!("{SELECT_USER} where u.email = ?1"), &values![email], read_user)
+    user_where(transaction, "u.email = ?1", &values![email])
 }
 
-fn read_user(row: &Row) -> Result<User, StoreError> {
-    Ok(User {
+/// The user a condition finds, disabled or not; never a removed one.
+pub(super) fn user_where(
+    transaction: &mut Transaction<'_>,
+    condition: &'static str,
+    values: &[Value],
+) -> Result<Option<User>, StoreError> {
+    let sql = format!("{SELECT_USER} where {condition} and u.removed_at is null");
+    let Some((mut user, all_cameras)) = transaction.first(&sql, values, read_user)? else { return Ok(None) };
+    if !all_cameras {
+        user.cameras = scope::cameras_of(transaction, user.key)?;
+    }
+    Ok(Some(user))
+}
+
+fn read_user(row: &Row) -> Result<(User, bool), StoreError> {
+    let user = User {
         key: UserKey(row.get(0)?),
         tenant: TenantKey(row.get(1)?),
         tenant_id: row.parsed(2)?,
         tenant_name: row.get(3)?,
         email: row.get(4)?,
         name: row.get(5)?,
+        user_id: row.parsed(9)?,
         role: row.parsed(6)?,
+        cameras: CameraScope::All,
         password_hash: row.get(7)?,
         token_generation: row.get(8)?,
-    })
+        disabled: row.optional_time(10)?.is_some(),
+        second_factor: row.get::<Option<i64>>(12)?.is_some(),
+        second_factor_required: row.get::<Option<bool>>(13)?.unwrap_or_default(),
+    };
+    Ok((user, row.get(11)?))
 }

@@ -1,5 +1,6 @@
 //! Lists of events and the live feed.
 
+use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::VERSION;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
@@ -10,7 +11,7 @@ use aivms_contract::zone_event::ZoneEventType;
 use super::events::{StoredEvent, event_type_number, kind_number};
 use super::names::{NameTable, find};
 use super::sql::{Dialect, Row, Transaction, Value, values};
-use super::{Store, StoreError, TenantKey};
+use super::{Store, StoreError, TenantKey, scope};
 
 /// Which events a list shows; `None` and empty mean all.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,8 @@ pub struct EventFilter {
     pub min_confidence: Option<f32>,
     /// Clips and snapshots made for this event.
     pub made_for: Option<EventId>,
+    /// Of these cameras only: those that the person who asks may see.
+    pub cameras: CameraScope,
 }
 
 /// Where a page begins and how long it is; lists run from the newest to the oldest event.
@@ -202,6 +205,8 @@ pub(super) fn list_query(
     query.require("event_type", "=", filter.event_type.map(event_type_number));
     query.require("confidence", ">=", filter.min_confidence);
     query.require("made_for", "=", filter.made_for.map(|event| event.to_string()));
+    let seen = scope::condition(transaction, tenant, &filter.cameras, "v", &mut query.values)?;
+    query.sql.push_str(&seen);
     query.values.push(i64::from(page.limit).saturating_add(1).into());
     query.sql.push_str(&format!(" order by v.id desc limit ?{}", query.values.len()));
     Ok(Some(query))

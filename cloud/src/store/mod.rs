@@ -8,24 +8,34 @@
 
 mod accounts;
 mod alerts;
+mod api_keys;
 mod certificates;
 mod deliveries;
 mod edges;
 mod events;
 mod figures;
+mod ids;
+mod invitations;
 mod lists;
+pub(crate) mod mail;
 mod media;
 mod migrations;
 mod names;
 mod news;
 mod operations;
+mod passwords;
+mod people;
 mod postgres;
 mod presence;
 mod rules;
+mod scope;
+mod second_factors;
+mod sessions;
 mod sql;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod tries;
 mod turns;
 
 use std::path::Path;
@@ -34,26 +44,37 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-pub use self::accounts::{NewTenant, RoleError, User, UserRole};
 pub use self::alerts::{
     Alert, AlertChange, AlertFilter, AlertStep, Asker, BackTestRequest, Changed, Done, FedAlert, Incident,
     IncidentFilter, PersonName, Suppressed, SuppressedFilter,
 };
+pub use aivms_cloud_core::rights::{RightsError, UserRole};
+
+pub use self::accounts::{NewTenant, User};
+pub use self::api_keys::{ApiKey, NewApiKey, Successor};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
 pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
 pub use self::events::{Incoming, Message, Recorded, StoredEvent};
 use self::figures::{Lane, StoreFigures};
+pub(crate) use self::invitations::LIFE as INVITATION_LIFE;
+pub use self::invitations::{Invitation, Invited, Joining, NewInvitation};
 pub use self::lists::{EventFilter, Page, PageRequest};
 pub use self::media::{Media, MediaKey, OfferedMedia};
 pub use self::news::News;
 pub use self::operations::Census;
+pub(crate) use self::passwords::RESET_LIFE;
+pub use self::people::{By, Person, PersonChange};
 use self::postgres::PostgresDatabase;
 pub use self::postgres::{PostgresSettings, UrlError};
 pub use self::presence::Presence;
 pub use self::rules::{RuleChange, StoredRule};
+pub use self::second_factors::{Proof, SecondFactor};
+pub(crate) use self::sessions::NOTE_USE_EVERY;
+pub use self::sessions::{Bearer, Credential, Refreshed, SessionRow, SignIn};
 use self::sql::Transaction;
 use self::sqlite::SqliteDatabase;
+pub(crate) use self::tries::Counted;
 
 /// The database of a running cloud.
 pub type SharedStore = Arc<Store>;
@@ -88,6 +109,9 @@ pub enum StoreError {
     /// The tenant may not have more bytes of files.
     #[error("the tenant's files have all the room they may take")]
     QuotaFull,
+    /// The rules about who may change whom are in the way.
+    #[error("{0}")]
+    Rights(#[from] RightsError),
     /// There are as many of them as there may be; names them.
     #[error("there are as many {0} as there may be")]
     TooMany(&'static str),

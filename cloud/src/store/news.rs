@@ -19,6 +19,8 @@ pub enum News {
     Withdrawn(Vec<Fingerprint>),
     /// The user's tokens or rights have changed.
     User(UserKey),
+    /// Mail is due.
+    Mail,
     /// A command, by its row, has changed its state.
     Command(i64),
     /// Deliveries are due.

@@ -16,7 +16,9 @@ async fn a_registered_owner_signs_in_however_the_address_is_typed() {
     assert_eq!(registered.status, StatusCode::CREATED);
     assert_eq!(registered.header("location"), "/api/auth/me");
     let user = json!({
-        "email": "jane@acme.example", "name": "Jane", "role": "owner", "tenant_id": "acme-corp", "tenant_name": "Acme Corp",
+        "user_id": registered.body["user"]["user_id"], "email": "jane@acme.example", "name": "Jane", "role": "owner",
+        "all_cameras": true, "cameras": [], "second_factor": false, "second_factor_required": false,
+        "tenant_id": "acme-corp", "tenant_name": "Acme Corp",
     });
     assert_eq!(registered.body["user"], user);
     let login = cloud.post("/api/auth/login", json!({ "email": " JANE@acme.EXAMPLE", "password": PASSWORD })).await;

@@ -59,7 +59,7 @@ impl<'c> Party<'c> {
         let device = Device::enrolled(cloud, &owner).await;
         let mut tokens = BTreeMap::from([("owner", owner.token.clone())]);
         for role in &ROLES[1..] {
-            tokens.insert(role, person(cloud, &marker, role).await);
+            tokens.insert(role, person(cloud, &marker, role, role).await);
         }
         let party = Self { cloud, marker, owner, device, tokens, things: Mutex::default(), next: AtomicU64::new(1) };
         party.add("edge_id", &party.device.edge_id);
@@ -69,6 +69,13 @@ impl<'c> Party<'c> {
     /// A number never used before for this tenant.
     pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes one more person with this role; its id and token.
+    pub(crate) async fn another(&self, role: &str) -> (String, String) {
+        let name = format!("{role}{}", self.number());
+        let token = person(self.cloud, &self.marker, &name, role).await;
+        (format!("user_{name}_{}", self.marker), token)
     }
 
     /// A slug that nobody else uses and that gives the tenant away.
@@ -152,7 +159,11 @@ impl<'c> Party<'c> {
     pub(crate) async fn send(&self, caller: Caller, operation: &Operation, call: &Call) -> Seen {
         let path = self.path(operation, call);
         let mut request = self.cloud.request(operation.method.clone(), &path);
-        if let Some(token) = self.token(caller) {
+        let token = match caller {
+            Caller::Person(role) if call.by_another => Some(self.another(role).await.1),
+            caller => self.token(caller),
+        };
+        if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         for (name, value) in &call.headers {
@@ -214,14 +225,14 @@ fn also(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Makes a person of the tenant with `role` and signs in.
-async fn person(cloud: &Cloud, marker: &str, role: &str) -> String {
+/// Makes a person of the tenant with `role` and the owner's password, and signs in.
+async fn person(cloud: &Cloud, marker: &str, name: &str, role: &str) -> String {
     cloud.sql(&format!(
-        "insert into users (tenant, email, name, role, password_hash, created_at)
-         select tenant, '{role}@{marker}.example', '{role} {marker}', '{role}', password_hash, created_at
+        "insert into users (tenant, user_id, email, name, role, password_hash, created_at)
+         select tenant, 'user_{name}_{marker}', '{name}@{marker}.example', '{name} {marker}', '{role}', password_hash, created_at
          from users where email = 'owner@{marker}.example'"
     ));
-    let body = serde_json::json!({ "email": format!("{role}@{marker}.example"), "password": PASSWORD });
+    let body = serde_json::json!({ "email": format!("{name}@{marker}.example"), "password": PASSWORD });
     cloud.post("/api/auth/login", body).await.text("token")
 }
 

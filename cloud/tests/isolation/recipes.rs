@@ -9,6 +9,7 @@ mod edge_devices;
 mod edges;
 mod events;
 mod footage;
+mod people;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     pub status: Option<u16>,
     /// Whether it makes another tenant, whose things are none of the caller's.
     pub apart: bool,
+    /// Whether it ends the sessions of who sends it, so that somebody else of the same role does.
+    pub by_another: bool,
 }
 
 /// What is sent.
@@ -70,6 +73,11 @@ impl Call {
         self
     }
 
+    pub(crate) fn by_another(mut self) -> Self {
+        self.by_another = true;
+        self
+    }
+
     /// Whether an answer with this status means that it was carried out.
     pub(crate) fn is_success(&self, status: u16) -> bool {
         self.status.map_or((200..300).contains(&status), |expected| expected == status)
@@ -95,6 +103,6 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, edges, events, footage, edge_devices);
+    first_of!(accounts, people, edges, events, footage, edge_devices);
     None
 }

@@ -1,5 +1,6 @@
 //! The plans of lists: each reads a range of the index meant for it.
 
+use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::id::EventId;
 use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::ZoneEventType;
@@ -49,6 +50,7 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
         event_type: Some(ZoneEventType::Enter),
         min_confidence: Some(0.5),
         made_for: None,
+        cameras: CameraScope::Only([("edge_a".parse().unwrap(), "door".parse().unwrap())].into()),
     };
     let made_for = EventFilter { made_for: Some(EventId::first_at(at)), ..EventFilter::default() };
     let page = PageRequest { before: Some(EventId::first_at(at)), limit: 50 };

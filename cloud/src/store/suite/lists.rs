@@ -1,5 +1,6 @@
 //! Lists: filters, pages and isolation.
 
+use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::envelope::Body;
 use aivms_contract::id::EventId;
 use aivms_contract::zone_event::ZoneEventType;
@@ -83,6 +84,7 @@ pub(crate) async fn filters_together_show_what_each_of_them_would(open: Open<'_>
         event_type: Some(ZoneEventType::Enter),
         min_confidence: Some(0.1),
         made_for: None,
+        cameras: CameraScope::All,
     };
     let wanted: Wanted = |event| {
         (at(0)..at(1)).contains(&event.envelope.at)

@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod lists;
 pub(crate) mod media;
+pub(crate) mod people;
 pub(crate) mod presence;
 
 use aivms_contract::detection::{Detection, TrackPhase};
@@ -62,6 +63,15 @@ macro_rules! store_suite {
             media: the_files_of_a_tenant_have_the_room_of_its_quota_and_give_it_back;
             media: clips_and_snapshots_are_listed_with_their_files_and_found_by_event_and_id;
             media: nothing_of_one_tenants_files_is_shown_to_another;
+            people: an_invitation_makes_one_user_and_its_mail_goes_with_it;
+            people: rules_about_people_hold_in_the_database;
+            people: a_removed_person_is_out_and_its_address_is_free;
+            people: pages_of_people_joined_are_all_of_them;
+            people: a_session_lives_by_its_newest_refresh_token_and_dies_by_an_older_one;
+            people: a_code_of_a_second_factor_is_used_once_also_by_two_at_once;
+            people: a_key_has_the_rights_that_both_it_and_its_person_have;
+            people: lists_show_only_the_cameras_of_a_scope;
+            people: tries_are_counted_for_all_processes_together;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
             presence: a_new_process_starts_with_nobody_connected;
         }
