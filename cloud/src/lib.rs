@@ -10,6 +10,7 @@ pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod hearing;
 mod http;
 pub mod ingest;
 pub mod live;

@@ -16,10 +16,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{self, ApiParts, ApiSettings};
 use crate::ca::CertificateAuthority;
 use crate::config::{Config, HttpConfig, MqttConfig};
+use crate::hearing;
 use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
@@ -91,7 +93,7 @@ pub async fn start(config: Config) -> Result<Running> {
     install_crypto_provider();
     warn_of_settings_without_effect(&config);
     let store = open_store(&config).await?;
-    store.clear_presence().await.context("database")?;
+    store.join_processes().await.context("database")?;
     let data_dir = config.data_dir();
     let jwt_secret = match config.jwt_secret.clone() {
         Some(secret) => secret,
@@ -100,6 +102,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
     let media = open_media(&config, &store).await?;
     let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
+    let hearing = hearing::hear(store.news(), Arc::downgrade(&store), hints.clone(), sessions.clone());
+    let hearing = AbortOnDropHandle::new(tokio::spawn(hearing));
     let (relay, calls) = Relay::new(stop.clone());
     let (ingest, batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let front_settings = front_settings(&config.mqtt);
@@ -163,7 +167,7 @@ pub async fn start(config: Config) -> Result<Running> {
     });
     let ingest_stop = CancellationToken::new();
     let committer = tokio::spawn(batches.run(ingest_stop.clone()));
-    let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store));
+    let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store, hearing));
     Ok(Running { http_addr, mqtt_addr, metrics_addr, stop, supervisor })
 }
 
@@ -209,6 +213,7 @@ async fn supervise(
     ingest_stop: CancellationToken,
     stop: CancellationToken,
     store: SharedStore,
+    hearing: AbortOnDropHandle<()>,
 ) -> Result<()> {
     let first = tokio::select! {
         // Asked first: told to stop, parts may have ended before this is looked at, and that is no failure.
@@ -234,6 +239,7 @@ async fn supervise(
     if !committer.is_finished() && tokio::time::timeout(STOP_LIMIT, committer).await.is_err() {
         tracing::warn!("ingest did not end in time; what was not acknowledged will be sent again");
     }
+    drop(hearing);
     // Closing waits for the writer thread and may write the whole log into the file.
     tokio::task::spawn_blocking(move || drop(store)).await.context("closing the database")?;
     first.and(rest.unwrap_or(Ok(())))
@@ -244,6 +250,10 @@ fn flat(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()>
 }
 
 async fn open_store(config: &Config) -> Result<SharedStore> {
+    if let Some(settings) = config.postgres()? {
+        let store = Store::open_postgres(&settings).await.with_context(|| settings.to_string())?;
+        return Ok(Arc::new(store));
+    }
     let path = config.database_path.clone();
     make_parent(&path)?;
     let opened =

@@ -65,7 +65,8 @@ async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
     let identity = Identity { tenant: user.tenant_id.clone(), role: Role::Edge(edge_id.clone()) };
     let (issued, _) = services.ca.issue_with_key(&identity, clock::now()).unwrap();
     services.store.enroll_edge(&edge_id, [1; 32], issued.record.clone(), clock::now()).await.unwrap();
-    let seat = services.sessions.enter(&identity, "", issued.record.fingerprint).unwrap();
+    let connection = crate::mqtt::sessions::Connection { edge: None, generation: 1 };
+    let seat = services.sessions.enter(&identity, "", issued.record.fingerprint, connection).unwrap();
 
     let endpoint = endpoint(parts, settings, CancellationToken::new());
     let slow_disk = rusqlite::Connection::open(directory.path().join("cloud.db")).unwrap();

@@ -33,7 +33,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// What a check says of the variable or key `name`.
-    pub(super) fn wrong(name: &'static str, problem: impl Into<String>) -> Result<(), Self> {
+    pub(super) fn wrong<T>(name: &'static str, problem: impl Into<String>) -> Result<T, Self> {
         Err(Self::Value { name, problem: problem.into() })
     }
 }

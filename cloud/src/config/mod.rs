@@ -31,10 +31,14 @@ pub use smtp::SmtpConfig;
 
 use crate::media::MediaSettings;
 use crate::notify::mail::SmtpSettings;
+use crate::store::PostgresSettings;
 use part::{Part, Variables};
 
 /// Fewest bytes of a signing secret: the strength of the signature, RFC 7518 section 3.2.
 const MIN_SECRET_BYTES: usize = 32;
+
+/// The SQLite file when nothing is said.
+const DATABASE_PATH: &str = "./cloud.db";
 
 /// Everything the cloud can be told at start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,6 +46,9 @@ const MIN_SECRET_BYTES: usize = 32;
 pub struct Config {
     /// The SQLite file, made on first start. Default `./cloud.db`; `DATABASE_PATH`.
     pub database_path: PathBuf,
+    /// A PostgreSQL database instead: `postgres://user:password@host/name?sslmode=verify-full`. Default none;
+    /// `DATABASE_URL`.
+    pub database_url: Option<Secret>,
     /// Folder for the certificate authority's key and generated secrets, made on first start with mode 0700. Default
     /// the database's path with `.d` behind it.
     pub data_dir: Option<PathBuf>,
@@ -76,7 +83,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            database_path: "./cloud.db".into(),
+            database_path: DATABASE_PATH.into(),
+            database_url: None,
             data_dir: None,
             clip_upload_dir: "./clips".into(),
             edge_timeout_seconds: 120,
@@ -129,6 +137,23 @@ impl Config {
     /// A path is not UTF-8, which TOML can't say.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
+    }
+
+    /// The PostgreSQL database, when one is set.
+    ///
+    /// # Errors
+    /// The URL is wrong, or a file of SQLite is named as well.
+    pub fn postgres(&self) -> Result<Option<PostgresSettings>, ConfigError> {
+        let Some(url) = &self.database_url else { return Ok(None) };
+        if self.database_path != Path::new(DATABASE_PATH) {
+            let problem =
+                "is set beside database_path (DATABASE_PATH); there is one database, so take one of them away";
+            return ConfigError::wrong("database_url", problem);
+        }
+        match url.reveal().parse() {
+            Ok(settings) => Ok(Some(settings)),
+            Err(problem) => ConfigError::wrong("database_url", problem.to_string()),
+        }
     }
 
     /// Folder for the certificate authority's key and generated secrets.
@@ -196,6 +221,7 @@ impl Config {
 impl Part for Config {
     fn take_environment(&mut self, variables: &Variables<'_>) -> Result<(), ConfigError> {
         variables.text("DATABASE_PATH", &mut self.database_path);
+        variables.optional("DATABASE_URL", &mut self.database_url);
         variables.text("CLIP_UPLOAD_DIR", &mut self.clip_upload_dir);
         variables.number("EDGE_TIMEOUT_SECONDS", "seconds", &mut self.edge_timeout_seconds)?;
         variables.optional("SMTP_HOST", &mut self.smtp_host);
@@ -206,6 +232,7 @@ impl Part for Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        self.postgres()?;
         if self.edge_timeout_seconds == 0 {
             return ConfigError::wrong("edge_timeout_seconds", "must be at least 1");
         }

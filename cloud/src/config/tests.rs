@@ -42,6 +42,28 @@ fn the_environment_wins_over_the_file_and_an_empty_variable_is_none() {
 }
 
 #[test]
+fn a_database_url_is_taken_from_the_environment_and_its_password_never_shown() {
+    let config = load("", &[("DATABASE_URL", "postgres://aivms:hush-hush@db/cloud")]).unwrap();
+    assert_eq!(config.postgres().unwrap().unwrap().to_string(), "PostgreSQL aivms@db/cloud");
+    assert!(!format!("{config:?} {}", config.to_toml().unwrap()).contains("hush"));
+    assert!(load("", &[]).unwrap().postgres().unwrap().is_none());
+}
+
+#[test]
+fn a_database_url_that_is_wrong_or_beside_a_file_is_refused_without_its_password() {
+    let url = ("DATABASE_URL", "postgres://aivms:hush-hush@db/cloud");
+    for (text, variables, part) in [
+        ("database_path = 'other.db'", vec![url], "database_path"),
+        ("", vec![url, ("DATABASE_PATH", "other.db")], "database_path"),
+        ("database_url = 'mysql://hush-hush@db/cloud'", vec![], "postgres://"),
+        ("database_url = 'postgres://aivms:hush-hush@db'", vec![], "database"),
+    ] {
+        let error = load(text, &variables).unwrap_err();
+        assert!(error.contains("database_url") && error.contains(part) && !error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
 fn a_short_signing_secret_is_refused_and_no_secret_is_ever_printed() {
     let error = load("", &[("JWT_SECRET", "short-but-secret")]).unwrap_err();
     assert!(error.contains("JWT_SECRET") && !error.contains("short-but-secret"), "{error}");

@@ -15,7 +15,7 @@ use super::codec::{read_packet, write_packet};
 use super::identity::Claim;
 use super::listener::Ticket;
 use super::session::{self, Ended, Guest};
-use super::sessions::Seat;
+use super::sessions::{Connection, Seat};
 use super::{Shared, now};
 use crate::store::{ActiveCertificate, EdgeKey, Presence};
 
@@ -77,16 +77,17 @@ async fn read_connect<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMu
 /// Checks what was asked for and who asks, and enters the session.
 async fn enter(asked: &Connect, claim: &Claim, shared: &Shared) -> Result<(Seat, ActiveCertificate), Refusal> {
     check(asked, &claim.identity.role)?;
-    active(claim, shared).await?;
+    let edge = active(claim, shared).await?.edge;
     // A client that lets the server choose gets an id nobody else has.
     let client_id = match asked.client_id.as_str() {
         "" => format!("{:032x}", fastrand::u128(..)),
         id => id.to_owned(),
     };
-    let seat = shared.sessions.enter(&claim.identity, &client_id, claim.fingerprint).ok_or_else(|| Refusal {
-        code: ConnectReturnCode::ServiceUnavailable,
-        reason: "this operator has too many connections".to_owned(),
-    })?;
+    let unavailable = |reason: String| Refusal { code: ConnectReturnCode::ServiceUnavailable, reason };
+    let generation = shared.store.next_connection().await.map_err(|error| unavailable(error.to_string()))?;
+    let connection = Connection { edge, generation };
+    let entered = shared.sessions.enter(&claim.identity, &client_id, claim.fingerprint, connection);
+    let seat = entered.map_err(|reason| unavailable(reason.to_string()))?;
     // Whoever withdrew the certificate before the session was in the list could not end it; whoever does it now can.
     let row = active(claim, shared).await?;
     Ok((seat, row))

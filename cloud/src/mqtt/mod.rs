@@ -210,10 +210,16 @@ impl Front {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), FrontError> {
         let (presence, store) = (self.shared.presence.clone(), Arc::clone(&self.shared.store));
         let stop_presence = CancellationToken::new();
-        let writer = tokio::spawn(presence.write(store, stop_presence.clone()));
+        let sessions = self.shared.sessions.clone();
+        let writer = tokio::spawn(presence.clone().write(Arc::clone(&store), stop_presence.clone()));
+        let leave = CancellationToken::new();
+        let alive = tokio::spawn(presence.stay_alive(store, sessions, leave.clone()));
         let served = listener::serve(self, shutdown).await;
         stop_presence.cancel();
-        if let Err(error) = writer.await {
+        let written = writer.await;
+        // After the last session has been written down, so that nothing is left of this process.
+        leave.cancel();
+        if let Err(error) = written.and(alive.await) {
             tracing::error!(%error, "the writer of presence failed; this is a defect");
         }
         served

@@ -10,8 +10,11 @@ use aivms_contract::time::UtcMillis;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::sessions::Sessions;
 use crate::store::{EdgeKey, Presence, SharedStore, StoreError};
 
+/// Time between two signs of life of this process.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Pause after the database refused.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -25,18 +28,46 @@ pub(super) struct PresenceBoard {
 #[derive(Debug, Clone, Default)]
 struct Pending {
     presence: Option<Presence>,
+    /// Number of a connection that has been here all the time.
+    still: Option<u64>,
     heard: Option<(UtcMillis, Option<String>)>,
 }
 
 impl PresenceBoard {
     /// Notes that a session of an edge came up or went down.
     pub(super) fn note(&self, presence: Presence) {
-        self.merge(presence.edge, Pending { presence: Some(presence), heard: None });
+        self.merge(presence.edge, Pending { presence: Some(presence), ..Pending::default() });
+    }
+
+    /// Notes that a session of an edge is still here, after the process had been taken for dead.
+    fn note_still(&self, edge: EdgeKey, generation: u64) {
+        self.merge(edge, Pending { still: Some(generation), ..Pending::default() });
+    }
+
+    /// Says that this process lives until `shutdown`, and then that it goes.
+    pub(super) async fn stay_alive(self, store: SharedStore, sessions: Sessions, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
+                () = shutdown.cancelled() => break,
+            }
+            match store.stay_alive().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!("this process was taken for dead; telling again who is connected");
+                    sessions.for_each_edge(|edge, generation| self.note_still(edge, generation));
+                }
+                Err(error) => tracing::warn!(%error, "this process can't say that it lives; trying again"),
+            }
+        }
+        if let Err(error) = store.leave_processes().await {
+            tracing::warn!(%error, "this process could not say that it goes; others find out by themselves");
+        }
     }
 
     /// Notes a sign of life, with the version when a heartbeat told it.
     pub(super) fn heard(&self, edge: EdgeKey, at: UtcMillis, version: Option<String>) {
-        self.merge(edge, Pending { presence: None, heard: Some((at, version)) });
+        self.merge(edge, Pending { heard: Some((at, version)), ..Pending::default() });
     }
 
     fn merge(&self, edge: EdgeKey, newer: Pending) {
@@ -89,7 +120,10 @@ impl Pending {
             && self.presence.is_none_or(|known| known.generation <= presence.generation)
         {
             self.presence = Some(presence);
+            // What is known now is newer than what was said before.
+            self.still = None;
         }
+        self.still = newer.still.or(self.still);
         if let Some((at, version)) = newer.heard {
             let known = self.heard.take().and_then(|(_, version)| version);
             self.heard = Some((at, version.or(known)));
@@ -100,6 +134,9 @@ impl Pending {
 async fn record(store: &SharedStore, edge: EdgeKey, pending: &Pending) -> Result<(), StoreError> {
     if let Some(presence) = pending.presence {
         store.record_presence(presence).await?;
+    }
+    if let Some(generation) = pending.still {
+        store.still_connected(edge, generation).await?;
     }
     if let Some((at, version)) = &pending.heard {
         store.record_heartbeat(edge, *at, version.clone()).await?;
@@ -113,7 +150,7 @@ mod tests {
 
     fn presence(generation: u64, up: bool) -> Pending {
         let at = UtcMillis::from_millis(0);
-        Pending { presence: Some(Presence { edge: EdgeKey(1), generation, up, at }), heard: None }
+        Pending { presence: Some(Presence { edge: EdgeKey(1), generation, up, at }), ..Pending::default() }
     }
 
     fn merged(news: &[Pending]) -> Pending {
@@ -130,10 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_ends_after_it_was_said_to_be_still_here_is_gone() {
+        let still = Pending { still: Some(2), ..Pending::default() };
+        let told = merged(&[presence(2, true), still.clone()]);
+        assert_eq!((told.presence.map(|p| p.up), told.still), (Some(true), Some(2)));
+        assert_eq!(merged(&[still, presence(2, false)]).still, None);
+    }
+
+    #[test]
     fn a_version_once_told_is_kept_until_it_is_written() {
         let heard = |version: Option<&str>| Pending {
-            presence: None,
             heard: Some((UtcMillis::from_millis(1), version.map(str::to_owned))),
+            ..Pending::default()
         };
         assert_eq!(merged(&[heard(Some("1")), heard(None)]).heard.and_then(|h| h.1).as_deref(), Some("1"));
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use aivms_contract::id::TenantId;
 use aivms_contract::identity::{Identity, Role};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use crate::store::Fingerprint;
+use crate::store::{EdgeKey, Fingerprint};
 
 /// Most connections one operator may have at once; each has a place in the router that is used again.
 pub(super) const OPERATOR_SESSIONS: usize = 10;
@@ -28,7 +29,8 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    generations: AtomicU64,
+    /// Says to every session that it should look soon whether it still counts.
+    again: watch::Sender<()>,
     take_overs: AtomicU64,
     state: Mutex<State>,
 }
@@ -36,6 +38,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     live: HashMap<Place, Live>,
+    /// Places of the edges among them.
+    edges: HashMap<EdgeKey, Place>,
     /// Shared by all sessions of an identity, so that more connections give no more room.
     budgets: HashMap<Identity, Weak<Budget>>,
     watchers: HashMap<TenantId, Weak<AtomicUsize>>,
@@ -52,6 +56,7 @@ struct Place {
 #[derive(Debug)]
 struct Live {
     generation: u64,
+    edge: Option<EdgeKey>,
     fingerprint: Fingerprint,
     router_slot: usize,
     control: Arc<Control>,
@@ -76,6 +81,26 @@ pub(crate) enum EndReason {
     Shutdown,
 }
 
+/// A new connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection {
+    /// Its edge; `None` for an operator.
+    pub(crate) edge: Option<EdgeKey>,
+    /// Its number, higher than those of all earlier ones of every process.
+    pub(crate) generation: u64,
+}
+
+/// Why a connection is not entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoSeat {
+    /// An operator has [`OPERATOR_SESSIONS`].
+    #[error("this operator has too many connections")]
+    TooMany,
+    /// A connection that was made later has been entered before.
+    #[error("a newer connection of the same identity is here")]
+    NewerIsHere,
+}
+
 /// A session's entry in the list; leaves it when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -84,7 +109,7 @@ pub(crate) struct Seat {
     router_slot: usize,
     control: Arc<Control>,
     previous: Option<Arc<Control>>,
-    /// Rises with each connection of this process.
+    /// Rises with each connection that any process makes.
     pub(super) generation: u64,
     /// What the identity may still send.
     pub(super) budget: Arc<Budget>,
@@ -113,28 +138,58 @@ impl Sessions {
         self.inner.take_overs.load(Ordering::Relaxed)
     }
 
+    /// Ends the session of an edge that has made a newer connection, on whichever process.
+    pub(crate) fn end_older(&self, edge: EdgeKey, generation: u64) {
+        let state = self.state();
+        let live = state.edges.get(&edge).and_then(|place| state.live.get(place));
+        if let Some(live) = live.filter(|live| live.generation < generation) {
+            live.control.end(EndReason::TakenOver);
+            self.inner.take_overs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has every session look soon whether its certificate still counts.
+    pub(crate) fn check_again(&self) {
+        self.inner.again.send_replace(());
+    }
+
+    /// Shows the sessions of edges while none of them can leave the list.
+    pub(super) fn for_each_edge(&self, mut show: impl FnMut(EdgeKey, u64)) {
+        let state = self.state();
+        state.live.values().filter_map(|live| Some((live.edge?, live.generation))).for_each(|(e, g)| show(e, g));
+    }
+
     pub(super) fn end_all(&self) {
         self.state().live.values().for_each(|live| live.control.end(EndReason::Shutdown));
     }
 
     /// Enters a session. An edge has one, and so has each client id of an operator: the newer one stays, the older is
-    /// told to end. `None` when an operator has [`OPERATOR_SESSIONS`].
-    pub(crate) fn enter(&self, identity: &Identity, client_id: &str, fingerprint: Fingerprint) -> Option<Seat> {
+    /// told to end.
+    pub(crate) fn enter(
+        &self,
+        identity: &Identity,
+        client_id: &str,
+        fingerprint: Fingerprint,
+        connection: Connection,
+    ) -> Result<Seat, NoSeat> {
         let client_id = match &identity.role {
             Role::Edge(_) => None,
             Role::Operator(_) => Some(client_id.to_owned()),
         };
         let place = Place { identity: identity.clone(), client_id };
+        let Connection { edge, generation } = connection;
         let mut state = self.state();
         let router_slot = match state.live.get(&place) {
+            Some(previous) if previous.generation > generation => return Err(NoSeat::NewerIsHere),
             Some(previous) => previous.router_slot,
-            None => state.free_slot(identity)?,
+            None => state.free_slot(identity).ok_or(NoSeat::TooMany)?,
         };
         let control = Arc::new(Control::default());
-        // Under the lock, so that the order of generations is the order of entering.
-        let generation = self.inner.generations.fetch_add(1, Ordering::Relaxed) + 1;
-        let live = Live { generation, fingerprint, router_slot, control: Arc::clone(&control) };
+        let live = Live { generation, edge, fingerprint, router_slot, control: Arc::clone(&control) };
         let previous = state.live.insert(place.clone(), live).map(|previous| previous.control);
+        if let Some(edge) = edge {
+            state.edges.insert(edge, place.clone());
+        }
         if let Some(previous) = &previous {
             previous.end(EndReason::TakenOver);
             self.inner.take_overs.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +198,7 @@ impl Sessions {
         let budget = shared(&mut state.budgets, identity, || Budget::of(identity));
         let watchers = shared(&mut state.watchers, &identity.tenant, AtomicUsize::default);
         let sessions = self.clone();
-        Some(Seat { sessions, place, router_slot, control, previous, generation, budget, watchers })
+        Ok(Seat { sessions, place, router_slot, control, previous, generation, budget, watchers })
     }
 
     /// A panic elsewhere never makes the list unusable: every change to it is complete.
@@ -219,6 +274,11 @@ impl Seat {
         self.control.end.is_cancelled()
     }
 
+    /// Changes when the session should look whether it still counts.
+    pub(super) fn again(&self) -> watch::Receiver<()> {
+        self.sessions.inner.again.subscribe()
+    }
+
     /// Waits until the session is told to end.
     pub(crate) async fn told_to_end(&self) -> EndReason {
         self.control.end.cancelled().await;
@@ -230,7 +290,8 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.sessions.state();
         if state.live.get(&self.place).is_some_and(|live| live.generation == self.generation) {
-            state.live.remove(&self.place);
+            let edge = state.live.remove(&self.place).and_then(|live| live.edge);
+            edge.map(|edge| state.edges.remove(&edge));
         }
         drop(state);
         match (self.previous.take(), tokio::runtime::Handle::try_current()) {
@@ -255,6 +316,10 @@ mod tests {
         format!("urn:aivms:tenant:acme:edge:edge_{id}").parse().unwrap()
     }
 
+    fn number(generation: u64) -> Connection {
+        Connection { edge: None, generation }
+    }
+
     fn operator() -> Identity {
         "urn:aivms:tenant:acme:operator:op".parse().unwrap()
     }
@@ -262,8 +327,8 @@ mod tests {
     #[tokio::test]
     async fn the_newer_session_of_an_edge_stays_whatever_its_client_id() {
         let sessions = Sessions::default();
-        let first = sessions.enter(&edge("a"), "one", [1; 32]).unwrap();
-        let mut second = sessions.enter(&edge("a"), "two", [1; 32]).unwrap();
+        let first = sessions.enter(&edge("a"), "one", [1; 32], number(1)).unwrap();
+        let mut second = sessions.enter(&edge("a"), "two", [1; 32], number(2)).unwrap();
         assert_eq!(first.told_to_end().await, EndReason::TakenOver);
         assert!(second.generation > first.generation);
         assert_eq!(first.router_id(), second.router_id());
@@ -278,8 +343,8 @@ mod tests {
     #[tokio::test]
     async fn who_replaces_a_session_that_gave_up_waits_for_the_one_before_it() {
         let sessions = Sessions::default();
-        let enter = || sessions.enter(&edge("a"), "", [1; 32]).unwrap();
-        let (first, second, mut third) = (enter(), enter(), enter());
+        let enter = |generation| sessions.enter(&edge("a"), "", [1; 32], number(generation)).unwrap();
+        let (first, second, mut third) = (enter(1), enter(2), enter(3));
         drop(second);
         let waiting = tokio::time::timeout(Duration::from_millis(50), third.wait_for_previous());
         assert!(waiting.await.is_err());
@@ -293,13 +358,13 @@ mod tests {
     #[test]
     fn an_operator_has_several_sessions_with_their_own_places_up_to_a_limit() {
         let sessions = Sessions::default();
-        let enter = |n: usize| sessions.enter(&operator(), &format!("client {n}"), [1; 32]);
+        let enter = |n: usize| sessions.enter(&operator(), &format!("client {n}"), [1; 32], number(1));
         let mut seats: Vec<_> = (0..OPERATOR_SESSIONS).map(|n| enter(n).unwrap()).collect();
         let mut ids: Vec<_> = seats.iter().map(Seat::router_id).collect();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), OPERATOR_SESSIONS);
-        assert!(enter(99).is_none());
+        assert_eq!(enter(99).unwrap_err(), NoSeat::TooMany);
         let freed = seats.remove(3).router_id();
         assert_eq!(enter(99).unwrap().router_id(), freed);
     }
@@ -307,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn only_sessions_of_the_withdrawn_certificates_end() {
         let sessions = Sessions::default();
-        let [a, b] = ["a", "b"].map(|id| sessions.enter(&edge(id), "", [id.as_bytes()[0]; 32]).unwrap());
+        let [a, b] = ["a", "b"].map(|id| sessions.enter(&edge(id), "", [id.as_bytes()[0]; 32], number(1)).unwrap());
         sessions.end(&[[b'a'; 32], [9; 32]]);
         assert_eq!(a.told_to_end().await, EndReason::Revoked);
         assert!(!b.control.end.is_cancelled());
@@ -316,7 +381,35 @@ mod tests {
     #[test]
     fn sessions_of_one_identity_share_what_it_may_send() {
         let sessions = Sessions::default();
-        let [a, b] = ["1", "2"].map(|client| sessions.enter(&operator(), client, [1; 32]).unwrap());
+        let [a, b] = ["1", "2"].map(|client| sessions.enter(&operator(), client, [1; 32], number(1)).unwrap());
         assert!(Arc::ptr_eq(&a.budget, &b.budget) && Arc::ptr_eq(&a.watchers, &b.watchers));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_made_before_the_one_that_is_here_is_not_entered() {
+        let sessions = Sessions::default();
+        let newer = sessions.enter(&edge("a"), "", [1; 32], number(7)).unwrap();
+        assert_eq!(sessions.enter(&edge("a"), "", [1; 32], number(6)).unwrap_err(), NoSeat::NewerIsHere);
+        assert!(!newer.is_told_to_end());
+    }
+
+    #[tokio::test]
+    async fn a_newer_connection_on_another_process_ends_only_the_older_session_of_that_edge() {
+        let sessions = Sessions::default();
+        let enter = |id, key, generation| {
+            let connection = Connection { edge: Some(EdgeKey(key)), generation };
+            sessions.enter(&edge(id), "", [1; 32], connection).unwrap()
+        };
+        let (a, b) = (enter("a", 1, 5), enter("b", 2, 6));
+        sessions.end_older(EdgeKey(1), 5);
+        assert!(!a.is_told_to_end(), "that is its own news");
+        sessions.end_older(EdgeKey(1), 7);
+        assert_eq!(a.told_to_end().await, EndReason::TakenOver);
+        drop(a);
+        sessions.end_older(EdgeKey(1), 9);
+        assert!(!b.is_told_to_end());
+        let mut shown = Vec::new();
+        sessions.for_each_edge(|edge, generation| shown.push((edge, generation)));
+        assert_eq!(shown, [(EdgeKey(2), 6)]);
     }
 }

@@ -36,6 +36,8 @@ pub struct ActiveCertificate {
     pub public_key_der: Vec<u8>,
     /// End of life.
     pub not_after: UtcMillis,
+    /// The highest number of a connection of the edge; 0 for an operator, who may have several.
+    pub newest_connection: u64,
 }
 
 /// An operator's right to MQTT tools, as stored.
@@ -179,7 +181,8 @@ pub(super) fn active(
     now: UtcMillis,
 ) -> Result<Option<ActiveCertificate>, StoreError> {
     transaction.first(
-        "select c.tenant, t.tenant_id, c.edge, e.edge_id, o.operator_id, c.public_key_der, c.not_after
+        "select c.tenant, t.tenant_id, c.edge, e.edge_id, o.operator_id, c.public_key_der, c.not_after,
+             e.generation
          from certificates c
          join tenants t on t.id = c.tenant
          left join edges e on e.id = c.edge
@@ -237,5 +240,6 @@ fn read_active(row: &Row) -> Result<ActiveCertificate, StoreError> {
         identity: Identity { tenant: row.parsed(1)?, role },
         public_key_der: row.get(5)?,
         not_after: row.time(6)?,
+        newest_connection: row.get::<Option<u64>>(7)?.unwrap_or_default(),
     })
 }

@@ -27,6 +27,7 @@ mod passwords;
 mod people;
 mod postgres;
 mod presence;
+mod processes;
 mod rules;
 mod scope;
 mod second_factors;
@@ -40,9 +41,10 @@ mod turns;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::{OnceCell, broadcast};
 
 pub use self::alerts::{
     Alert, AlertChange, AlertFilter, AlertStep, Asker, BackTestRequest, Changed, Done, FedAlert, Incident,
@@ -132,6 +134,10 @@ pub struct Store {
     engine: Engine,
     news: broadcast::Sender<News>,
     figures: StoreFigures,
+    /// Names this process among those at work; drawn at random.
+    process: String,
+    /// The highest number of a connection, where this process alone counts them.
+    connections: OnceCell<AtomicI64>,
 }
 
 /// The database that runs the operations.
@@ -149,7 +155,7 @@ impl Store {
     pub fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let engine = Engine::Sqlite(SqliteDatabase::open(path, news.clone())?);
-        Ok(Self { engine, news, figures: StoreFigures::default() })
+        Ok(Self::of(engine, news))
     }
 
     /// Connects to a PostgreSQL database and brings it to the current schema; other processes may do so at the same
@@ -160,7 +166,12 @@ impl Store {
     pub async fn open_postgres(settings: &PostgresSettings) -> Result<Self, StoreError> {
         let (news, _) = broadcast::channel(NEWS_QUEUE);
         let engine = Engine::Postgres(PostgresDatabase::open(settings, news.clone()).await?);
-        Ok(Self { engine, news, figures: StoreFigures::default() })
+        Ok(Self::of(engine, news))
+    }
+
+    fn of(engine: Engine, news: broadcast::Sender<News>) -> Self {
+        let process = format!("{:032x}", fastrand::u128(..));
+        Self { engine, news, figures: StoreFigures::default(), process, connections: OnceCell::new() }
     }
 
     /// What is committed from now on, by this and every other process of the cloud. A receiver that lags has missed

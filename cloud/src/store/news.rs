@@ -15,6 +15,8 @@ pub enum News {
     Events(i64),
     /// The edge has something to be told: a command, or a desired document.
     Edge(EdgeKey),
+    /// The edge has made the connection of this number; older ones, on any process, must end.
+    Connected(EdgeKey, u64),
     /// Certificates were withdrawn: their sessions must end.
     Withdrawn(Vec<Fingerprint>),
     /// The user's tokens or rights have changed.

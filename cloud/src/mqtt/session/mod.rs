@@ -16,6 +16,7 @@ use aivms_contract::limits::MAX_PACKET_BYTES;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::codec::{CodecError, read_packet, write_packet};
@@ -86,6 +87,9 @@ impl From<EndReason> for Ended {
     }
 }
 
+/// The span over which sessions spread that are told to look whether they still count.
+const CHECK_SOON: Duration = Duration::from_secs(5);
+
 /// Runs a session to its end. `buffer` holds what came after CONNECT already.
 pub(super) async fn run<S>(
     stream: &mut S,
@@ -105,6 +109,7 @@ where
         outbound: Outbound::new(&guest.identity, link, Arc::clone(&seat.watchers)),
         access: Access::new(guest.identity.clone()),
         guest,
+        again: seat.again(),
         seat,
         shared,
         buffer,
@@ -127,6 +132,8 @@ struct Session<'a> {
     inbound: Inbound,
     outbound: Outbound,
     seat: Seat,
+    /// Changes when somebody wants the certificate looked up again.
+    again: watch::Receiver<()>,
     shared: &'a Arc<Shared>,
     /// Received and not yet read as packets.
     buffer: BytesMut,
@@ -159,6 +166,7 @@ impl Session<'_> {
             }
             tokio::select! {
                 reason = self.seat.told_to_end() => return Err(reason.into()),
+                Ok(()) = self.again.changed() => self.check_soon(),
                 settled = self.inbound.next_settled(), if self.inbound.in_flight() > 0 => {
                     self.inbound.answer(settled?, self.outbound.wants_acks(), &mut self.out)?;
                 }
@@ -289,12 +297,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Ends the session when its certificate has been withdrawn or has ended. A database that can't answer now ends
+    /// Has the certificate looked up within moments; not at once, as every session does so now.
+    fn check_soon(&mut self) {
+        self.recheck_at = self.recheck_at.min(Instant::now() + CHECK_SOON.mul_f64(fastrand::f64()));
+    }
+
+    /// Ends the session when its certificate has been withdrawn or has ended, or when the edge has made a newer
+    /// connection elsewhere and the news of it was lost. A database that can't answer now ends
     /// nothing.
     async fn recheck(&self) -> Result<(), Ended> {
         let asked = self.shared.store.active_certificate(&self.guest.fingerprint, now());
         match tokio::time::timeout(RECHECK_TIME, asked).await {
             Ok(Ok(None)) => Err(Ended::Revoked),
+            Ok(Ok(Some(row))) if self.guest.edge.is_some() && row.newest_connection > self.seat.generation => {
+                Err(Ended::TakenOver)
+            }
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!(identity = %self.guest.identity, %error, "a certificate could not be checked again");

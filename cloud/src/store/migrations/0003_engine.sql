@@ -14,3 +14,14 @@ drop index events_of_media;
 create index events_made_for on events (tenant, kind, made_for, id) where made_for is not null;
 create index events_by_subject on events (tenant, kind, subject, id) where subject is not null;
 -- both
+
+-- Processes of the cloud that are at work; an SQLite file has one.
+create table processes (
+    -- Drawn at random when the process starts.
+    id text not null primary key,
+    -- When it counts as dead unless it says something before, by the database's clock.
+    alive_until integer not null
+) strict;
+-- The process that holds the session of a connected edge.
+alter table edges add column process text;
+create index edges_by_process on edges (process, id) where process is not null;

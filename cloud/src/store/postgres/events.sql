@@ -59,3 +59,6 @@ end
 $$;
 create trigger events_forget_places after delete on events referencing old table as gone
     for each statement execute function forget_event_places();
+
+-- Numbers of connections, rising over all processes.
+create sequence connection_numbers;

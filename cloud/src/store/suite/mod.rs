@@ -73,7 +73,7 @@ macro_rules! store_suite {
             people: lists_show_only_the_cameras_of_a_scope;
             people: tries_are_counted_for_all_processes_together;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
-            presence: a_new_process_starts_with_nobody_connected;
+            presence: a_process_that_starts_after_another_has_left_finds_nobody_connected;
         }
     };
     ($place:expr, $open:expr; $($module:ident: $name:ident;)*) => {

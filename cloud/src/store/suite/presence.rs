@@ -27,22 +27,27 @@ pub(crate) async fn the_newest_connection_decides_whatever_the_order_of_news(ope
     }
 }
 
-pub(crate) async fn a_new_process_starts_with_nobody_connected(open: Open<'_>) {
+pub(crate) async fn a_process_that_starts_after_another_has_left_finds_nobody_connected(open: Open<'_>) {
     let store = open();
     let owner = tenant(&store, "acme").await;
     let edge = edge(&store, &owner, "edge_a").await;
     let up = |generation| Presence { edge: edge.key, generation, up: true, at: at(100) };
+    for expected in 1..=7 {
+        assert_eq!(store.next_connection().await.unwrap(), expected);
+    }
     store.record_presence(up(7)).await.unwrap();
     store.record_heartbeat(edge.key, at(200), Some("1.2.3".into())).await.unwrap();
     store.record_heartbeat(edge.key, at(150), None).await.unwrap();
     drop(store);
     let store = open();
-    store.clear_presence().await.unwrap();
+    store.join_processes().await.unwrap();
     let cleared = read(&store, &owner, &edge).await;
     assert!(!cleared.connected);
     assert_eq!((cleared.last_seen, cleared.version.as_deref()), (Some(at(200)), Some("1.2.3")));
-    store.record_presence(up(1)).await.unwrap();
-    assert!(read(&store, &owner, &edge).await.connected, "connections are counted anew");
+    let next = store.next_connection().await.unwrap();
+    assert!(next > 7, "the numbers go on: {next}");
+    store.record_presence(up(next)).await.unwrap();
+    assert!(read(&store, &owner, &edge).await.connected);
 }
 
 async fn read(store: &SharedStore, owner: &User, edge: &Edge) -> Edge {
