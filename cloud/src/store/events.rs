@@ -156,6 +156,12 @@ fn record(transaction: &mut Transaction<'_>, batch: &[Prepared]) -> Result<Recor
 impl From<Incoming> for Prepared {
     fn from(incoming: Incoming) -> Self {
         let content = match incoming.message {
+            // No text of PostgreSQL holds it, and no class of objects needs it.
+            Message::Known(envelope) if filterable(&envelope.body).object_class.is_some_and(|c| c.contains('\0')) => {
+                let reason = "object_class: holds the character U+0000".to_owned();
+                let (kind, payload) = (envelope.body.kind(), envelope.to_json());
+                Content::Kept(Kept { outbox: envelope.outbox, seq: envelope.seq, kind, payload, reason })
+            }
             Message::Known(envelope) => {
                 let body = body_json(&envelope.body);
                 Content::Event(Box::new(Event { envelope: *envelope, body }))
@@ -214,7 +220,8 @@ pub(super) fn keep_aside(
             message.received_at,
             kept.payload.as_slice(),
             <[u8; 32]>::from(Sha256::digest(&kept.payload)),
-            &kept.reason,
+            // It may quote what came.
+            kept.reason.replace('\0', "\u{fffd}"),
         ],
     )?;
     Ok(if inserted == 0 { Outcome::Duplicate } else { Outcome::KeptAside })

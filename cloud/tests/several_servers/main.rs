@@ -36,7 +36,12 @@ async fn no_event_is_lost_or_doubled_when_a_server_is_killed_under_load_and_othe
     }
     // Somebody watches on the server that is killed, somebody on another one.
     let watched = Feed::open(&servers.direct(2), &owner).await;
-    let cut = Feed::open(&servers.direct(0), &owner).await;
+    // That one goes on elsewhere from where it was cut off, as a browser does.
+    let (cut, other, who) = (Feed::open(&servers.direct(0), &owner).await, servers.direct(1), owner.clone());
+    let moved = tokio::spawn(async move {
+        let (before, place) = cut.cut_off().await;
+        (before, Feed::resume(&other, &who, &place).await)
+    });
 
     let mut publishing = JoinSet::new();
     for edge in edges.clone() {
@@ -56,10 +61,8 @@ async fn no_event_is_lost_or_doubled_when_a_server_is_killed_under_load_and_othe
 
     let heard = watched.until_heard(&sent, DRAIN).await;
     assert_eq!(heard.len(), heard.iter().collect::<BTreeSet<_>>().len(), "the feed tells of each event once");
-    // The other watcher goes on elsewhere from where it was cut off.
-    let (mut before, place) = cut.cut_off().await;
-    let after = Feed::resume(&servers.direct(1), &owner, &place).await.until_heard(&rest(&sent, &before), DRAIN).await;
-    before.extend(after);
+    let (mut before, feed) = moved.await.unwrap();
+    before.extend(feed.until_heard(&rest(&sent, &before), DRAIN).await);
     assert_eq!(before.len(), sent.len(), "nothing is missed or told twice over the change of servers");
 
     let deadline = Instant::now() + DRAIN;

@@ -34,6 +34,7 @@ struct Cloud {
 }
 
 /// A signed-in owner of a tenant.
+#[derive(Clone)]
 pub(crate) struct Owner {
     pub http: Client,
     pub token: String,

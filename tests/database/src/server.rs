@@ -40,11 +40,25 @@ impl TestServer {
     /// # Errors
     /// PostgreSQL is not installed, or says why it does not start.
     pub fn start(settings: &[&str]) -> Result<Self> {
+        Self::start_with(settings, &[])
+    }
+
+    /// Makes and starts a server with further files in its data folder, which only it can read: `(name, content)`.
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or says why it does not start.
+    pub fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let binaries = Binaries::find()?;
         let folder = tempfile::Builder::new().prefix("aivms-postgres-").tempdir()?;
         // The server's user passes through it.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         binaries.init(&folder.path().join("data"))?;
+        for (name, content) in files {
+            let path = folder.path().join("data").join(name);
+            std::fs::write(&path, content)?;
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+            binaries.give(&path)?;
+        }
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut server = Self { binaries, folder, settings, port: free_port()?, running: None };
         server.resume()?;

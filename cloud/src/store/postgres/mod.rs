@@ -5,6 +5,8 @@
 //! they met another one; batches of events queue at one lock instead, because running a batch twice is dear.
 
 mod error;
+#[cfg(test)]
+mod event_tests;
 mod events;
 mod migrate;
 mod news;

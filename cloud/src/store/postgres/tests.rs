@@ -13,7 +13,7 @@ use super::super::sql::{Transaction, values};
 use super::super::suite::store_suite;
 use super::super::{NewTenant, News, Presence, SharedStore, Store, StoreError, TenantKey, UserKey};
 
-fn open(database: &TestDatabase) -> SharedStore {
+pub(super) fn open(database: &TestDatabase) -> SharedStore {
     open_url(database.url())
 }
 

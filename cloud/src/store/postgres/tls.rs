@@ -84,3 +84,50 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aivms_test_database::TestServer;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::super::super::Store;
+
+    fn authority() -> CertifiedIssuer<'static, KeyPair> {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_is_protected_as_the_url_asks() {
+        let (ours, other) = (authority(), authority());
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &ours).unwrap();
+        let settings = ["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key"];
+        let files = [("server.crt", &*certificate.pem()), ("server.key", &*key.serialize_pem())];
+        let server = TestServer::start_with(&settings, &files).unwrap();
+        let url = server.create_database("cloud").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let roots = |name: &str, pem: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            format!("verify-full&sslrootcert={}", path.display())
+        };
+        let (trusted, foreign) = (roots("ours.pem", ours.pem()), roots("other.pem", other.pem()));
+        for (mode, encrypted) in [("disable", "f"), ("prefer", "t"), ("require", "t"), (trusted.as_str(), "t")] {
+            let store = Store::open_postgres(&format!("{url}?sslmode={mode}").parse().unwrap()).await.unwrap();
+            store.feed_head().await.unwrap();
+            let asked = "select distinct ssl from pg_stat_ssl join pg_stat_activity using (pid)
+                         where application_name like 'aivms-cloud%lookup' and state = 'idle'";
+            assert_eq!(server.psql("cloud", &[asked]).unwrap().trim(), encrypted, "{mode}");
+            drop(store);
+            let gone = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'aivms%'";
+            server.psql("cloud", &[gone]).unwrap();
+        }
+        for mode in [foreign.as_str(), "verify-full"] {
+            let error = Store::open_postgres(&format!("{url}?sslmode={mode}").parse().unwrap()).await.unwrap_err();
+            assert!(error.to_string().contains("certificate"), "{mode}: {error}");
+        }
+    }
+}

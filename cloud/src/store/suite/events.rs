@@ -68,6 +68,21 @@ pub(crate) async fn a_second_event_at_one_place_of_an_outbox_is_kept_aside(open:
     assert_eq!(listed(&store, &owner).await, 1);
 }
 
+pub(crate) async fn a_class_with_a_character_that_no_text_holds_is_kept_aside(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let edge = edge(&store, &owner, "edge_a").await;
+    let mut odd = detection(0);
+    odd.object_class = "per\0son".into();
+    let batch = vec![
+        incoming(&owner, &edge, 1, Body::Detections(odd)),
+        incoming(&owner, &edge, 2, Body::Detections(detection(0))),
+    ];
+    assert_eq!(store.record_events(batch.clone()).await.unwrap().stored, 2);
+    assert_eq!(store.record_events(batch).await.unwrap().duplicates, 2);
+    assert_eq!(store.feed_after(owner.tenant, 0, 9).await.unwrap().len(), 1);
+}
+
 pub(crate) async fn an_unreadable_message_counts_as_stored_once(open: Open<'_>) {
     let store = open();
     let owner = tenant(&store, "acme").await;

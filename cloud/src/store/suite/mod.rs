@@ -51,6 +51,7 @@ macro_rules! store_suite {
             events: a_colliding_event_id_is_kept_aside_and_fails_nothing;
             events: a_second_event_at_one_place_of_an_outbox_is_kept_aside;
             events: an_unreadable_message_counts_as_stored_once;
+            events: a_class_with_a_character_that_no_text_holds_is_kept_aside;
             events: the_feed_has_the_order_of_storing_and_only_the_tenants_events;
             events: feed_numbers_rise_over_a_restart;
             lists: each_filter_shows_exactly_the_matching_events;
@@ -92,11 +93,11 @@ pub(crate) use store_suite;
 /// Opens the test's database: an empty one at first, the same one afterwards.
 pub(crate) type Open<'a> = &'a dyn Fn() -> SharedStore;
 
-fn at(millis: i64) -> UtcMillis {
+pub(crate) fn at(millis: i64) -> UtcMillis {
     UtcMillis::from_millis(1_795_352_700_000 + millis)
 }
 
-async fn tenant(store: &SharedStore, slug: &str) -> User {
+pub(crate) async fn tenant(store: &SharedStore, slug: &str) -> User {
     let tenant = NewTenant {
         tenant_id: slug.parse().unwrap(),
         tenant_name: slug.to_uppercase(),
@@ -107,7 +108,7 @@ async fn tenant(store: &SharedStore, slug: &str) -> User {
     store.register_tenant(tenant, at(0)).await.unwrap()
 }
 
-async fn edge(store: &SharedStore, owner: &User, edge_id: &str) -> Edge {
+pub(crate) async fn edge(store: &SharedStore, owner: &User, edge_id: &str) -> Edge {
     store.create_edge(owner.tenant, &edge_id.parse().unwrap(), edge_id, [1; 32], at(0)).await.unwrap()
 }
 
@@ -121,7 +122,7 @@ fn edge_certificate(owner: &User, edge_id: &EdgeId, fingerprint: u8) -> NewCerti
 }
 
 /// A detection that differs by its place only; tests change what they are about.
-fn detection(millis: i64) -> Detection {
+pub(crate) fn detection(millis: i64) -> Detection {
     Detection {
         camera_id: "door".parse().unwrap(),
         timestamp: at(millis),
@@ -136,7 +137,7 @@ fn detection(millis: i64) -> Detection {
     }
 }
 
-fn zone_event(millis: i64) -> ZoneEvent {
+pub(crate) fn zone_event(millis: i64) -> ZoneEvent {
     let seen = detection(millis);
     ZoneEvent {
         camera_id: seen.camera_id,
@@ -158,7 +159,7 @@ fn zone_event(millis: i64) -> ZoneEvent {
 }
 
 /// Wraps a body as the front would after checking it; the event id is `seq` at the body's time.
-fn incoming(owner: &User, edge: &Edge, seq: u64, body: Body) -> Incoming {
+pub(crate) fn incoming(owner: &User, edge: &Edge, seq: u64, body: Body) -> Incoming {
     let envelope =
         Envelope::new(edge.edge_id.clone(), "outbox-1".parse().unwrap(), seq, body, entropy(&edge.edge_id, seq));
     Incoming {
