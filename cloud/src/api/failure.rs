@@ -18,6 +18,9 @@ use crate::store::{RightsError, StoreError};
 /// Media type of problem documents.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Most characters of [`Problem::detail`].
+const MAX_DETAIL: usize = 500;
+
 /// What went wrong, as RFC 9457 describes it.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
@@ -235,11 +238,19 @@ fn problem(status: StatusCode, field: Option<&str>, detail: impl Into<String>) -
         kind: "about:blank".into(),
         title: status.canonical_reason().unwrap_or("Failure").into(),
         status: status.as_u16(),
-        detail: detail.into(),
+        detail: short(detail.into()),
         field: field.map(Into::into),
         // Filled in by the guard, which alone knows it.
         request_id: None,
     }))
+}
+
+/// At most [`MAX_DETAIL`] characters: what was wrong may be repeated in it, and a body has room for a megabyte of that.
+fn short(detail: String) -> String {
+    match detail.char_indices().nth(MAX_DETAIL) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail,
+    }
 }
 
 /// Rounded up, so that a caller who waits that long is not turned away again.

@@ -25,4 +25,5 @@ mod recipes;
 mod roles;
 mod schemathesis;
 mod secrets;
+mod security;
 mod stock;

@@ -52,7 +52,7 @@ async fn no_secret_is_shown_twice_logged_or_kept_in_the_clear() {
     let operations = operations(&cloud).await;
     let [party, _] = two_tenants(&cloud, &operations).await;
     let data = cloud.dir.path().join("cloud.db.d");
-    let (jwt_secret, ca_key) = (data.join("jwt-secret"), data.join("ca.key"));
+    let (jwt_secret, ca_key) = (data.join("jwt-secret"), data.join("ca-key.pem"));
     let (jwt_secret, ca_key) = (std::fs::read_to_string(jwt_secret).unwrap(), std::fs::read_to_string(ca_key).unwrap());
     let always = [PASSWORD.to_owned(), jwt_secret.trim().to_owned(), longest_line(&ca_key)];
     let mut once: BTreeSet<String> = ROLES.iter().filter_map(|role| party.token(Caller::Person(role))).collect();
