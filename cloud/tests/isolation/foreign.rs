@@ -14,6 +14,15 @@ use crate::stock::{deliver_one_of_each, two_tenants};
 
 /// Ids tried of each name: the one that lasts and the newest, which may have been used up already.
 const TRIED: usize = 2;
+/// Members of bodies that name a thing and do not end as ids do, and what they name.
+const NAMES_BESIDE_IDS: [(&str, &str); 6] = [
+    ("id", "id"),
+    ("outbox", "outbox"),
+    ("edge", "edge_id"),
+    ("edges", "edge_id"),
+    ("zones", "zone_id"),
+    ("targets", "channel_id"),
+];
 /// Members whose value differs from one answer to the next.
 const PASSING: [&str; 5] = ["url", "url_expires_at", "last_seen", "last_used_at", "expires_at"];
 /// Lists to which looking itself adds.
@@ -62,7 +71,8 @@ impl Attack<'_, '_> {
     async fn parameters(&mut self, operation: &Operation) {
         let names: Vec<_> = operation.named().map(|(name, place)| (name.to_owned(), place.to_owned())).collect();
         for (name, place) in &names {
-            for (number, foreign) in self.foreign(name).into_iter().enumerate() {
+            let thing = if place == "header" { format!("{name} {}", operation.id) } else { name.clone() };
+            for (number, foreign) in self.foreign(&thing).into_iter().enumerate() {
                 let never = never_existed(&foreign);
                 for caller in callers(operation, number == 0) {
                     let put = |call: Call, id: &str| with_parameter(call, place, name, id);
@@ -90,9 +100,10 @@ impl Attack<'_, '_> {
     async fn body(&mut self, operation: &Operation) {
         let Body::Json(body) = recipes::call(self.rival, operation).await.body else { return };
         let mut names = operation.named_in_body.clone();
-        names.extend(["id", "edge", "outbox"].map(str::to_owned).into_iter().filter(|name| has_member(&body, name)));
+        let others = NAMES_BESIDE_IDS.map(|(name, _)| name.to_owned());
+        names.extend(others.into_iter().filter(|name| has_member(&body, name)));
         for name in names {
-            let of = if name == "edge" { "edge_id" } else { name.as_str() };
+            let of = NAMES_BESIDE_IDS.iter().find(|(known, _)| *known == name).map_or(name.as_str(), |(_, of)| of);
             for foreign in self.foreign(of) {
                 let never = never_existed(&foreign);
                 let put = |mut call: Call, id: &str| {

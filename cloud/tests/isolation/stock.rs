@@ -109,7 +109,13 @@ async fn send_a_file(party: &Party<'_>, kind: MediaKind, name: &str) {
 /// kept.
 async fn carry_out_everything(party: &Party<'_>, operations: &[Operation]) {
     for operation in operations {
-        let call = recipes::call(party, operation).await;
+        let mut call = recipes::call(party, operation).await;
+        for (name, _) in operation.parameters.iter().filter(|(name, place)| place == "header" && name != "If-Match") {
+            // Another tenant's key of a request that was carried out must be as good as a new one.
+            let key = party.slug("key");
+            party.add(&format!("{name} {}", operation.id), &key);
+            call.headers.push((name.clone(), key));
+        }
         let seen = party.send(Party::caller(operation), operation, &call).await;
         assert!(
             call.is_success(seen.status),
