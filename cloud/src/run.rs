@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{self, ApiParts, ApiSettings};
 use crate::ca::CertificateAuthority;
-use crate::config::{Config, HttpConfig, MqttConfig};
+use crate::config::{Config, HttpConfig, MqttConfig, Secret};
 use crate::hearing;
 use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
@@ -32,6 +32,7 @@ use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
 use crate::readiness::Readiness;
 use crate::relay::Relay;
+use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
 use crate::{clock, secret_file};
 
@@ -100,6 +101,7 @@ pub async fn start(config: Config) -> Result<Running> {
         None => secret_file::read_or_draw(&data_dir.join("jwt-secret"))?,
     };
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
+    seal_anew(&store, &jwt_secret, config.jwt_secret_previous.as_ref()).await?;
     let media = open_media(&config, &store).await?;
     let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
     let hearing = hearing::hear(store.news(), Arc::downgrade(&store), hints.clone(), sessions.clone());
@@ -181,6 +183,17 @@ fn name_figures(http: &HttpFigures, front: &Front, ingest: &Ingest, relay: &Rela
     media.register(&mut registry);
     metrics::register_process(&mut registry);
     registry
+}
+
+/// Seals with the server secret what the one before it has sealed, so that that one can be taken away.
+async fn seal_anew(store: &SharedStore, secret: &Secret, previous: Option<&Secret>) -> Result<()> {
+    if previous.is_none() {
+        return Ok(());
+    }
+    let sealer = Sealer::new(secret, previous, api::SEALED_FOR_PEOPLE);
+    let resealed = store.reseal(move |sealed| sealer.anew(sealed)).await.context("database")?;
+    tracing::info!(resealed, "sealed with the new server secret what the one before had sealed");
+    Ok(())
 }
 
 /// Waits for SIGTERM, SIGINT or a failure, and stops.

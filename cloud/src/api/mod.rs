@@ -130,6 +130,9 @@ enum Tags {
     EdgeDevices,
 }
 
+/// What secrets of second factors and of tenants' providers are sealed for.
+pub(crate) const SEALED_FOR_PEOPLE: &str = "secrets of people";
+
 /// What a handler's steps give.
 type Tried<T> = Result<T, failure::Failure>;
 
@@ -203,7 +206,7 @@ impl Services {
     fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
         Self {
             tokens: user_token::UserTokens::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref()),
-            sealer: Sealer::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref(), "second factor"),
+            sealer: Sealer::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref(), SEALED_FOR_PEOPLE),
             changes: user_changes::follow(&parts.store, stop.clone()),
             links: LinkSigner::new(&settings.jwt_secret),
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
