@@ -65,10 +65,11 @@ async fn no_event_is_lost_or_doubled_when_a_server_is_killed_under_load_and_othe
     before.extend(feed.until_heard(&rest(&sent, &before), DRAIN).await);
     assert_eq!(before.len(), sent.len(), "nothing is missed or told twice over the change of servers");
 
+    // All have hung up by now, those of the killed server as well.
     let deadline = Instant::now() + DRAIN;
-    while servers.connected(&owner).await != EDGES {
-        assert!(Instant::now() < deadline, "not every edge is shown as connected");
-        sleep(Duration::from_millis(200)).await;
+    while servers.connected(&owner).await != 0 {
+        assert!(Instant::now() < deadline, "edges that have gone are shown as connected");
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
