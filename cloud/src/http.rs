@@ -26,7 +26,7 @@ const MAX_CONNECTIONS: usize = 4_096;
 /// Most of them from one address (IPv6: one /64), which may be the one of a whole office; more are closed at once.
 const MAX_CONNECTIONS_PER_ADDRESS: usize = MAX_CONNECTIONS / 4;
 /// How long a connection may take.
-const PATIENCE: Patience = Patience { answer: Duration::from_secs(60), idle: Duration::from_secs(120) };
+const PATIENCE: Patience = Patience { answer: Duration::from_secs(90), idle: Duration::from_secs(120) };
 /// Pause after a failed accept, most often for want of file handles.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 

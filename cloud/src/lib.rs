@@ -1,15 +1,18 @@
 //! The cloud program: edges in over MQTT, people in over HTTP.
 //!
 //! The path of an event, by file: [`mqtt`] authenticates a connection and checks each packet; [`ingest`] batches;
-//! [`store`] records in one transaction; the acknowledgement goes back and [`live`] tells the watchers. [`api`] is
-//! everything people and enrolling edges call; [`relay`] passes live
-//! video and playback on. [`run`] builds, wires and supervises all of it.
+//! [`store`] records in one transaction; the acknowledgement goes back and [`live`] tells the watchers. The other way,
+//! [`dispatch`] brings commands and desired documents from the store to the edges that are connected, and
+//! [`edge_watch`] notices those that are not. [`api`] is everything people and enrolling edges call; [`relay`] passes
+//! live video and playback on. [`run`] builds, wires and supervises all of it.
 
 pub mod api;
 pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dispatch;
+pub mod edge_watch;
 mod hearing;
 mod http;
 pub mod ingest;

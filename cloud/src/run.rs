@@ -22,6 +22,8 @@ use crate::api::{self, ApiParts, ApiSettings};
 use crate::ca::CertificateAuthority;
 use crate::config::{Config, HttpConfig, MqttConfig, Secret};
 use crate::hearing;
+use crate::dispatch::Dispatch;
+use crate::edge_watch::EdgeWatch;
 use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
@@ -160,6 +162,18 @@ pub async fn start(config: Config) -> Result<Running> {
         fronts.spawn(page.serve(registry, Arc::clone(&store), readiness, stop.clone()));
     }
     tokio::spawn(calls.run(front.down_link(), stop.clone()));
+    let dispatch = Dispatch::new(Arc::clone(&store), front.down_link());
+    let dispatch_stop = stop.clone();
+    fronts.spawn(async move {
+        dispatch.run(dispatch_stop).await;
+        Ok(())
+    });
+    let watch = EdgeWatch::new(Arc::clone(&store), config.presence.hold_off(config.edge_timeout()));
+    let watch_stop = stop.clone();
+    fronts.spawn(async move {
+        watch.run(watch_stop).await;
+        Ok(())
+    });
     let mqtt_stop = stop.clone();
     fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
     let janitor_stop = stop.clone();

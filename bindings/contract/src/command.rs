@@ -167,8 +167,13 @@ impl Command {
     }
 
     fn arguments<T: serde::de::DeserializeOwned>(&self) -> Result<T, ActionError> {
-        serde_json::from_value(Value::Object(self.payload.clone()))
-            .map_err(|error| ActionError::Payload(error.to_string()))
+        serde_path_to_error::deserialize(Value::Object(self.payload.clone())).map_err(|error| {
+            let problem = error.inner().to_string();
+            ActionError::Payload(match error.path().to_string() {
+                path if path == "." => problem,
+                path => format!("{path}: {problem}"),
+            })
+        })
     }
 }
 

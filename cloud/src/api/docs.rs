@@ -32,8 +32,17 @@ beside it and is good until `url_expires_at`, so that a `<video>` can show it; w
 answers to byte ranges, `HEAD` and entity tags; `?download=1` saves the file under a name of its own.";
 
 /// Request bodies whose unknown members are refused.
-const CLOSED_SCHEMAS: [&str; 5] =
-    ["RegisterRequest", "LoginRequest", "NewEdgeRequest", "NewOperatorRequest", "NewTicketRequest"];
+const CLOSED_SCHEMAS: [&str; 9] = [
+    "RegisterRequest",
+    "LoginRequest",
+    "NewEdgeRequest",
+    "NewOperatorRequest",
+    "NewTicketRequest",
+    "NewCommandRequest",
+    "DesiredRequest",
+    "ZonesRequest",
+    "ChangeEdgeRequest",
+];
 
 /// Says in the document that some bodies take no further members, which the framework has no word for.
 pub(super) fn with_closed_schemas(document: &str) -> String {

@@ -1,22 +1,26 @@
 //! A tenant's edges: list, register, rotate, revoke.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_cloud_core::account;
+use aivms_cloud_core::label::{Label, MAX_LABELS};
+use aivms_cloud_core::page::Cursor;
 use aivms_contract::id::EdgeId;
 use aivms_contract::time::UtcMillis;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Deserialize;
 
+use super::events::default_limit;
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, secrets, to_its_end};
 use crate::clock;
-use crate::store::{Edge, StoreError, UserRole};
+use crate::store::{Edge, EdgeFilter, LabelledEdge, StoreError, UserRole};
 
 pub(super) struct EdgesApi(pub Arc<Services>);
 
@@ -57,6 +61,24 @@ struct EdgeAnswer {
     /// The version it reported last.
     #[oai(nullable)]
     version: Option<String>,
+    /// What people group it by.
+    labels: BTreeMap<String, String>,
+}
+
+/// What is to change of an edge; what is absent stays.
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(rename = "ChangeEdgeRequest", example)]
+struct EdgeChange {
+    /// What people call it.
+    #[oai(validator(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    ))]
+    name: Option<String>,
+    /// All its labels; keys have 1 to 32 characters of `a-z`, `0-9`, `_`, `.` and `-`, values up to 64.
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Whether an edge can be heard.
@@ -73,11 +95,14 @@ enum EdgeStatus {
     Revoked,
 }
 
-/// The tenant's edges.
+/// A page of the tenant's edges.
 #[derive(Debug, Object)]
 struct EdgeList {
     /// By time of registration.
     items: Vec<EdgeAnswer>,
+    /// Give it as `cursor` to get the page after this one; null on the last page.
+    #[oai(nullable)]
+    next_cursor: Option<Text<Cursor>>,
 }
 
 /// A secret that enrols one edge once.
@@ -106,11 +131,33 @@ enum Revoked {
 #[OpenApi(prefix_path = "/api/tenant/edges", tag = "Tags::Edges")]
 impl EdgesApi {
     /// List edges
+    ///
+    /// In the order of registration. A page is `limit` long; follow `next_cursor` for further ones.
     #[oai(path = "/", method = "get", operation_id = "list_edges")]
-    async fn list(&self, signed_in: SignedIn) -> Result<Json<EdgeList>, Failure> {
-        let edges = self.0.store.list_edges(signed_in.user().tenant).await?;
+    async fn list(
+        &self,
+        signed_in: SignedIn,
+        /// With this label, `key:value`; several must all be there.
+        #[oai(validator(max_items = 8))]
+        label: Query<Vec<String>>,
+        /// Whether withdrawn edges are left out.
+        #[oai(default)]
+        active: Query<bool>,
+        /// Most items of the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u32>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<Text<Cursor>>>,
+    ) -> Result<Json<EdgeList>, Failure> {
+        let labels: Result<_, _> = label.0.iter().map(|label| label.parse()).collect();
+        let labels = labels.map_err(|error| Failure::unacceptable("label", error))?;
+        let filter = EdgeFilter { labels, only_active: active.0 };
+        let after = cursor.0.map(|Text(Cursor(id))| EdgeId::from_random(u128::from_be_bytes(id.to_bytes())));
+        let page = self.0.store.page_of_edges(signed_in.user().tenant, filter, after, limit.0).await?;
+        let last = page.items.last().filter(|_| page.more).and_then(|last| cursor_of(&last.edge.edge_id));
         let now = clock::now();
-        Ok(Json(EdgeList { items: edges.into_iter().map(|edge| self.answer(edge, now)).collect() }))
+        let items = page.items.into_iter().map(|edge| self.answer(edge, now)).collect();
+        Ok(Json(EdgeList { items, next_cursor: last }))
     }
 
     /// Register an edge
@@ -133,7 +180,28 @@ impl EdgesApi {
     #[oai(path = "/:edge_id", method = "get", operation_id = "show_edge")]
     async fn show(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Json<EdgeAnswer>, Failure> {
         let Path(Text(edge_id)) = edge_id;
-        let edge = self.0.store.edge(signed_in.user().tenant, &edge_id).await?.ok_or(StoreError::NotFound)?;
+        let edge = self.0.store.labelled_edge(signed_in.user().tenant, &edge_id).await?.ok_or(StoreError::NotFound)?;
+        Ok(Json(self.answer(edge, clock::now())))
+    }
+
+    /// Rename or label an edge
+    ///
+    /// `labels` replaces all labels; what is absent stays as it is. Needs the role admin.
+    #[oai(path = "/:edge_id", method = "patch", operation_id = "change_edge")]
+    async fn change(
+        &self,
+        signed_in: SignedIn,
+        edge_id: Path<Text<EdgeId>>,
+        body: Body<EdgeChange>,
+    ) -> Result<Json<EdgeAnswer>, Failure> {
+        let Path(Text(edge_id)) = edge_id;
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let EdgeChange { name, labels } = body.0;
+        let name = name.map(|name| account::display_name(&name)).transpose();
+        let name = name.map_err(|error| Failure::unacceptable("name", error))?;
+        let labels = labels.as_ref().map(read_labels).transpose()?;
+        let edge = self.0.store.change_edge(user.tenant, &edge_id, name, labels).await?;
+        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge renamed or labelled");
         Ok(Json(self.answer(edge, clock::now())))
     }
 
@@ -190,7 +258,8 @@ impl EdgesApi {
 }
 
 impl EdgesApi {
-    fn answer(&self, edge: Edge, now: UtcMillis) -> EdgeAnswer {
+    fn answer(&self, LabelledEdge { edge, labels }: LabelledEdge, now: UtcMillis) -> EdgeAnswer {
+        let labels = labels.iter().map(|label| (label.key().to_owned(), label.value().to_owned()));
         EdgeAnswer {
             status: status(&edge, now, self.0.settings.edge_timeout),
             edge_id: Text(edge.edge_id),
@@ -200,8 +269,22 @@ impl EdgesApi {
             enrolled_at: edge.enrolled_at.map(time),
             last_seen: edge.last_seen.map(time),
             version: edge.version,
+            labels: labels.collect(),
         }
     }
+}
+
+fn read_labels(labels: &BTreeMap<String, String>) -> Result<Vec<Label>, Failure> {
+    if labels.len() > MAX_LABELS {
+        return Err(Failure::unacceptable("labels", format!("at most {MAX_LABELS} labels, found {}", labels.len())));
+    }
+    let labels: Result<_, _> = labels.iter().map(|(key, value)| Label::new(key, value)).collect();
+    labels.map_err(|error| Failure::unacceptable("labels", error))
+}
+
+/// An edge's id as a cursor holds it: the 128 bits it was made of.
+fn cursor_of(edge_id: &EdgeId) -> Option<Text<Cursor>> {
+    edge_id.as_str().strip_prefix("edge_")?.to_ascii_uppercase().parse().ok().map(|id| Text(Cursor(id)))
 }
 
 /// A session that is up counts as life only together with heartbeats: a hung appliance holds its connection open.
@@ -211,6 +294,13 @@ fn status(edge: &Edge, now: UtcMillis, timeout: Duration) -> EdgeStatus {
         (false, _, Some(seen)) if now.since(seen) < timeout => EdgeStatus::Online,
         (false, None, _) => EdgeStatus::Registered,
         (false, Some(_), _) => EdgeStatus::Offline,
+    }
+}
+
+impl poem_openapi::types::Example for EdgeChange {
+    fn example() -> Self {
+        let labels = [("site", "Hamburg"), ("floor", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { name: Some("Warehouse north".into()), labels: Some(labels.into()) }
     }
 }
 

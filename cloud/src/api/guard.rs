@@ -18,6 +18,7 @@ use poem::http::header::{
 use poem::{Body, Endpoint, IntoResponse, Request, Response, Result};
 use tracing::Instrument as _;
 
+use super::commands::MAX_WAIT_S;
 use super::docs::PathMethods;
 use super::failure::{Failure, is_problem};
 use crate::metrics::HttpFigures;
@@ -27,6 +28,8 @@ pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Longest time from the request's head to the response's head. Transactions run on the store's own thread, so a
 /// request that is broken off leaves none open.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The same for requests that may wait for an edge's answer, for up to [`MAX_WAIT_S`].
+const WAITING_TIME_LIMIT: Duration = Duration::from_secs(TIME_LIMIT.as_secs() / 2 + MAX_WAIT_S as u64);
 
 /// Name of a request, given by a proxy of ours or by us.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,6 +103,12 @@ async fn name(response: &mut Response, id: &str) {
     response.set_body(named.map_or_else(|| Body::from_bytes(body), Body::from_vec));
 }
 
+fn time_limit(path: &str) -> Duration {
+    let waits = path.starts_with("/api/tenant/edges/")
+        && path.split('/').nth(5).is_some_and(|what| what.starts_with("command"));
+    if waits { WAITING_TIME_LIMIT } else { TIME_LIMIT }
+}
+
 /// A path for the log: whoever has a link to a file can see the file.
 fn without_token(path: &str) -> &str {
     if path.starts_with("/media/") { "/media/…" } else { path }
@@ -108,7 +117,7 @@ fn without_token(path: &str) -> &str {
 impl<E: Endpoint<Output = Response>> Guard<E> {
     async fn answer(&self, request: Request) -> Response {
         let path = request.uri().path().to_owned();
-        let work = tokio::time::timeout(TIME_LIMIT, self.limited(request));
+        let work = tokio::time::timeout(time_limit(&path), self.limited(request));
         match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => self.problem(error, &path),

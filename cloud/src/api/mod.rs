@@ -4,10 +4,13 @@ mod accounts;
 mod api_keys;
 mod brakes;
 mod clips;
+mod commands;
+mod desired;
 mod docs;
 mod edge_devices;
 mod edge_media;
 mod edge_relay;
+mod edge_state;
 mod edge_token;
 mod edges;
 mod events;
@@ -116,6 +119,8 @@ enum Tags {
     People,
     /// Appliances.
     Edges,
+    /// What edges shall do once.
+    Commands,
     /// MQTT clients of people and tools.
     Operators,
     /// What edges saw.
@@ -240,6 +245,9 @@ type Accounts = (
 type Operations = (
     Accounts,
     edges::EdgesApi,
+    edge_state::EdgeStateApi,
+    desired::DesiredApi,
+    commands::CommandsApi,
     operators::OperatorsApi,
     events::EventsApi,
     footage::FootageApi,
@@ -265,6 +273,9 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
     let operations = (
         account_operations(services),
         edges::EdgesApi(Arc::clone(services)),
+        edge_state::EdgeStateApi(Arc::clone(services)),
+        desired::DesiredApi(Arc::clone(services)),
+        commands::CommandsApi(Arc::clone(services)),
         operators::OperatorsApi(Arc::clone(services)),
         events::EventsApi(Arc::clone(services)),
         footage::FootageApi(Arc::clone(services)),

@@ -10,6 +10,7 @@ mod metrics;
 mod mqtt;
 mod notifications;
 mod part;
+mod presence;
 mod secret;
 mod smtp;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use media::MediaConfig;
 pub use metrics::MetricsConfig;
 pub use mqtt::MqttConfig;
 pub use notifications::NotificationsConfig;
+pub use presence::PresenceConfig;
 pub use secret::Secret;
 pub use smtp::SmtpConfig;
 
@@ -78,6 +80,8 @@ pub struct Config {
     pub notifications: NotificationsConfig,
     /// The page of figures.
     pub metrics: MetricsConfig,
+    /// When an edge is told offline and online.
+    pub presence: PresenceConfig,
 }
 
 impl Default for Config {
@@ -98,6 +102,7 @@ impl Default for Config {
             smtp: SmtpConfig::default(),
             notifications: NotificationsConfig::default(),
             metrics: MetricsConfig::default(),
+            presence: PresenceConfig::default(),
         }
     }
 }
@@ -125,6 +130,7 @@ impl Config {
             &mut self.http,
             &mut self.mqtt,
             &mut self.media,
+            &mut self.presence,
             &mut self.smtp,
             &mut self.notifications,
             &mut self.metrics,

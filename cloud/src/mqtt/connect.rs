@@ -158,8 +158,20 @@ async fn begin<S>(
     // The link and the seat end with the session; a newer connection waits for that, not for the good-bye.
     let ended = session::run(&mut stream, buffer, guest, link, seat, shared).await;
     drop(online);
+    if let (Ended::TakenOver, Some(edge)) = (&ended, row.edge) {
+        note_take_over(edge, &identity, shared).await;
+    }
     log_end(peer, &identity, &ended);
     let _ = tokio::time::timeout(CLOSE_TIME, stream.shutdown()).await;
+}
+
+/// Has a take-over counted, by this process or another; too many mean two boxes with one identity.
+async fn note_take_over(edge: EdgeKey, identity: &aivms_contract::identity::Identity, shared: &Shared) {
+    match shared.store.count_take_over(edge, now()).await {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!(%identity, "this edge keeps replacing its own connection"),
+        Err(error) => tracing::warn!(%identity, %error, "a take-over could not be counted"),
+    }
 }
 
 fn log_end(peer: SocketAddr, identity: &aivms_contract::identity::Identity, ended: &Ended) {

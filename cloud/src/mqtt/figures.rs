@@ -16,6 +16,17 @@ pub(super) struct FrontFigures {
     pub(super) handshakes_failed: Counter,
 }
 
+/// What is counted of answers to commands and of reports; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerFigures {
+    /// Answers to commands that nobody gave this edge.
+    pub unknown: Counter,
+    /// Answers to commands that had ended before.
+    pub late: Counter,
+    /// Answers and reports that could not be read.
+    pub unreadable: Counter,
+}
+
 impl Front {
     /// Names the figures of this process.
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -25,6 +36,10 @@ impl Front {
         registry.register("aivms_mqtt_handshakes_failed", "TLS handshakes that failed", handshakes_failed);
         let help = "Live messages that operators were not shown because the router was busy";
         registry.register("aivms_mqtt_live_messages_dropped", help, self.shared.router.dropped());
+        let AnswerFigures { unknown, late, unreadable } = self.shared.answers.clone();
+        registry.register("aivms_mqtt_answers_unknown", "Answers to commands that nobody gave the edge", unknown);
+        registry.register("aivms_mqtt_answers_late", "Answers to commands that had ended before", late);
+        registry.register("aivms_mqtt_answers_unreadable", "Answers and reports that could not be read", unreadable);
         let sessions = self.shared.sessions.clone();
         let count = move || i64::try_from(sessions.count()).unwrap_or(i64::MAX);
         sampled(registry, "aivms_mqtt_sessions", "Sessions of edges and operators in this process", count);

@@ -4,7 +4,8 @@
 //! our CA; [`identity`] reads who it speaks for; [`connect`] checks CONNECT and the certificate's row; [`sessions`]
 //! enters it in the list by which it can be ended; [`session`] reads packets through [`codec`], asks
 //! [`aivms_cloud_core::access`] about each, hands durable ones to [`crate::ingest`] and answers PUBACK after the
-//! commit. [`router`] fans live messages out; [`presence`] writes down who is there.
+//! commit. [`router`] fans live messages out; [`listeners`] knows which edges can be told something; [`presence`]
+//! writes down who is there.
 //!
 //! rumqttd's own listener never faces the network: one idle connection blocks it, one bad client id kills it, and any
 //! device may speak for another of its tenant.
@@ -15,6 +16,7 @@ mod connect;
 mod figures;
 mod identity;
 mod listener;
+mod listeners;
 mod presence;
 mod router;
 mod session;
@@ -25,17 +27,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aivms_contract::id::{EdgeId, TenantId};
+use aivms_contract::desired::Desired;
+use aivms_contract::id::{CommandId, EdgeId, TenantId};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::{DownKind, Topic};
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::{CaError, CertificateAuthority};
 use crate::ingest::Ingest;
-use crate::store::SharedStore;
+use crate::store::{EdgeKey, SharedStore};
+pub use figures::AnswerFigures;
 use figures::FrontFigures;
+use listeners::Listeners;
 use presence::PresenceBoard;
 use router::{LiveRouter, RouterDead};
 use sessions::Sessions;
@@ -90,6 +96,8 @@ struct Shared {
     ingest: Ingest,
     router: LiveRouter,
     presence: PresenceBoard,
+    listeners: Listeners,
+    answers: AnswerFigures,
     recheck: Duration,
 }
 
@@ -131,6 +139,8 @@ impl From<RouterDead> for FrontError {
 #[derive(Debug, Clone)]
 pub struct DownLink {
     router: LiveRouter,
+    listeners: Listeners,
+    answers: AnswerFigures,
 }
 
 impl DownLink {
@@ -148,6 +158,32 @@ impl DownLink {
     ) -> Result<(), FrontError> {
         let topic = Topic::down(tenant.clone(), edge.clone(), kind);
         Ok(self.router.publish(topic.to_string(), Bytes::from(payload)).await?)
+    }
+
+    /// Waits for edges that have begun to listen on this process. Cancelling loses nothing.
+    pub(crate) async fn arrived(&self) -> Vec<EdgeKey> {
+        self.listeners.arrived().await
+    }
+
+    /// Whether an edge listens on this process.
+    pub(crate) fn listens(&self, edge: EdgeKey) -> bool {
+        self.listeners.contains(edge)
+    }
+
+    /// Who the edge is and which of the `open` commands it is to be told now; `None` when it does not listen here.
+    pub(crate) fn due(&self, edge: EdgeKey, open: &[CommandId]) -> Option<(TenantId, EdgeId, Vec<CommandId>)> {
+        self.listeners.due(edge, open, Instant::now())
+    }
+
+    /// Hands an edge that listens here its desired document, unless it has had that version on this connection.
+    pub(crate) fn offer_desired(&self, edge: EdgeKey, document: Desired) {
+        self.listeners.offer(edge, document);
+    }
+
+    /// What has been counted of answers to commands.
+    #[must_use]
+    pub fn answers(&self) -> &AnswerFigures {
+        &self.answers
     }
 }
 
@@ -187,7 +223,8 @@ impl Front {
         // Those let in while there was room may all become sessions, and a router without room for one counts as dead.
         let router = LiveRouter::start(limits.sessions + limits.unfinished);
         let (presence, recheck) = (PresenceBoard::default(), limits.recheck);
-        let shared = Arc::new(Shared { store, sessions, ingest, router, presence, recheck });
+        let (listeners, answers) = (Listeners::default(), AnswerFigures::default());
+        let shared = Arc::new(Shared { store, sessions, ingest, router, presence, listeners, answers, recheck });
         Ok(Self { listener, local_addr, settings, limits, ca, shared, figures: FrontFigures::default() })
     }
 
@@ -200,7 +237,8 @@ impl Front {
     /// The way to tell edges something.
     #[must_use]
     pub fn down_link(&self) -> DownLink {
-        DownLink { router: self.shared.router.clone() }
+        let Shared { router, listeners, answers, .. } = &*self.shared;
+        DownLink { router: router.clone(), listeners: listeners.clone(), answers: answers.clone() }
     }
 
     /// Serves until `shutdown`; then closes every session and writes their presence down.

@@ -193,7 +193,8 @@ impl Store {
     }
 }
 
-const SELECT_EDGE: &str = "select id, edge_id, name, created_at, enrolled_at, revoked_at is not null, connected,
+pub(super) const SELECT_EDGE: &str =
+    "select id, edge_id, name, created_at, enrolled_at, revoked_at is not null, connected,
         last_seen, version
     from edges";
 
@@ -205,6 +206,16 @@ pub(super) fn edge(
 ) -> Result<Option<Edge>, StoreError> {
     let sql = format!("{SELECT_EDGE} where tenant = ?1 and edge_id = ?2");
     transaction.first(&sql, &values![tenant.0, edge_id.as_str()], read_edge)
+}
+
+/// The row of an edge of the tenant.
+pub(super) fn edge_key(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    edge_id: &EdgeId,
+) -> Result<Option<EdgeKey>, StoreError> {
+    let sql = "select id from edges where tenant = ?1 and edge_id = ?2";
+    transaction.first(sql, &values![tenant.0, edge_id.as_str()], |row| row.get(0).map(EdgeKey))
 }
 
 fn enrollment_state(
@@ -263,7 +274,7 @@ fn add_certificate(
     certificates::insert(transaction, tenant, Holder::Edge(edge.0), certificate, now)
 }
 
-fn read_edge(row: &Row) -> Result<Edge, StoreError> {
+pub(super) fn read_edge(row: &Row) -> Result<Edge, StoreError> {
     Ok(Edge {
         key: EdgeKey(row.get(0)?),
         edge_id: row.parsed(1)?,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::names::{NameTable, Names};
 use super::sql::{Connection, Transaction, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey, alerts, lists};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, alerts, edge_health, lists};
 
 /// One durable message, checked by the front: the envelope's edge is the connection's own.
 #[derive(Debug, Clone)]
@@ -141,10 +141,13 @@ impl Store {
 fn record(transaction: &mut Transaction<'_>, batch: &[Prepared]) -> Result<Recorded, StoreError> {
     let mut recorded = Recorded::default();
     let outcomes = transaction.insert_events(batch)?;
-    for outcome in &outcomes {
+    for (message, outcome) in batch.iter().zip(&outcomes) {
         match outcome {
             Outcome::Stored | Outcome::KeptAside => recorded.stored += 1,
             Outcome::Duplicate => recorded.duplicates += 1,
+        }
+        if let (Outcome::Stored, Content::Event(event)) = (outcome, &message.content) {
+            edge_health::note(transaction, message.edge, &event.envelope, message.received_at)?;
         }
     }
     alerts::consider_batch(transaction, batch, &outcomes)?;

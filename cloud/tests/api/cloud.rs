@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aivms_cloud::config::{Config, MediaConfig, MetricsConfig, Secret};
+use aivms_cloud::config::{Config, MediaConfig, MetricsConfig, PresenceConfig, Secret};
 use aivms_cloud::run::{self, Running};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -20,6 +20,10 @@ pub(crate) struct Cloud {
     /// Settings of files, from the next start on.
     pub media: MediaConfig,
     metrics: MetricsConfig,
+    /// Seconds of silence after which an edge is not heard any more, from the next start on.
+    pub edge_timeout_seconds: u32,
+    /// Patience before an edge is told offline or online, from the next start on.
+    pub presence: PresenceConfig,
     running: Option<Running>,
     base: String,
 }
@@ -54,8 +58,16 @@ impl Cloud {
     async fn with(metrics: MetricsConfig) -> Self {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let media = MediaConfig { min_free_mib: 0, ..MediaConfig::default() };
-        let (dir, base) = (tempfile::tempdir().unwrap(), String::new());
-        let mut cloud = Self { dir, http, media, metrics, running: None, base };
+        let mut cloud = Self {
+            dir: tempfile::tempdir().unwrap(),
+            http,
+            media,
+            metrics,
+            edge_timeout_seconds: 120,
+            presence: PresenceConfig::default(),
+            running: None,
+            base: String::new(),
+        };
         cloud.restart().await;
         cloud
     }
@@ -67,6 +79,8 @@ impl Cloud {
         let clip_upload_dir = self.dir.path().join("clips");
         let mut config = Config { database_path: self.database(), clip_upload_dir, ..Config::default() };
         config.media = self.media.clone();
+        config.edge_timeout_seconds = self.edge_timeout_seconds;
+        config.presence = self.presence.clone();
         config.http.bind = loopback;
         config.mqtt.bind = loopback;
         config.metrics = MetricsConfig { bind: Some(loopback), ..self.metrics.clone() };
@@ -129,6 +143,10 @@ impl Cloud {
 
     pub(crate) async fn get_as(&self, owner: &Owner, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path).bearer_auth(&owner.token)).await
+    }
+
+    pub(crate) async fn send_as(&self, owner: &Owner, method: Method, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(method, path).bearer_auth(&owner.token).json(&body)).await
     }
 
     pub(crate) async fn post_as(&self, owner: &Owner, path: &str, body: Value) -> Answer {

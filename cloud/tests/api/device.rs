@@ -19,6 +19,8 @@ use crate::cloud::{Answer, Cloud, Owner};
 pub(crate) struct Device {
     pub edge_id: String,
     pub tenant_id: String,
+    pub certificate_pem: String,
+    pub ca_pem: String,
     key: KeyPair,
     thumbprint: String,
 }
@@ -48,7 +50,13 @@ impl Device {
         let answer = cloud.post("/api/edge/enroll", request).await;
         answer.assert_ok();
         let thumbprint = thumbprint(&answer.text("certificate_pem"));
-        Self { edge_id, tenant_id: answer.text("tenant_id"), key, thumbprint }
+        let (certificate_pem, ca_pem) = (answer.text("certificate_pem"), answer.text("ca_pem"));
+        Self { edge_id, tenant_id: answer.text("tenant_id"), certificate_pem, ca_pem, key, thumbprint }
+    }
+
+    /// The device's key in PEM.
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
     }
 
     /// A token as the appliance makes it, after `change` has had its way with header and claims.
@@ -84,7 +92,14 @@ impl Device {
         let answer = Answer::of(request.json(&json!({ "csr_pem": csr_pem }))).await;
         answer.assert_ok();
         let thumbprint = thumbprint(&answer.text("certificate_pem"));
-        let renewed = Self { edge_id: self.edge_id.clone(), tenant_id: self.tenant_id.clone(), key, thumbprint };
+        let renewed = Self {
+            edge_id: self.edge_id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            certificate_pem: answer.text("certificate_pem"),
+            ca_pem: self.ca_pem.clone(),
+            key,
+            thumbprint,
+        };
         (answer, renewed)
     }
 

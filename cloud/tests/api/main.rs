@@ -3,8 +3,11 @@
 
 mod accounts;
 mod cloud;
+mod commands;
+mod desired;
 mod device;
 mod document;
+mod edge_state;
 mod edges;
 mod enrollment;
 mod events;
@@ -12,6 +15,7 @@ mod failures;
 mod guessing;
 mod live;
 mod media;
+mod mqtt_edge;
 mod operations;
 mod operators;
 mod people;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aivms_cloud::ca::CertificateAuthority;
+use aivms_cloud::dispatch::Dispatch;
 use aivms_cloud::ingest::Ingest;
 use aivms_cloud::live::LiveHints;
 use aivms_cloud::mqtt::sessions::Sessions;
@@ -82,6 +83,7 @@ impl Cloud {
             Front::bind_with(settings, limits, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
         let front = bound.await.unwrap();
         let (addr, down_link, shutdown) = (front.local_addr(), front.down_link(), CancellationToken::new());
+        tokio::spawn(Dispatch::new(Arc::clone(&store), front.down_link()).run(shutdown.clone()));
         let served = tokio::spawn(front.run(shutdown.clone()));
         tokio::spawn(batches.run(CancellationToken::new()));
         std::fs::write(dir.path().join("ca.pem"), ca.ca_pem()).unwrap();

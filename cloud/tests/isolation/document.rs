@@ -9,7 +9,10 @@ use crate::cloud::{Answer, Cloud};
 
 /// Parameters and members that name nothing of a tenant's. Whatever is not here must be among a tenant's things.
 const PLAIN: &[&str] = &[
+    "If-Match",
+    "active",
     "class",
+    "command",
     "cursor",
     "end_time",
     "event_type",
@@ -18,6 +21,7 @@ const PLAIN: &[&str] = &[
     "group_by",
     "hour",
     "kind",
+    "label",
     "limit",
     "min_confidence",
     "offset",
@@ -26,6 +30,8 @@ const PLAIN: &[&str] = &[
     "status",
     "time_zone",
     "to",
+    "version",
+    "wait_s",
     "wait_seconds",
 ];
 

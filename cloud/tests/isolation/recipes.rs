@@ -5,6 +5,7 @@
 //! [`crate::stock`] delivers and every id that an answer has shown.
 
 mod accounts;
+mod commands;
 mod edge_devices;
 mod edges;
 mod events;
@@ -103,6 +104,6 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, people, edges, events, footage, edge_devices);
+    first_of!(accounts, people, commands, edges, events, footage, edge_devices);
     None
 }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::super::codec::write_packet;
 use super::super::{Shared, now};
+use super::said::{self, Said};
 use super::{Ended, Guest};
 use crate::ingest::{Place, Receipt, read_message};
 use crate::store::{EdgeKey, Incoming, Message, TenantKey};
@@ -74,6 +75,8 @@ pub(super) struct Batch {
     count: usize,
     /// Packet ids to acknowledge, in the order of their publishes.
     packet_ids: Vec<u16>,
+    /// Answers to commands and reports, stored after the messages.
+    said: Vec<Said>,
     /// How far each outbox got, in the order of sending; nearly always one.
     acks: Vec<Ack>,
     /// For operators who watch: topic and payload.
@@ -110,7 +113,7 @@ impl Inbound {
 
     /// Whether something waits for a place in the ingest queue.
     pub(super) fn is_staged(&self) -> bool {
-        !self.staged.messages.is_empty()
+        !self.staged.messages.is_empty() || !self.staged.said.is_empty()
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -120,6 +123,7 @@ impl Inbound {
     /// Takes an accepted publish.
     pub(super) fn on_publish(&mut self, publish: Publish, kind: UpKind, out: &mut BytesMut) -> Result<(), Ended> {
         let Some(edge) = &self.edge else { return Err(Ended::Denied("only edges publish".to_owned())) };
+        let (qos, pkid) = (publish.qos, publish.pkid);
         if kind.is_durable() {
             let message = read_message(kind, &publish.payload, &edge.id)
                 .map_err(|error| Ended::Malformed(format!("{}: {error}", kind.as_str())))?;
@@ -134,18 +138,26 @@ impl Inbound {
             }
             self.note_heard(None);
         } else {
-            self.on_passing(kind, &publish);
+            self.on_passing(kind, publish.topic, &publish.payload);
         }
-        if publish.qos == QoS::AtLeastOnce { self.acknowledge(publish.pkid, out) } else { Ok(()) }
+        if qos == QoS::AtLeastOnce { self.acknowledge(pkid, out) } else { Ok(()) }
     }
 
     /// Submits what is staged.
     pub(super) fn submit(&mut self, place: Place) {
         let mut batch = std::mem::take(&mut self.staged);
         let messages = std::mem::take(&mut batch.messages);
-        batch.count = messages.len();
+        let told = std::mem::take(&mut batch.said);
+        batch.count = messages.len() + told.len();
         self.in_flight += batch.count;
-        self.submitted.push_back((batch, place.submit(messages)));
+        let events = (!messages.is_empty()).then(|| place.submit(messages));
+        let receipt = match (events, &self.edge) {
+            (Some(events), _) if told.is_empty() => events,
+            (events, Some(edge)) => said::store(&self.shared, edge.key, told, events),
+            // Only edges stage anything; a receipt that is never given ends the session.
+            (_, None) => tokio::sync::oneshot::channel().1,
+        };
+        self.submitted.push_back((batch, receipt));
     }
 
     /// Waits for the oldest submission to be on disk. Cancelling loses nothing.
@@ -200,19 +212,31 @@ impl Inbound {
     }
 
     /// Takes a message that is not stored as an event.
-    fn on_passing(&mut self, kind: UpKind, publish: &Publish) {
+    fn on_passing(&mut self, kind: UpKind, topic: String, payload: &[u8]) {
         let version = match kind {
-            UpKind::Status => serde_json::from_slice::<Status>(&publish.payload).ok().map(|status| status.version),
+            UpKind::Status => serde_json::from_slice::<Status>(payload).ok().map(|status| status.version),
             _ => None,
         };
-        if let Some(edge) = &self.edge
-            && kind != UpKind::Status
-        {
-            tracing::debug!(edge.id = %edge.id, kind = kind.as_str(), bytes = publish.payload.len(), "message passed on");
-        }
         self.note_heard(version);
+        let is_stored = match Said::read(kind, payload) {
+            Some(Ok(said)) => {
+                self.staged.said.push(said);
+                true
+            }
+            Some(Err(error)) => {
+                self.shared.answers.unreadable.inc();
+                tracing::warn!(kind = kind.as_str(), %error, "what an edge says can't be read and is not stored");
+                false
+            }
+            None => false,
+        };
         if self.is_watched() {
-            self.shared.router.publish_live(publish.topic.clone(), Bytes::copy_from_slice(&publish.payload));
+            let payload = Bytes::copy_from_slice(payload);
+            if is_stored {
+                self.staged.live.push((topic, payload));
+            } else {
+                self.shared.router.publish_live(topic, payload);
+            }
         }
     }
 
@@ -232,7 +256,8 @@ impl Inbound {
         self.heard = Some((Instant::now(), known));
     }
 
-    fn is_watched(&self) -> bool {
+    /// Whether somebody reads the tenant's live messages.
+    pub(super) fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::Relaxed) > 0
     }
 }

@@ -5,13 +5,15 @@
 
 mod inbound;
 mod outbound;
+mod said;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_cloud_core::access::Access;
-use aivms_contract::identity::Identity;
+use aivms_contract::desired::Desired;
+use aivms_contract::identity::{Identity, Role};
 use aivms_contract::limits::MAX_PACKET_BYTES;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::codec::{CodecError, read_packet, write_packet};
+use super::listeners::Listening;
 use super::router::Link;
 use super::sessions::{EndReason, Seat};
 use super::{Shared, now};
@@ -108,6 +111,7 @@ where
         inbound: Inbound::new(&guest, Arc::clone(&seat.watchers), shared),
         outbound: Outbound::new(&guest.identity, link, Arc::clone(&seat.watchers)),
         access: Access::new(guest.identity.clone()),
+        listening: None,
         guest,
         again: seat.again(),
         seat,
@@ -131,6 +135,8 @@ struct Session<'a> {
     access: Access,
     inbound: Inbound,
     outbound: Outbound,
+    /// The place of an edge that wants to hear what it shall do and be.
+    listening: Option<Listening>,
     seat: Seat,
     /// Changes when somebody wants the certificate looked up again.
     again: watch::Receiver<()>,
@@ -176,6 +182,9 @@ impl Session<'_> {
                 sent = send(&mut writer, &mut self.out), if self.has_to_send() => self.on_sent(&sent?),
                 notification = self.outbound.next(), if self.out.len() < OUT_BYTES && self.outbound.has_room() => {
                     self.outbound.on_notifications(notification?, &mut self.out).await?;
+                }
+                document = Listening::next(&mut self.listening), if self.out.len() < OUT_BYTES && self.outbound.has_room() => {
+                    self.tell_desired(&document)?;
                 }
                 read = reader.read_buf(&mut self.buffer), if reading => match read {
                     Ok(0) => return Err(Ended::Closed("end of stream".to_owned())),
@@ -244,6 +253,7 @@ impl Session<'_> {
                 let answer = self.outbound.subscribe(subscribe, &self.access).await?;
                 self.write(&Packet::SubAck(answer))?;
                 self.inbound.repeat_ack(self.outbound.wants_acks(), &mut self.out)?;
+                self.listen();
             }
             Packet::Unsubscribe(unsubscribe) => {
                 if unsubscribe.topics.is_empty() || unsubscribe.pkid == 0 {
@@ -260,6 +270,26 @@ impl Session<'_> {
             Packet::Connect(_) | Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 return Err(Ended::Malformed("a packet that only a server sends, or a second CONNECT".to_owned()));
             }
+        }
+        Ok(())
+    }
+
+    /// Has an edge told what it shall do and be, once it has subscribed to that.
+    fn listen(&mut self) {
+        if let (Some(key), Role::Edge(edge), None) = (self.guest.edge, &self.guest.identity.role, &self.listening)
+            && self.outbound.wants_orders()
+        {
+            self.listening = Some(self.shared.listeners.enter(key, &self.guest.identity.tenant, edge));
+        }
+    }
+
+    /// Sends the edge its document, and a copy without what opens cameras to those who watch.
+    fn tell_desired(&mut self, document: &Desired) -> Result<(), Ended> {
+        let Some(topic) = self.outbound.send_desired(document, &mut self.out)? else { return Ok(()) };
+        if self.inbound.is_watched() {
+            let shown = Desired { cameras: aivms_cloud_core::desired::hide(&document.cameras), ..document.clone() };
+            let json = serde_json::to_vec(&shown).expect("contract types always serialise");
+            self.shared.router.publish_live(topic, json.into());
         }
         Ok(())
     }

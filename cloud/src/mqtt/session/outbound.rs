@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aivms_cloud_core::access::{Access, Filter, MAX_FILTERS};
+use aivms_contract::desired::Desired;
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::limits::MAX_PACKET_BYTES;
 use aivms_contract::topic::{DownKind, Topic};
@@ -33,7 +34,14 @@ pub(super) struct Outbound {
     last_packet_id: u16,
     watchers: Arc<AtomicUsize>,
     watching: Option<Watching>,
-    own_acks: Option<Topic>,
+    own: Option<OwnTopics>,
+}
+
+/// What an edge is told, besides what comes through the router.
+struct OwnTopics {
+    acks: Topic,
+    commands: Topic,
+    desired: Topic,
 }
 
 struct Subscribed {
@@ -67,12 +75,13 @@ impl From<RouterDead> for Ended {
 impl Outbound {
     pub(super) fn new(identity: &Identity, link: Link, watchers: Arc<AtomicUsize>) -> Self {
         let tenant = &identity.tenant;
-        let (router_filters, own_acks) = match &identity.role {
-            // Acknowledgements come from the session itself and not through the router.
+        let (router_filters, own) = match &identity.role {
+            // Acknowledgements and documents come from the session itself and not through the router, where documents
+            // are shown without what opens cameras.
             Role::Edge(edge) => {
                 let topic = |kind| Topic::down(tenant.clone(), edge.clone(), kind);
-                let told = [DownKind::Commands, DownKind::Desired].map(|kind| topic(kind).to_string());
-                (told.into(), Some(topic(DownKind::Acks)))
+                let [acks, commands, desired] = [DownKind::Acks, DownKind::Commands, DownKind::Desired].map(topic);
+                (vec![commands.to_string()], Some(OwnTopics { acks, commands, desired }))
             }
             Role::Operator(_) => (vec![tenant_filter(tenant)], None),
         };
@@ -84,7 +93,7 @@ impl Outbound {
             last_packet_id: 0,
             watchers,
             watching: None,
-            own_acks,
+            own,
         }
     }
 
@@ -95,7 +104,23 @@ impl Outbound {
 
     /// Whether this is an edge that wants to hear how far its outbox is stored.
     pub(super) fn wants_acks(&self) -> bool {
-        self.own_acks.as_ref().is_some_and(|topic| self.wanted_qos(topic).is_some())
+        self.own.as_ref().is_some_and(|own| self.wanted_qos(&own.acks).is_some())
+    }
+
+    /// Whether this is an edge that wants to hear what it shall do or be.
+    pub(super) fn wants_orders(&self) -> bool {
+        let wants = |topic| self.wanted_qos(topic).is_some();
+        self.own.as_ref().is_some_and(|own| wants(&own.commands) || wants(&own.desired))
+    }
+
+    /// Sends an edge its document; the topic when it wants it and it fits.
+    pub(super) fn send_desired(&mut self, document: &Desired, out: &mut BytesMut) -> Result<Option<String>, Ended> {
+        let Some(own) = &self.own else { return Ok(None) };
+        let Some(qos) = self.wanted_qos(&own.desired) else { return Ok(None) };
+        let topic = own.desired.to_string();
+        let json = serde_json::to_vec(document).expect("contract types always serialise");
+        self.send(Publish::from_bytes(&topic, qos, json.into()), out)?;
+        Ok(Some(topic))
     }
 
     pub(super) fn on_puback(&mut self, packet_id: u16) {
@@ -126,7 +151,7 @@ impl Outbound {
             for filter in std::mem::take(&mut self.router_filters) {
                 self.link.subscribe(filter).await?;
             }
-            if self.own_acks.is_none() {
+            if self.own.is_none() {
                 self.watching.get_or_insert_with(|| Watching::new(&self.watchers));
             }
         }
@@ -188,12 +213,19 @@ impl Outbound {
     fn forward(&mut self, message: rumqttd::protocol::Publish, out: &mut BytesMut) -> Result<(), Ended> {
         let Ok(text) = std::str::from_utf8(&message.topic) else { return Ok(()) };
         let Some(qos) = text.parse().ok().and_then(|topic| self.wanted_qos(&topic)) else { return Ok(()) };
-        let mut publish = Publish::from_bytes(text, qos, message.payload);
+        self.send(Publish::from_bytes(text, qos, message.payload), out)
+    }
+
+    fn send(&mut self, mut publish: Publish, out: &mut BytesMut) -> Result<(), Ended> {
         if publish.size() > MAX_PACKET_BYTES {
-            tracing::error!(topic = text, bytes = publish.size(), "a message is too long for a packet and is not sent");
+            tracing::error!(
+                topic = publish.topic,
+                bytes = publish.size(),
+                "a message is too long for a packet and is not sent"
+            );
             return Ok(());
         }
-        if qos == QoS::AtLeastOnce {
+        if publish.qos == QoS::AtLeastOnce {
             publish.pkid = self.next_packet_id();
             self.unacknowledged.insert(publish.pkid);
         }

@@ -23,7 +23,6 @@ use super::suppressed::Stopped;
 ///
 /// # Errors
 /// The database's own. A rule that can't be asked is none: it is left out.
-#[allow(dead_code, reason = "for whoever finds something out by itself")]
 pub(crate) fn consider(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
