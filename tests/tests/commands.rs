@@ -60,7 +60,8 @@ async fn a_clip_asked_for_by_api_is_downloaded_though_the_cloud_is_killed_before
     let edge = edge(&site.appliance);
     let now = jiff::Timestamp::now();
     let payload = json!({ "camera_id": CAMERA, "start": now.to_string(), "duration_ms": AHEAD.as_millis() as u64 });
-    let asked = site.api.post(&format!("{edge}/command"), json!({ "command": "request_clip", "payload": payload })).await?;
+    let asked =
+        site.api.post(&format!("{edge}/command"), json!({ "command": "request_clip", "payload": payload })).await?;
     let place = format!("{edge}/commands/{}", asked["command_id"].as_str().context("command_id")?);
     in_state(&site.api, &place, &["sent"]).await?;
     site.cloud.kill()?;

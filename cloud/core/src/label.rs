@@ -9,8 +9,9 @@ pub const MAX_LABELS: usize = 32;
 pub const MAX_KEY_BYTES: usize = 32;
 /// Longest value in characters.
 pub const MAX_VALUE_CHARS: usize = 64;
-/// The form of a key, for the API's documentation.
-pub const KEY_PATTERN: &str = "^[a-z0-9][a-z0-9_.-]{0,31}$";
+/// The form of a label as text, for the API's documentation. A longer value with spaces around it is taken too.
+pub const LABEL_PATTERN: &str =
+    r"^[a-z0-9][a-z0-9_.-]{0,31}:[^\x00-\x1f\x7f-\x9f]{0,31}[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]{0,31}$";
 
 /// One label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

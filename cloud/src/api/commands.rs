@@ -50,8 +50,7 @@ struct CommandRequest {
 
 /// Something an edge shall do once.
 #[derive(Object)]
-#[oai(write_only_all, rename = "NewCommandRequest", example)]
-#[expect(dead_code, reason = "describes what is read by other rules in the document")]
+#[oai(rename = "NewCommandRequest", example)]
 struct CommandForm {
     /// `restart_detection`, `update_zones`, `get_status`, `request_clip`, `request_snapshot`, `lock_footage` or
     /// `unlock_footage`.

@@ -14,7 +14,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Deserialize;
 
-use super::events::default_limit;
+use super::events::{default_limit, plain};
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
@@ -138,8 +138,8 @@ impl EdgesApi {
         &self,
         signed_in: SignedIn,
         /// With this label, `key:value`; several must all be there.
-        #[oai(validator(max_items = 8))]
-        label: Query<Vec<String>>,
+        #[oai(default, validator(max_items = 8))]
+        label: Query<Vec<Text<Label>>>,
         /// Whether withdrawn edges are left out.
         #[oai(default)]
         active: Query<bool>,
@@ -149,8 +149,7 @@ impl EdgesApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Text<Cursor>>>,
     ) -> Result<Json<EdgeList>, Failure> {
-        let labels: Result<_, _> = label.0.iter().map(|label| label.parse()).collect();
-        let labels = labels.map_err(|error| Failure::unacceptable("label", error))?;
+        let labels = label.0.into_iter().map(plain).collect();
         let filter = EdgeFilter { labels, only_active: active.0 };
         let after = cursor.0.map(|Text(Cursor(id))| EdgeId::from_random(u128::from_be_bytes(id.to_bytes())));
         let page = self.0.store.page_of_edges(signed_in.user().tenant, filter, after, limit.0).await?;

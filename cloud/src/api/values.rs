@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use aivms_cloud_core::label::{LABEL_PATTERN, Label};
 use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor};
 use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, UserId};
 use aivms_contract::id::{
@@ -67,6 +68,7 @@ text_forms! {
     InvitationId: "invitation_id", SEGMENT_PATTERN, "invitation_01kb3x0v7t5m9q2r8s4w6y1z3a";
     SessionId: "session_id", SEGMENT_PATTERN, "session_01kb3x0v7t5m9q2r8s4w6y1z3a";
     ApiKeyId: "key_id", SEGMENT_PATTERN, "key_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    Label: "label", Some(LABEL_PATTERN), "site:Hamburg";
     Cursor: "cursor", Some(CURSOR_PATTERN), "AQGas52OOrNM4IRkxHhmwnY";
 }
 

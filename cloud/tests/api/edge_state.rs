@@ -35,7 +35,7 @@ async fn edges_are_renamed_labelled_and_found_by_their_labels() {
     let (first, cursor) = find("limit=2").await;
     let (rest, end) = find(&format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!(([first, rest].concat(), end), (edges.clone(), None));
-    cloud.get_as(&owner, "/api/tenant/edges?label=floor").await.assert_problem(422, Some("label"));
+    cloud.get_as(&owner, "/api/tenant/edges?label=floor").await.assert_problem(400, Some("label"));
     let path = format!("/api/tenant/edges/{}", edges[0]);
     for (change, field) in [(json!({ "labels": { "A B": "x" } }), "labels"), (json!({ "name": " " }), "name")] {
         cloud.send_as(&owner, Method::PATCH, &path, change).await.assert_problem(422, Some(field));

@@ -45,7 +45,7 @@ async fn edges_of_others_are_as_if_they_did_not_exist() {
             assert_eq!(refused.body, shown.body, "the answer tells nothing");
         }
     }
-    assert_eq!(cloud.get_as(&rival, "/api/tenant/edges").await.body, json!({ "items": [] }));
+    assert_eq!(cloud.get_as(&rival, "/api/tenant/edges").await.body, json!({ "items": [], "next_cursor": null }));
     device.deliver(&cloud, &[device.detection(1)]).await.assert_ok();
 }
 

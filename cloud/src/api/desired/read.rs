@@ -21,8 +21,7 @@ pub(super) struct DesiredRequest {
 
 /// The document an edge should run.
 #[derive(Object)]
-#[oai(write_only_all, rename = "DesiredRequest", example)]
-#[expect(dead_code, reason = "describes what is read by other rules in the document")]
+#[oai(rename = "DesiredRequest", example)]
 pub(super) struct DesiredForm {
     /// The version the change is based on: the newest one, 0 when there is none. Needed without `If-Match`.
     #[oai(validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
@@ -45,8 +44,7 @@ pub(super) struct ZonesRequest {
 
 /// The zones and lines of a camera.
 #[derive(Object)]
-#[oai(write_only_all, rename = "ZonesRequest", example)]
-#[expect(dead_code, reason = "describes what is read by other rules in the document")]
+#[oai(rename = "ZonesRequest", example)]
 pub(super) struct ZonesForm {
     /// The version the change is based on; whatever is the newest when absent.
     #[oai(validator(minimum(value = "0"), maximum(value = "9007199254740991")))]

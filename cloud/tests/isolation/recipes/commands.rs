@@ -25,11 +25,20 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
         | "list_desired_versions"
         | "show_desired_difference"
         | "show_reported" => Call::plain(),
-        "show_command" | "cancel_command" => {
-            Call::plain().path("edge_id", &party.device.edge_id).path("command_id", command().await)
+        "cancel_command" => Call::plain().path("edge_id", &party.device.edge_id).path("command_id", command().await),
+        "show_command" => {
+            // One that lasts: looking must not change what lists show.
+            let known = cloud.get_as(owner, &format!("{edge}/commands")).await.body["items"][0]["command_id"].clone();
+            let id = match known.as_str() {
+                Some(id) => id.to_owned(),
+                None => command().await,
+            };
+            Call::plain().path("edge_id", &party.device.edge_id).path("command_id", id)
         }
         "show_health" => {
-            party.device.deliver(cloud, &[party.device.envelope(party.number(), health(party))]).await.assert_ok();
+            if !cloud.get_as(owner, &format!("{edge}/health")).await.status.is_success() {
+                party.device.deliver(cloud, &[party.device.envelope(party.number(), health(party))]).await.assert_ok();
+            }
             Call::plain()
         }
         "change_edge" => {
