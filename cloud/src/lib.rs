@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod edge_watch;
+pub mod escalation;
 mod hearing;
 mod http;
 pub mod ingest;

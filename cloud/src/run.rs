@@ -36,7 +36,7 @@ use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, secret_file};
+use crate::{clock, escalation, secret_file};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -179,6 +179,11 @@ pub async fn start(config: Config) -> Result<Running> {
     let janitor_stop = stop.clone();
     fronts.spawn(async move {
         Janitor::new(media).run(janitor_stop).await;
+        Ok(())
+    });
+    let (escalation_store, escalation_stop) = (Arc::clone(&store), stop.clone());
+    fronts.spawn(async move {
+        escalation::run(escalation_store, escalation_stop).await;
         Ok(())
     });
     let ingest_stop = CancellationToken::new();

@@ -35,7 +35,7 @@ struct ClipPage {
 /// A clip and how far its file is.
 #[derive(Debug, Object)]
 #[oai(rename = "Clip", example)]
-struct ClipAnswer {
+pub(super) struct ClipAnswer {
     /// The clip.
     clip_id: Text<ClipId>,
     /// The edge that cut it.
@@ -155,7 +155,8 @@ impl ClipsApi {
     }
 }
 
-fn clip_answer((event, file): ToldFile) -> Option<ClipAnswer> {
+/// The answer's form of a clip; `None` for another kind.
+pub(super) fn clip_answer((event, file): ToldFile) -> Option<ClipAnswer> {
     let Body::Clips(clip) = event.envelope.body else { return None };
     Some(joined(event.edge_id, clip, file))
 }

@@ -32,7 +32,7 @@ beside it and is good until `url_expires_at`, so that a `<video>` can show it; w
 answers to byte ranges, `HEAD` and entity tags; `?download=1` saves the file under a name of its own.";
 
 /// Request bodies whose unknown members are refused.
-const CLOSED_SCHEMAS: [&str; 9] = [
+const CLOSED_SCHEMAS: &[&str] = &[
     "RegisterRequest",
     "LoginRequest",
     "NewEdgeRequest",
@@ -42,6 +42,15 @@ const CLOSED_SCHEMAS: [&str; 9] = [
     "DesiredRequest",
     "ZonesRequest",
     "ChangeEdgeRequest",
+    "AlertRule",
+    "CameraChoice",
+    "WeeklySpan",
+    "Repeated",
+    "EscalationStep",
+    "BackTestBody",
+    "StepBody",
+    "CommentBody",
+    "AssignBody",
 ];
 
 /// Says in the document that some bodies take no further members, which the framework has no word for.

@@ -18,16 +18,19 @@ use poem::web::sse::{Event, SSE};
 use poem::{IntoResponse, Request, Response, handler};
 use poem_openapi::types::ToJSON;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::alerts::AlertAnswer;
 use super::events::{detection_answer, zone_event_answer};
 use super::failure::Failure;
+use super::feed_cursor::Place;
 use super::signed_in::{Session, session_of};
 use super::user_changes::changed;
 use super::{Services, address};
 use crate::clock;
-use crate::store::{StoreError, StoredEvent, TenantKey, UserKey};
+use crate::store::{Asker, FedAlert, News, StoreError, StoredEvent, TenantKey, UserKey};
 
 /// Most missed events that are sent again; beyond, lists are the better way to catch up.
 const REPLAY_LIMIT: u32 = 1_000;
@@ -51,16 +54,19 @@ pub(super) async fn live(request: &Request, services: Data<&Arc<Services>>) -> p
     let bearer = bearer.ok_or_else(|| Failure::unauthorized("a bearer token is needed; sign in first", "Bearer"))?;
     let from = address(request, &services);
     let session = session_of(&services, bearer.token(), from, request.original_uri().path()).await?;
-    let seen = last_event_id(request, &services, session.user.tenant)?;
+    let seen = last_event_id(request, &services, session.user.tenant).await?;
     let watcher = Watcher::start(Arc::clone(&services), bearer.token(), &session, seen).await?;
     Ok(SSE::new(watcher.into_stream()).keep_alive(KEEP_ALIVE).into_response())
 }
 
-fn last_event_id(request: &Request, services: &Services, tenant: TenantKey) -> Result<Option<i64>, Failure> {
+async fn last_event_id(request: &Request, services: &Services, tenant: TenantKey) -> Result<Option<Place>, Failure> {
     let wrong = || Failure::bad_request(Some("Last-Event-ID"), "Last-Event-ID: must be the id of an event seen before");
     match request.header("last-event-id") {
         None | Some("") => Ok(None),
-        Some(text) => services.feed_cursors.read(tenant, text).map(Some).ok_or_else(wrong),
+        Some(text) => {
+            let alerts = services.store.alert_head(tenant).await?;
+            services.feed_cursors.read(tenant, text, alerts).map(Some).ok_or_else(wrong)
+        }
     }
 }
 
@@ -78,8 +84,10 @@ pub(super) struct Watcher {
     /// When the token must be looked at again, at the latest at its end.
     recheck_at: Instant,
     hints: watch::Receiver<i64>,
-    /// Feed number up to which everything has been read.
-    seen: i64,
+    /// Tells of changed alerts.
+    news: broadcast::Receiver<News>,
+    /// Up to where everything has been read.
+    seen: Place,
     /// Whether more is there without a further hint.
     behind: bool,
     read_after: Instant,
@@ -91,11 +99,12 @@ impl Watcher {
         services: Arc<Services>,
         token: &str,
         session: &Session,
-        seen: Option<i64>,
+        seen: Option<Place>,
     ) -> Result<Self, Failure> {
         // Subscribed before the head is read, so that no commit falls between the two.
-        let hints = services.hints.subscribe();
-        let head = services.store.feed_head().await?;
+        let (hints, news) = (services.hints.subscribe(), services.store.news());
+        let alerts = services.store.alert_head(session.user.tenant).await?;
+        let head = Place { events: services.store.feed_head().await?, alerts };
         let mut watcher = Self {
             tenant: session.user.tenant,
             cameras: session.user.cameras.clone(),
@@ -105,6 +114,7 @@ impl Watcher {
             token: token.to_owned(),
             recheck_at: next_look(session),
             hints,
+            news,
             seen: head,
             behind: false,
             read_after: Instant::now(),
@@ -120,13 +130,19 @@ impl Watcher {
         Ok(watcher)
     }
 
-    async fn replay(&mut self, seen: i64, head: i64) -> Result<(), StoreError> {
-        let missed = self.services.store.feed_after(self.tenant, seen, REPLAY_LIMIT + 1).await?;
-        if seen > head || missed.len() > REPLAY_LIMIT as usize {
+    async fn replay(&mut self, seen: Place, head: Place) -> Result<(), StoreError> {
+        let missed = self.services.store.feed_after(self.tenant, seen.events, REPLAY_LIMIT + 1).await?;
+        let alerts = self.services.store.alerts_after(self.asker(), seen.alerts, REPLAY_LIMIT + 1).await?;
+        let is_unknown = seen.events > head.events || seen.alerts > head.alerts;
+        if is_unknown || missed.len().max(alerts.len()) > REPLAY_LIMIT as usize {
             let reason = json!({ "reason": "too much was missed to send it again; read the lists" });
             self.ready.push_back(Event::message(reason.to_string()).event_type("reset").id(self.id(head)));
         } else {
+            // What is sent first must not count what is sent later as seen.
+            self.seen.alerts = seen.alerts;
             self.take(missed);
+            self.take_alerts(alerts);
+            self.seen.alerts = self.seen.alerts.max(head.alerts);
         }
         Ok(())
     }
@@ -147,8 +163,12 @@ impl Watcher {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if Instant::now() >= self.recheck_at && !self.recheck().await {
-                return None;
+            if Instant::now() >= self.recheck_at {
+                if !self.recheck().await {
+                    return None;
+                }
+                // A hint may have been lost.
+                self.behind = true;
             }
             if !self.behind && !self.hinted().await? {
                 continue;
@@ -160,12 +180,14 @@ impl Watcher {
 
     /// Waits for a hint; `Some(false)` when the token is due first, `None` when the cloud stops.
     async fn hinted(&mut self) -> Option<bool> {
+        let tenant = self.tenant;
         tokio::select! {
             () = self.services.stop.cancelled() => None,
             () = changed(&mut self.changes, self.user) => {
                 self.recheck_at = Instant::now();
                 Some(false)
             }
+            () = alerts_changed(&mut self.news, tenant) => Some(true),
             changed = timeout_at(self.recheck_at, self.hints.changed()) => match changed {
                 Ok(changed) => changed.ok().map(|()| true),
                 Err(_) => Some(false),
@@ -177,35 +199,52 @@ impl Watcher {
         // What a hint announced is committed, so it is in what is read now.
         let announced = *self.hints.borrow_and_update();
         self.read_after = Instant::now() + LEAST_PAUSE;
-        match self.services.store.feed_after(self.tenant, self.seen, READ_LIMIT).await {
-            Ok(events) => {
-                self.behind = events.len() == READ_LIMIT as usize;
-                self.take(events);
-                if !self.behind {
-                    self.seen = self.seen.max(announced);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "reading the live feed");
-                self.behind = true;
-                self.read_after = Instant::now() + Duration::from_secs(1);
-            }
+        if let Err(error) = self.read_up_to(announced).await {
+            tracing::warn!(%error, "reading the live feed");
+            self.behind = true;
+            self.read_after = Instant::now() + Duration::from_secs(1);
         }
+    }
+
+    async fn read_up_to(&mut self, announced: i64) -> Result<(), StoreError> {
+        let events = self.services.store.feed_after(self.tenant, self.seen.events, READ_LIMIT).await?;
+        self.behind = events.len() == READ_LIMIT as usize;
+        self.take(events);
+        if !self.behind {
+            self.seen.events = self.seen.events.max(announced);
+        }
+        let alerts = self.services.store.alerts_after(self.asker(), self.seen.alerts, READ_LIMIT).await?;
+        self.behind |= alerts.len() == READ_LIMIT as usize;
+        self.take_alerts(alerts);
+        Ok(())
     }
 
     fn take(&mut self, events: Vec<StoredEvent>) {
         for event in events {
-            self.seen = self.seen.max(event.feed_number);
-            let id = self.id(event.feed_number);
+            self.seen.events = self.seen.events.max(event.feed_number);
+            let id = self.id(Place { events: event.feed_number, ..self.seen });
             if let Some(event) = within(event, &self.cameras) {
                 self.ready.push_back(message(event, id));
             }
         }
     }
 
+    fn take_alerts(&mut self, alerts: Vec<FedAlert>) {
+        for FedAlert { number, alert } in alerts {
+            self.seen.alerts = self.seen.alerts.max(number);
+            let Some(data) = AlertAnswer::of(alert).and_then(|answer| answer.to_json()) else { continue };
+            let id = self.id(Place { alerts: number, ..self.seen });
+            self.ready.push_back(Event::message(data.to_string()).id(id).event_type("alert"));
+        }
+    }
+
+    fn asker(&self) -> Asker {
+        Asker { tenant: self.tenant, cameras: self.cameras.clone() }
+    }
+
     /// What this watcher may know of a place in the feed.
-    fn id(&self, feed_number: i64) -> String {
-        self.services.feed_cursors.seal(self.tenant, feed_number)
+    fn id(&self, place: Place) -> String {
+        self.services.feed_cursors.seal(self.tenant, place)
     }
 
     /// Whether the token still counts.
@@ -222,6 +261,19 @@ impl Watcher {
                 self.recheck_at = Instant::now() + Duration::from_secs(5);
                 true
             }
+        }
+    }
+}
+
+/// Waits until alerts of the tenant have changed, or may have.
+async fn alerts_changed(news: &mut broadcast::Receiver<News>, tenant: TenantKey) {
+    loop {
+        match news.recv().await {
+            Ok(News::Alerts(changed)) if changed == tenant => return,
+            Ok(News::Missed) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            // The store closes: the stop comes next.
+            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

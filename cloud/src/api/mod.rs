@@ -1,6 +1,7 @@
 //! The HTTP API: a file per noun.
 
 mod accounts;
+mod alerts;
 mod api_keys;
 mod brakes;
 mod clips;
@@ -18,6 +19,7 @@ mod failure;
 mod feed_cursor;
 mod footage;
 mod guard;
+mod incidents;
 mod invitations;
 mod live;
 mod media;
@@ -27,6 +29,7 @@ mod own_password;
 mod own_sessions;
 mod passwords;
 mod people;
+mod rules;
 mod second_factor;
 mod secrets;
 mod sign_in;
@@ -125,6 +128,8 @@ enum Tags {
     Operators,
     /// What edges saw.
     Events,
+    /// Alert rules, alerts and incidents.
+    Alerts,
     /// Live view and playback.
     Footage,
     /// Clips and snapshots.
@@ -250,6 +255,9 @@ type Operations = (
     commands::CommandsApi,
     operators::OperatorsApi,
     events::EventsApi,
+    alerts::AlertsApi,
+    incidents::IncidentsApi,
+    rules::RulesApi,
     footage::FootageApi,
     clips::ClipsApi,
     snapshots::SnapshotsApi,
@@ -278,6 +286,9 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
         commands::CommandsApi(Arc::clone(services)),
         operators::OperatorsApi(Arc::clone(services)),
         events::EventsApi(Arc::clone(services)),
+        alerts::AlertsApi(Arc::clone(services)),
+        incidents::IncidentsApi(Arc::clone(services)),
+        rules::RulesApi(Arc::clone(services)),
         footage::FootageApi(Arc::clone(services)),
         clips::ClipsApi(Arc::clone(services)),
         snapshots::SnapshotsApi(Arc::clone(services)),

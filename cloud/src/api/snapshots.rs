@@ -36,7 +36,7 @@ struct SnapshotPage {
 /// A snapshot and how far its file is.
 #[derive(Debug, Object)]
 #[oai(rename = "Snapshot", example)]
-struct SnapshotAnswer {
+pub(super) struct SnapshotAnswer {
     /// The snapshot.
     snapshot_id: Text<SnapshotId>,
     /// The edge that took it.
@@ -152,7 +152,8 @@ impl SnapshotsApi {
     }
 }
 
-fn snapshot_answer((event, file): ToldFile) -> Option<SnapshotAnswer> {
+/// The answer's form of a snapshot; `None` for another kind.
+pub(super) fn snapshot_answer((event, file): ToldFile) -> Option<SnapshotAnswer> {
     let Body::Snapshots(snapshot) = event.envelope.body else { return None };
     Some(joined(event.edge_id, snapshot, file))
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use aivms_cloud_core::label::{LABEL_PATTERN, Label};
 use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor};
 use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, UserId};
+use aivms_cloud_core::rules::{AlertId, IncidentId, RuleId};
 use aivms_contract::id::{
     CameraId, ClipId, CommandId, EdgeId, EventId, OperatorId, OutboxId, SnapshotId, TenantId, TrackId, ZoneId,
 };
@@ -37,7 +38,18 @@ pub(super) trait TextForm: FromStr<Err: Display> + Display + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time(pub UtcMillis);
 
+/// The version of something that is changed, as it stands in `If-Match`: `"3"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RuleVersion(pub u32);
+
+/// Says that a text is no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be a version in quotation marks, such as \"3\"")]
+pub(super) struct VersionError;
+
 const SEGMENT_PATTERN: Option<&str> = Some("^[a-z0-9_-]{1,64}$");
+
+const ULID_PATTERN: Option<&str> = Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$");
 
 macro_rules! text_forms {
     ($($type:ty: $name:literal, $pattern:expr, $example:literal;)*) => {$(
@@ -63,7 +75,11 @@ text_forms! {
     CommandId: "command_id", SEGMENT_PATTERN, "01kb3x0v7t5m9q2r8s4w6y1z3a";
     OutboxId: "outbox", SEGMENT_PATTERN, "01kb3x0v7t5m9q2r8s4w6y1z3a";
     OperatorId: "operator_id", SEGMENT_PATTERN, "op_01kb3x0v7t5m9q2r8s4w6y1z3a";
-    EventId: "event_id", Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
+    AlertId: "alert_id", ULID_PATTERN, "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
+    IncidentId: "incident_id", ULID_PATTERN, "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
+    RuleId: "rule_id", ULID_PATTERN, "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
+    RuleVersion: "version", Some("^\"[1-9][0-9]{0,8}\"$"), "\"3\"";
+    EventId: "event_id", ULID_PATTERN, "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
     UserId: "user_id", SEGMENT_PATTERN, "user_01kb3x0v7t5m9q2r8s4w6y1z3a";
     InvitationId: "invitation_id", SEGMENT_PATTERN, "invitation_01kb3x0v7t5m9q2r8s4w6y1z3a";
     SessionId: "session_id", SEGMENT_PATTERN, "session_01kb3x0v7t5m9q2r8s4w6y1z3a";
@@ -95,6 +111,23 @@ impl Display for Time {
 impl<'de, T: TextForm> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl FromStr for RuleVersion {
+    type Err = VersionError;
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or(VersionError)?;
+        let is_plain = (1..=9).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && !digits.starts_with('0');
+        if is_plain { digits.parse().map(Self).map_err(|_| VersionError) } else { Err(VersionError) }
+    }
+}
+
+impl Display for RuleVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", self.0)
     }
 }
 

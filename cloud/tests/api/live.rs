@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::alerts::{enters, lobby};
 use crate::cloud::{Answer, Cloud, Owner, SOON};
 use crate::device::{Device, zone_event};
 
@@ -147,4 +148,33 @@ async fn a_wrong_last_event_id_is_named() {
         let request = cloud.request(Method::GET, "/api/events/live").bearer_auth(&owner.token);
         Answer::of(request.header("last-event-id", id)).await.assert_problem(400, Some("Last-Event-ID"));
     }
+}
+
+#[tokio::test]
+async fn alerts_arrive_as_they_are_raised_and_changed_also_after_a_break() {
+    let cloud = Cloud::start().await;
+    let (owner, rival) = (cloud.register("acme").await, cloud.register("rival").await);
+    let (device, theirs) = (Device::enrolled(&cloud, &owner).await, Device::enrolled(&cloud, &rival).await);
+    for owner in [&owner, &rival] {
+        cloud.post_as(owner, "/api/rules", lobby()).await.assert_ok();
+    }
+    let mut watcher = Watcher::connect(&cloud, &owner, None).await;
+    theirs.deliver(&cloud, &[enters(&theirs, 1, 60, "t1")]).await.assert_ok();
+    device.deliver(&cloud, &[enters(&device, 1, 60, "t1")]).await.assert_ok();
+    let (event, alert) = (watcher.next().await, watcher.next().await);
+    assert_eq!((event.name.as_str(), alert.name.as_str()), ("zone-events", "alert"));
+    assert_eq!((&alert.data["state"], &alert.data["event_id"]), (&"open".into(), &event.data["id"]));
+    let path = format!("/api/events/alerts/{}", alert.data["alert_id"].as_str().unwrap());
+    let step = async |name: &str| cloud.post_as(&owner, &format!("{path}/{name}"), serde_json::json!({})).await;
+    step("acknowledge").await.assert_ok();
+    assert_eq!(watcher.next().await.data["state"], "acknowledged");
+    let seen = watcher.last_id.clone();
+    drop(watcher);
+    step("resolve").await.assert_ok();
+    device.deliver(&cloud, &[enters(&device, 2, 30, "t2")]).await.assert_ok();
+    let mut watcher = Watcher::connect(&cloud, &owner, Some(&seen)).await;
+    let missed = [watcher.next().await, watcher.next().await, watcher.next().await];
+    let told = missed.map(|event| (event.name, event.data["state"].as_str().unwrap_or_default().to_owned()));
+    let expected = [("zone-events", ""), ("alert", "resolved"), ("alert", "open")];
+    assert_eq!(told, expected.map(|(name, state)| (name.to_owned(), state.to_owned())));
 }

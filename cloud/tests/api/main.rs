@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod accounts;
+mod alerts;
 mod cloud;
 mod commands;
 mod desired;

@@ -11,6 +11,8 @@ use crate::cloud::{Answer, Cloud};
 const PLAIN: &[&str] = &[
     "If-Match",
     "active",
+    "acknowledged",
+    "assigned_to_me",
     "class",
     "command",
     "cursor",
@@ -25,6 +27,7 @@ const PLAIN: &[&str] = &[
     "limit",
     "min_confidence",
     "offset",
+    "severity",
     "start_time",
     "state",
     "status",

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod commands;
+mod alerts;
 mod edge_devices;
 mod edges;
 mod events;
@@ -104,6 +105,6 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, people, commands, edges, events, footage, edge_devices);
+    first_of!(accounts, people, commands, edges, events, footage, edge_devices, alerts);
     None
 }

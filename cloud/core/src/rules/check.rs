@@ -71,6 +71,12 @@ impl Rule {
         for (field, length) in lengths {
             ensure(length <= MAX_LIST, field, || format!("may have {MAX_LIST} entries, has {length}"))?;
         }
+        distinct("event_types", &self.event_types)?;
+        distinct("camera_states", &self.camera_states)?;
+        distinct("gap_causes", &self.gap_causes)?;
+        for (number, span) in self.schedule.iter().flat_map(|schedule| schedule.spans()).enumerate() {
+            distinct(&format!("schedule[{number}].days"), &span.days)?;
+        }
         texts("classes", &self.classes)?;
         texts("alert_types", &self.alert_types)?;
         texts("sensors", &self.sensors)?;
@@ -173,8 +179,13 @@ fn texts(field: &str, texts: &[String]) -> Result<(), RuleFault> {
     ensure(texts.iter().all(fits), field, || {
         format!("each must have 1 to {MAX_TEXT} bytes, none a control character")
     })?;
-    let distinct: BTreeSet<&String> = texts.iter().collect();
-    ensure(distinct.len() == texts.len(), field, || "names something twice".to_owned())
+    let known: BTreeSet<&String> = texts.iter().collect();
+    ensure(known.len() == texts.len(), field, || "names something twice".to_owned())
+}
+
+fn distinct<T: PartialEq>(field: &str, all: &[T]) -> Result<(), RuleFault> {
+    let is_distinct = all.iter().enumerate().all(|(number, one)| !all[..number].contains(one));
+    ensure(is_distinct, field, || "names something twice".to_owned())
 }
 
 fn ensure(holds: bool, field: &str, reason: impl FnOnce() -> String) -> Result<(), RuleFault> {

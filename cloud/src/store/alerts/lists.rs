@@ -11,11 +11,11 @@ use super::super::{Page, PageRequest, Store, StoreError, UserKey};
 use super::feed::FedAlert;
 use super::{Alert, AlertStep, Asker, Done, PersonName, severity_number, severity_of, state_number, state_of};
 
-/// Which alerts a list shows; `None` and empty mean all.
+/// Which alerts a list shows; `None` means all.
 #[derive(Debug, Clone, Default)]
 pub struct AlertFilter {
-    /// In these states.
-    pub states: Vec<AlertState>,
+    /// In one of these states.
+    pub states: Option<Vec<AlertState>>,
     /// At least so urgent.
     pub least_severity: Option<Severity>,
     /// Of this rule.
@@ -137,9 +137,11 @@ impl Query {
     }
 
     fn filter(&mut self, filter: &AlertFilter) {
-        if !filter.states.is_empty() {
-            let numbers: Vec<String> = filter.states.iter().map(|state| state_number(*state).to_string()).collect();
-            self.sql.push_str(&format!(" and a.state in ({})", numbers.join(", ")));
+        if let Some(states) = &filter.states {
+            // No state has the number 0: a list without any matches nothing.
+            let numbers: Vec<String> = states.iter().map(|state| state_number(*state).to_string()).collect();
+            let numbers = if numbers.is_empty() { "0".to_owned() } else { numbers.join(", ") };
+            self.sql.push_str(&format!(" and a.state in ({numbers})"));
         }
         self.require("a.severity >=", filter.least_severity.map(severity_number));
         self.require("a.rule_id =", filter.rule_id.map(|id| id.0));

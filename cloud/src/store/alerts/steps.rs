@@ -221,6 +221,6 @@ fn person_name(
     tenant: TenantKey,
     person: UserKey,
 ) -> Result<Option<String>, StoreError> {
-    let sql = "select name from users where tenant = ?1 and id = ?2";
+    let sql = "select name from users where tenant = ?1 and id = ?2 and removed_at is null";
     transaction.first(sql, &values![tenant.0, person.0], |row| row.get(0))
 }

@@ -1,0 +1,254 @@
+//! Alert rules: read, make, change, delete, and try on what is stored.
+
+mod body;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aivms_cloud_core::page::Cursor;
+use aivms_cloud_core::rules::{ReadyRule, Rule, RuleId};
+use aivms_contract::id::EventId;
+use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Deserialize;
+
+pub(super) use self::body::{AlertGate, AlertSeverity, RuleBody, RuleKind, in_words};
+use self::report::ReportAnswer;
+use super::events::{default_limit, page_request, plain};
+use super::failure::Failure;
+use super::signed_in::SignedIn;
+use super::values::{Body, RuleVersion, Text, Time, time};
+use super::{Services, Tags};
+use crate::clock;
+use crate::store::{BackTestRequest, RuleChange, StoreError, StoredRule, UserRole};
+
+pub(super) struct RulesApi(pub Arc<Services>);
+
+/// A rule as it is kept.
+#[derive(Debug, Object)]
+#[oai(rename = "StoredAlertRule")]
+struct RuleAnswer {
+    /// The rule's id.
+    rule_id: Text<RuleId>,
+    /// Counts up with each change; give it as `If-Match` to change or delete the rule.
+    version: u32,
+    /// When it was made.
+    created_at: Text<Time>,
+    /// When it was changed last.
+    changed_at: Text<Time>,
+    /// The rule; null when it can't be read.
+    #[oai(nullable)]
+    rule: Option<RuleBody>,
+    /// Why the rule can't be asked, and raises nothing until it is changed; null for one that can.
+    #[oai(nullable)]
+    defect: Option<String>,
+}
+
+/// A page of rules.
+#[derive(Debug, Object)]
+struct RulePage {
+    /// Newest first.
+    items: Vec<RuleAnswer>,
+    /// Give it as `cursor` to get the page after this one; null on the last page.
+    #[oai(nullable)]
+    next_cursor: Option<Text<Cursor>>,
+}
+
+/// What to try: a new rule (`rule`), one that is there (`rule_id`), or a change of it (both).
+#[derive(Debug, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+struct BackTestBody {
+    /// The rule to be tried.
+    #[serde(default)]
+    #[oai(nullable, default)]
+    rule: Option<RuleBody>,
+    /// The rule of today that it would replace, to compare with; alone: the rule to be tried.
+    #[serde(default)]
+    #[oai(nullable, default, validator(pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
+    rule_id: Option<String>,
+    /// On the events of so many days up to now.
+    #[oai(validator(minimum(value = "1"), maximum(value = "31")))]
+    days: u32,
+}
+
+#[derive(ApiResponse)]
+enum Created {
+    /// The rule counts from the next event on.
+    #[oai(status = 201)]
+    Created(Json<RuleAnswer>, #[oai(header = "Location")] String),
+}
+
+#[derive(ApiResponse)]
+enum Deleted {
+    /// The rule is gone; its alerts stay.
+    #[oai(status = 204)]
+    Done,
+}
+
+#[OpenApi(prefix_path = "/api/rules", tag = "Tags::Alerts")]
+impl RulesApi {
+    /// List alert rules
+    ///
+    /// Newest first. A new tenant begins with some: alerts of edges, edges offline, cameras without video, and an
+    /// identity that is used twice.
+    #[oai(path = "/", method = "get", operation_id = "list_rules")]
+    async fn list(
+        &self,
+        signed_in: SignedIn,
+        /// Most items of the page.
+        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u32>,
+        /// `next_cursor` of the page before.
+        cursor: Query<Option<Text<Cursor>>>,
+    ) -> Result<Json<RulePage>, Failure> {
+        let request = page_request(limit.0, cursor.0);
+        let page = self.0.store.list_rules(signed_in.user().tenant, request, clock::now()).await?;
+        let last = page.items.last().filter(|_| page.more).map(|rule| Text(Cursor(rule.rule_id.0)));
+        Ok(Json(RulePage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: last }))
+    }
+
+    /// Make an alert rule
+    ///
+    /// It counts from the next event on, in every process of the cloud. Try it before on the events of the last days:
+    /// `POST /api/rules/backtest`. Needs the role admin.
+    #[oai(path = "/", method = "post", operation_id = "create_rule")]
+    async fn create(&self, signed_in: SignedIn, body: Body<RuleBody>) -> Result<Created, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let rule = body.0.into_rule()?;
+        let stored = self.0.store.create_rule(user.tenant, user.key, rule, clock::now()).await?;
+        let location = format!("/api/rules/{}", stored.rule_id);
+        Ok(Created::Created(Json(stored.into()), location))
+    }
+
+    /// Show an alert rule
+    #[oai(path = "/:rule_id", method = "get", operation_id = "show_rule")]
+    async fn show(
+        &self,
+        signed_in: SignedIn,
+        /// The rule.
+        rule_id: Path<Text<RuleId>>,
+    ) -> Result<Json<RuleAnswer>, Failure> {
+        let found = self.0.store.rule(signed_in.user().tenant, plain(rule_id.0)).await?;
+        Ok(Json(found.ok_or(StoreError::NotFound)?.into()))
+    }
+
+    /// Change an alert rule
+    ///
+    /// Puts the rule of the body in the place of the one that has the version of `If-Match`; when somebody else has
+    /// changed it meanwhile, nothing happens (409). What it remembers stays: an object that has alerted does not alert
+    /// again. Needs the role admin.
+    #[oai(path = "/:rule_id", method = "put", operation_id = "change_rule")]
+    async fn change(
+        &self,
+        signed_in: SignedIn,
+        /// The rule.
+        rule_id: Path<Text<RuleId>>,
+        /// The version that was changed, in quotation marks: `"3"`.
+        #[oai(name = "If-Match")]
+        if_match: Header<Text<RuleVersion>>,
+        body: Body<RuleBody>,
+    ) -> Result<Json<RuleAnswer>, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let (rule, version) = (body.0.into_rule()?, if_match.0.0.0);
+        let change =
+            self.0.store.change_rule(user.tenant, user.key, plain(rule_id.0), version, rule, clock::now()).await?;
+        Ok(Json(unless_stale(change)?.into()))
+    }
+
+    /// Delete an alert rule
+    ///
+    /// Its alerts stay. Needs the role admin.
+    #[oai(path = "/:rule_id", method = "delete", operation_id = "delete_rule")]
+    async fn delete(
+        &self,
+        signed_in: SignedIn,
+        /// The rule.
+        rule_id: Path<Text<RuleId>>,
+        /// The version that was looked at, in quotation marks: `"3"`.
+        #[oai(name = "If-Match")]
+        if_match: Header<Text<RuleVersion>>,
+    ) -> Result<Deleted, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let change = self.0.store.delete_rule(user.tenant, plain(rule_id.0), if_match.0.0.0).await?;
+        unless_stale(change).map(|_| Deleted::Done)
+    }
+
+    /// Try an alert rule on stored events
+    ///
+    /// Says what the rule would have raised on the events of the last days, in the order in which they were stored,
+    /// and beside it what the rule of today would have. Nothing is raised. The same events give exactly what they give
+    /// live; the events of an hour before, or of four times the longest cool-down, only prepare what the rules
+    /// remember. Too many events are answered with 503: take fewer days. Kinds of which no event is stored (edges
+    /// offline and online, temperatures, take-overs) can't be tried. Needs the role admin.
+    #[oai(path = "/backtest", method = "post", operation_id = "back_test_rule")]
+    async fn back_test(&self, signed_in: SignedIn, body: Body<BackTestBody>) -> Result<Json<ReportAnswer>, Failure> {
+        let user = signed_in.with_role(UserRole::Admin)?;
+        let BackTestBody { rule, rule_id, days } = body.0;
+        if !(1..=31).contains(&days) {
+            return Err(Failure::unacceptable("days", "must be 1 to 31"));
+        }
+        let today = match rule_id {
+            None => None,
+            Some(text) => {
+                let id: RuleId = text.parse().map_err(|error| Failure::unacceptable("rule_id", error))?;
+                Some(self.0.store.rule(user.tenant, id).await?.ok_or(StoreError::NotFound)?)
+            }
+        };
+        let (candidate, today) = match (rule, today) {
+            (None, None) => return Err(Failure::unacceptable("rule", "give a rule, a rule_id, or both")),
+            (None, Some(stored)) => (readable(stored)?, None),
+            (Some(rule), today) => (rule.into_rule()?, today.map(readable).transpose()?),
+        };
+        for rule in [Some(&candidate), today.as_ref()].into_iter().flatten() {
+            if !BackTestRequest::can_try(rule.kind) {
+                let reason = format!("no stored event tells of {}, so it can't be tried", rule.kind);
+                return Err(Failure::unacceptable("rule.kind", reason));
+            }
+        }
+        let end = clock::now();
+        let start = end - Duration::from_hours(24 * u64::from(days));
+        let request =
+            BackTestRequest { candidate: ready(candidate)?, today: today.map(ready).transpose()?, start, end };
+        let report = self.0.store.back_test(user.tenant, request).await?;
+        Ok(Json(ReportAnswer::new(report, start, end)))
+    }
+}
+
+fn unless_stale(change: RuleChange) -> Result<StoredRule, Failure> {
+    match change {
+        RuleChange::Done(rule) => Ok(*rule),
+        RuleChange::Stale(version) => {
+            let detail = format!("If-Match: somebody has changed the rule meanwhile, it has version \"{version}\"");
+            Err(Failure::conflict(Some("If-Match"), detail))
+        }
+    }
+}
+
+fn readable(stored: StoredRule) -> Result<Rule, Failure> {
+    stored.rule.map_err(|defect| Failure::unacceptable("rule_id", format!("the rule can't be read: {defect}")))
+}
+
+/// The id is of no matter: what a trial remembers is its own.
+fn ready(rule: Rule) -> Result<ReadyRule, Failure> {
+    let id = RuleId(EventId::from_bytes([0; 16]));
+    ReadyRule::new(id, rule).map_err(|fault| Failure::unacceptable(&fault.field, fault.reason))
+}
+
+impl From<StoredRule> for RuleAnswer {
+    fn from(stored: StoredRule) -> Self {
+        let defect = match &stored.rule {
+            Ok(rule) => rule.check().err().map(|fault| fault.to_string()),
+            Err(reason) => Some(reason.clone()),
+        };
+        Self {
+            rule_id: Text(stored.rule_id),
+            version: stored.version,
+            created_at: time(stored.created_at),
+            changed_at: time(stored.changed_at),
+            rule: stored.rule.ok().as_ref().and_then(in_words),
+            defect,
+        }
+    }
+}

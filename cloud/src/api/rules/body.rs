@@ -1,0 +1,434 @@
+//! Alert rules as the API takes and shows them: the members of `aivms_cloud_core::rules::Rule`, with their forms.
+
+use aivms_cloud_core::rules::Rule;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::failure::Failure;
+
+/// An alert rule. Lists that are empty and members that are null ask for nothing.
+#[derive(Debug, Serialize, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(rename = "AlertRule", example)]
+pub(in crate::api) struct RuleBody {
+    /// What people call it.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: String,
+    /// Whether it is asked at all.
+    #[serde(default = "yes")]
+    #[oai(default = "yes")]
+    enabled: bool,
+    /// What it waits for.
+    kind: RuleKind,
+    /// How urgent its alerts are; null only for kind `edge_alert`, where the edge says it.
+    #[serde(default)]
+    #[oai(nullable, default)]
+    severity: Option<AlertSeverity>,
+    /// Only of these edges.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    edges: Vec<String>,
+    /// Only of these cameras.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    cameras: Vec<CameraChoiceBody>,
+    /// Only in these zones or at these lines, by their ids. Kind `zone`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    zones: Vec<String>,
+    /// Only of these classes, such as `person`. Kinds `zone` and `detection`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    classes: Vec<String>,
+    /// Only these things done in a zone. Kind `zone`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 6))]
+    event_types: Vec<ZoneAction>,
+    /// Only crossings of a line in this way. Kind `zone`.
+    #[serde(default)]
+    #[oai(nullable, default)]
+    direction: Option<LineDirection>,
+    /// Only alerts of these types, such as `camera_offline`. Kind `edge_alert`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    alert_types: Vec<String>,
+    /// Only cameras that come into these states. Kind `camera_state`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 4))]
+    camera_states: Vec<CameraStateName>,
+    /// Only gaps by these faults. Kind `recording_gap`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 7))]
+    gap_causes: Vec<GapFault>,
+    /// Only temperatures of these sensors. Kind `temperature`.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    sensors: Vec<String>,
+    /// Least confidence of the detector. Kinds `zone` and `detection`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "1")))]
+    min_confidence: Option<f64>,
+    /// Least milliseconds inside a zone, or since the track was first seen. Kinds `zone` and `detection`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "86400000")))]
+    min_dwell_ms: Option<u64>,
+    /// Least speed over the ground in km/h. Kind `zone`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "1000")))]
+    min_speed_kmh: Option<f64>,
+    /// Days of footage below which it counts; needed by kind `disk_forecast`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "3650")))]
+    below_days: Option<f64>,
+    /// Degrees Celsius above which it counts; needed by kind `temperature`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "-100"), maximum(value = "200")))]
+    above_celsius: Option<f64>,
+    /// Least seconds without video. Kind `recording_gap`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "604800")))]
+    min_gap_s: Option<u32>,
+    /// Least seconds that a camera has been in its state. Kind `camera_state`.
+    #[serde(default)]
+    #[oai(nullable, default, validator(minimum(value = "0"), maximum(value = "604800")))]
+    min_lasted_s: Option<u32>,
+    /// Whether objects at rest count, too, such as parked cars. Kind `detection`.
+    #[serde(default)]
+    #[oai(default)]
+    stationary: bool,
+    /// When it counts; null for always.
+    #[serde(default)]
+    #[oai(nullable, default, validator(min_items = 1, max_items = 64))]
+    schedule: Option<Vec<WeeklySpan>>,
+    /// The IANA name of the time zone of `schedule`, such as `Europe/Berlin`; null for UTC.
+    #[serde(default)]
+    #[oai(nullable, default, validator(min_length = 1, max_length = 64))]
+    time_zone: Option<String>,
+    /// Only when it happens often.
+    #[serde(default)]
+    #[oai(nullable, default)]
+    repeated: Option<RepeatedBody>,
+    /// Seconds around an alert in which there is no other one.
+    #[serde(default)]
+    #[oai(default, validator(minimum(value = "0"), maximum(value = "604800")))]
+    cooldown_s: u32,
+    /// What `cooldown_s`, `repeated` and `once_per_track` are counted for.
+    #[serde(default)]
+    #[oai(default)]
+    per: PerWhat,
+    /// Whether one object alerts once at most.
+    #[serde(default = "yes")]
+    #[oai(default = "yes")]
+    once_per_track: bool,
+    /// Whom to tell: ids of notification channels; empty leaves the choice to the channels.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    targets: Vec<String>,
+    /// What to do when nobody acknowledges, by rising minutes.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 10))]
+    escalation: Vec<EscalationBody>,
+}
+
+/// A camera by its id, on one edge or on any.
+#[derive(Debug, Serialize, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(rename = "CameraChoice")]
+struct CameraChoiceBody {
+    /// The edge it is on; null for every camera of this id.
+    #[serde(default)]
+    #[oai(nullable, default, validator(pattern = "^edge_[a-z0-9_-]{1,59}$"))]
+    edge_id: Option<String>,
+    /// The camera.
+    #[oai(validator(pattern = "^[a-z0-9_-]{1,64}$"))]
+    camera_id: String,
+}
+
+/// The same span on some days of the week.
+#[derive(Debug, Serialize, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+struct WeeklySpan {
+    /// Days on which it begins; empty for every day.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 7))]
+    days: Vec<DayOfWeek>,
+    /// When it begins.
+    #[oai(validator(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    from: String,
+    /// When it ends; a time at or before `from` is on the next day, `24:00` is midnight.
+    #[oai(validator(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
+    to: String,
+}
+
+/// So many times in so short a time.
+#[derive(Debug, Serialize, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(rename = "Repeated")]
+struct RepeatedBody {
+    /// How many, the one that raises the alert included.
+    #[oai(validator(minimum(value = "2"), maximum(value = "100")))]
+    times: u32,
+    /// Within so many seconds from the first to the last.
+    #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
+    within_s: u32,
+}
+
+/// What to do when nobody has acknowledged an alert for so long.
+#[derive(Debug, Serialize, Deserialize, Object)]
+#[serde(deny_unknown_fields)]
+#[oai(rename = "EscalationStep")]
+struct EscalationBody {
+    /// Minutes since the alert was raised or reopened.
+    #[oai(validator(minimum(value = "1"), maximum(value = "43200")))]
+    after_minutes: u32,
+    /// The alert's severity from then on, if it is a higher one; null to leave it.
+    #[serde(default)]
+    #[oai(nullable, default)]
+    severity: Option<AlertSeverity>,
+    /// Whom to tell: ids of notification channels; empty leaves the choice to the channels.
+    #[serde(default)]
+    #[oai(default, validator(max_items = 256))]
+    targets: Vec<String>,
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
+        #[serde(rename_all = "snake_case")]
+        #[oai(rename_all = "snake_case")]
+        pub(in crate::api) enum $name { $($(#[$member_doc])* $member,)* }
+    )*};
+}
+
+names! {
+    /// What a rule waits for.
+    RuleKind {
+        /// A track did something in a zone or at a line.
+        Zone,
+        /// A report about a track.
+        Detection,
+        /// The edge raised an alert by itself.
+        EdgeAlert,
+        /// The edge has not been heard of for longer than its time-out.
+        EdgeOffline,
+        /// The edge is heard of again.
+        EdgeOnline,
+        /// A camera has come into another state.
+        CameraState,
+        /// The footage of a camera will be kept for so many days.
+        DiskForecast,
+        /// A temperature was measured.
+        Temperature,
+        /// A span without video.
+        RecordingGap,
+        /// The identity of an edge is used twice.
+        TakeOver,
+    }
+    /// How urgent an alert is.
+    AlertSeverity {
+        /// Worth knowing.
+        Info,
+        /// Look at it today.
+        Warning,
+        /// Look at it now.
+        Critical,
+    }
+    /// What a track does in a zone.
+    ZoneAction {
+        /// Comes in.
+        Enter,
+        /// Goes out, or is lost inside.
+        Exit,
+        /// Has been inside for the zone's dwell time.
+        Dwell,
+        /// Crosses a line.
+        Cross,
+        /// Makes the zone hold as many objects as its occupancy asks for.
+        Occupied,
+        /// Leaves the zone with fewer.
+        Cleared,
+    }
+    /// The way over a line, seen from its first to its second point.
+    LineDirection {
+        /// From the left side to the right side.
+        LeftToRight,
+        /// From the right side to the left side.
+        RightToLeft,
+    }
+    /// What a camera is doing.
+    CameraStateName {
+        /// It is being connected.
+        Connecting,
+        /// Frames arrive.
+        Streaming,
+        /// It has failed and is tried again.
+        Retrying,
+        /// It is switched off.
+        Disabled,
+    }
+    /// Whose fault a span without video is.
+    GapFault {
+        /// The camera sent nothing.
+        Camera,
+        /// The camera could not be reached.
+        Network,
+        /// The disk took nothing.
+        Disk,
+        /// The appliance was not running.
+        Restart,
+        /// The appliance was at fault.
+        Internal,
+        /// It was switched off on purpose.
+        SwitchedOff,
+        /// It was deleted.
+        Deleted,
+    }
+    /// A day of the week.
+    DayOfWeek {
+        /// Monday.
+        Mon,
+        /// Tuesday.
+        Tue,
+        /// Wednesday.
+        Wed,
+        /// Thursday.
+        Thu,
+        /// Friday.
+        Fri,
+        /// Saturday.
+        Sat,
+        /// Sunday.
+        Sun,
+    }
+    /// What is counted for.
+    #[derive(Default)]
+    PerWhat {
+        /// Each zone of each camera by itself.
+        Zone,
+        /// Each camera by itself.
+        #[default]
+        Camera,
+        /// Each edge by itself.
+        Edge,
+        /// All together.
+        Rule,
+    }
+    /// What can stop an alert.
+    AlertGate {
+        /// The rule waits for something else.
+        Kind,
+        /// The edge.
+        Edge,
+        /// The camera.
+        Camera,
+        /// The zone.
+        Zone,
+        /// The class.
+        Class,
+        /// What was done in the zone.
+        EventType,
+        /// The way over the line.
+        Direction,
+        /// The type of the edge's alert.
+        AlertType,
+        /// The camera's state.
+        CameraState,
+        /// The gap's cause.
+        GapCause,
+        /// The sensor.
+        Sensor,
+        /// The detector's confidence against the least.
+        Confidence,
+        /// Milliseconds inside, or since first seen, against the least.
+        Dwell,
+        /// Km/h against the least.
+        Speed,
+        /// Days of footage against the bound.
+        Days,
+        /// Degrees Celsius against the bound.
+        Celsius,
+        /// Seconds without video against the least.
+        GapLength,
+        /// Seconds in the camera's state against the least.
+        Lasted,
+        /// Whether the object is at rest.
+        Stationary,
+        /// The clock of the rule's time zone against its schedule.
+        Schedule,
+        /// How often it happened.
+        Repeated,
+        /// Whether there is an alert of this very thing.
+        Once,
+        /// How long ago the nearest alert is.
+        Cooldown,
+    }
+}
+
+impl RuleBody {
+    /// The rule, if it can mean something.
+    ///
+    /// # Errors
+    /// Names the member that is wrong.
+    pub(super) fn into_rule(self) -> Result<Rule, Failure> {
+        let json = serde_json::to_value(self).map_err(|_| Failure::internal())?;
+        let rule: Rule = serde_path_to_error::deserialize(json)
+            .map_err(|error| Failure::unacceptable(&error.path().to_string(), error.inner()))?;
+        rule.check().map_err(|fault| Failure::unacceptable(&fault.field, fault.reason))?;
+        Ok(rule)
+    }
+}
+
+/// The API's form of a value that has the same words; `None` only when a word was forgotten here, which a test shows.
+pub(in crate::api) fn in_words<T: DeserializeOwned>(value: &impl Serialize) -> Option<T> {
+    serde_json::to_value(value).and_then(serde_json::from_value).ok()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Example for RuleBody {
+    fn example() -> Self {
+        let json = serde_json::json!({
+            "name": "Somebody at the dock at night",
+            "kind": "zone",
+            "severity": "critical",
+            "zones": ["dock"],
+            "classes": ["person"],
+            "event_types": ["enter"],
+            "min_confidence": 0.6,
+            "schedule": [{ "days": ["mon", "tue", "wed", "thu", "fri"], "from": "22:00", "to": "06:00" }],
+            "time_zone": "Europe/Berlin",
+            "cooldown_s": 300,
+            "escalation": [{ "after_minutes": 5, "severity": null, "targets": [] }],
+        });
+        serde_json::from_value(json).unwrap_or_else(|_| unreachable!("the example is a rule"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aivms_cloud_core::rules::{Gate, Kind};
+
+    use super::*;
+
+    #[test]
+    fn the_api_has_every_member_and_every_word_of_a_rule() {
+        for kind in Kind::ALL {
+            assert!(in_words::<RuleKind>(&kind).is_some(), "{kind}");
+        }
+        for gate in Gate::ALL {
+            assert!(in_words::<AlertGate>(&gate).is_some(), "{}", gate.as_str());
+        }
+        let rule = RuleBody::example().into_rule().unwrap();
+        let shown: RuleBody = in_words(&rule).unwrap();
+        let again = shown.into_rule().unwrap();
+        assert_eq!(again, rule);
+        for rule in Rule::built_in() {
+            assert_eq!(in_words::<RuleBody>(&rule).unwrap().into_rule().unwrap(), rule);
+        }
+    }
+}
