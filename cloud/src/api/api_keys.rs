@@ -40,10 +40,12 @@ struct NewApiKeyRequest {
     role: Role,
     /// True, or absent without `cameras`, for every camera that you see.
     #[serde(default)]
+    #[oai(nullable)]
     all_cameras: Option<bool>,
     /// These cameras and no others.
     #[serde(default)]
     #[oai(validator(max_items = 1000))]
+    #[oai(nullable)]
     cameras: Option<Vec<CameraRef>>,
     /// Days until it ends.
     #[serde(default = "default_days")]

@@ -1,12 +1,13 @@
 //! The API's document and the page that shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use poem::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use poem::web::Html;
 use poem::{IntoResponse, Response};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// What stands at the head of the document.
@@ -31,34 +32,47 @@ and fragmented MP4 for `MediaSource`; `docs/ref/relay.md` describes both. The pa
 beside it and is good until `url_expires_at`, so that a `<video>` can show it; whoever has the link can see the file. It \
 answers to byte ranges, `HEAD` and entity tags; `?download=1` saves the file under a name of its own.";
 
-/// Request bodies whose unknown members are refused.
-const CLOSED_SCHEMAS: &[&str] = &[
-    "RegisterRequest",
-    "LoginRequest",
-    "NewEdgeRequest",
-    "NewOperatorRequest",
-    "NewTicketRequest",
-    "NewCommandRequest",
-    "DesiredRequest",
-    "ZonesRequest",
-    "ChangeEdgeRequest",
-    "AlertRule",
-    "CameraChoice",
-    "WeeklySpan",
-    "Repeated",
-    "EscalationStep",
-    "BackTestBody",
-    "StepBody",
-    "CommentBody",
-    "AssignBody",
-];
-
-/// Says in the document that some bodies take no further members, which the framework has no word for.
-pub(super) fn with_closed_schemas(document: &str) -> String {
-    CLOSED_SCHEMAS.iter().fold(document.to_owned(), |document, name| {
+/// Says in `text`, the document or a page that holds it, that the bodies of people take no further members, which the
+/// framework has no word for. What edges send stays open: they may be newer than the cloud.
+pub(super) fn with_closed_schemas(text: &str, document: &str) -> String {
+    let document: Value = serde_json::from_str(document).unwrap_or_default();
+    closed_schemas(&document).into_iter().fold(text.to_owned(), |text, name| {
         let head = format!("\"{name}\": {{\n        \"type\": \"object\",\n");
-        document.replace(&head, &format!("{head}        \"additionalProperties\": false,\n"))
+        text.replace(&head, &format!("{head}        \"additionalProperties\": false,\n"))
     })
+}
+
+/// The names of all schemas of objects in bodies of requests that do not come from edges, at any depth.
+fn closed_schemas(document: &Value) -> BTreeSet<String> {
+    let (mut found, mut waiting) = (BTreeSet::new(), Vec::new());
+    let paths = document["paths"].as_object().into_iter().flatten();
+    for (_, operations) in paths.filter(|(path, _)| !path.starts_with("/api/edge/")) {
+        for (_, operation) in operations.as_object().into_iter().flatten() {
+            references(&operation["requestBody"], &mut waiting);
+        }
+    }
+    while let Some(name) = waiting.pop() {
+        let schema = &document["components"]["schemas"][&name];
+        // A schema that says itself what else it takes, or that is one of several, is left as it is.
+        let is_plain = schema["type"] == "object" && schema["additionalProperties"].is_null();
+        if is_plain && found.insert(name) {
+            references(schema, &mut waiting);
+        }
+    }
+    found
+}
+
+/// The names of the schemas that `value` refers to.
+fn references(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| references(item, names)),
+        Value::Object(members) => {
+            let name = value["$ref"].as_str().and_then(|text| text.strip_prefix("#/components/schemas/"));
+            names.extend(name.map(str::to_owned));
+            members.values().for_each(|member| references(member, names));
+        }
+        _ => {}
+    }
 }
 
 /// Methods by path, as the document has them; for the header `Allow`.

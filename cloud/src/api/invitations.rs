@@ -35,10 +35,12 @@ struct NewInvitationRequest {
     role: Role,
     /// True, or absent without `cameras`, for every camera.
     #[serde(default)]
+    #[oai(nullable)]
     all_cameras: Option<bool>,
     /// These cameras and no others; only for operators and viewers.
     #[serde(default)]
     #[oai(validator(max_items = 1000))]
+    #[oai(nullable)]
     cameras: Option<Vec<CameraRef>>,
 }
 

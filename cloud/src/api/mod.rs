@@ -190,8 +190,9 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
     let (https, proxies, figures) = (settings.https, settings.trusted_proxies.clone(), parts.figures.clone());
     let services = Arc::new(Services::new(parts, settings, stop));
     let api = service(&services);
-    let document = docs::with_closed_schemas(&api.spec());
-    let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html()));
+    let spec = api.spec();
+    let document = docs::with_closed_schemas(&spec, &spec);
+    let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html(), &spec));
     let methods = docs::PathMethods::from_document(&document, &OUTSIDE_THE_DOCUMENT);
     let routes = Route::new()
         .at("/healthz", get(healthz))

@@ -96,6 +96,9 @@ impl PasswordApi {
     #[oai(path = "/reset-request", method = "post", operation_id = "request_password_reset")]
     async fn ask(&self, request: &Request, body: Body<ResetWish>) -> Result<Asked, Failure> {
         let services = &self.0;
+        if body.0.email.chars().count() > 254 {
+            return Err(Failure::unacceptable("email", "may have at most 254 characters"));
+        }
         let (email, from) = (account::normalized_email(&body.0.email).unwrap_or_default(), address(request, services));
         if !services.brakes.reset(&email, &from).await? {
             return Ok(Asked::Accepted);

@@ -65,19 +65,24 @@ struct PersonChangeRequest {
     /// New name.
     #[serde(default)]
     #[oai(validator(min_length = 1, max_length = 100))]
+    #[oai(nullable)]
     name: Option<String>,
     /// New role; nobody gives one above the own.
     #[serde(default)]
+    #[oai(nullable)]
     role: Option<Role>,
     /// True for every camera, also those to come.
     #[serde(default)]
+    #[oai(nullable)]
     all_cameras: Option<bool>,
     /// These cameras and no others; only for operators and viewers.
     #[serde(default)]
     #[oai(validator(max_items = 1000))]
+    #[oai(nullable)]
     cameras: Option<Vec<CameraRef>>,
     /// True switches signing in off and signs the person out.
     #[serde(default)]
+    #[oai(nullable)]
     disabled: Option<bool>,
 }
 
