@@ -244,6 +244,20 @@ const GOALS: &[Goal] = &[
         beside: Beside::Row("deepstream.probes.own"),
     },
     Goal {
+        what: "inserts into PostgreSQL from one connection, 1,000 a batch, the server on the same cores",
+        bench: "store.postgres.raw",
+        over: None,
+        bound: Bound::AtLeast(10_000.0),
+        beside: Beside::Row("store.raw"),
+    },
+    Goal {
+        what: "write-ahead log of PostgreSQL for an event",
+        bench: "store.postgres.raw.wal",
+        over: None,
+        bound: Bound::AtMost(1.1),
+        beside: Beside::Row("store.postgres.raw.size"),
+    },
+    Goal {
         what: "ingest from 50 edges, mTLS MQTT into SQLite, fsync on",
         bench: "ingest.rate",
         over: None,
