@@ -36,7 +36,7 @@ use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, escalation, secret_file};
+use crate::{clock, escalation, notify, secret_file};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -94,7 +94,6 @@ impl Running {
 /// Names the setting, file or address that is in the way.
 pub async fn start(config: Config) -> Result<Running> {
     install_crypto_provider();
-    warn_of_settings_without_effect(&config);
     let store = open_store(&config).await?;
     store.join_processes().await.context("database")?;
     let data_dir = config.data_dir();
@@ -105,6 +104,9 @@ pub async fn start(config: Config) -> Result<Running> {
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
     seal_anew(&store, &jwt_secret, config.jwt_secret_previous.as_ref()).await?;
     let media = open_media(&config, &store).await?;
+    let (sender, notifications) = notify::set_up(&config, &jwt_secret, media.clone())?;
+    let mailer = notifications.mailer.clone();
+    store.set_default_webhook(config.webhook_url.is_some()).await.context("database")?;
     let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
     let hearing = hearing::hear(store.news(), Arc::downgrade(&store), hints.clone(), sessions.clone());
     let hearing = AbortOnDropHandle::new(tokio::spawn(hearing));
@@ -141,6 +143,7 @@ pub async fn start(config: Config) -> Result<Running> {
         hints,
         relay,
         media: media.clone(),
+        notifications,
         readiness: readiness.clone(),
         figures,
     };
@@ -186,6 +189,9 @@ pub async fn start(config: Config) -> Result<Running> {
         escalation::run(escalation_store, escalation_stop).await;
         Ok(())
     });
+    fronts.spawn(ended(notify::outgoing::send_mails(Arc::clone(&store), mailer, stop.clone())));
+    let (worker, worker_stop) = (notify::worker::Worker::new(Arc::clone(&store), sender), stop.clone());
+    fronts.spawn(ended(worker.run(worker_stop)));
     let ingest_stop = CancellationToken::new();
     let committer = tokio::spawn(batches.run(ingest_stop.clone()));
     let supervisor = tokio::spawn(supervise(fronts, committer, ingest_stop, stop.clone(), store, hearing));
@@ -212,6 +218,12 @@ async fn seal_anew(store: &SharedStore, secret: &Secret, previous: Option<&Secre
     let sealer = Sealer::new(secret, previous, api::SEALED_FOR_PEOPLE);
     let resealed = store.reseal(move |sealed| sealer.anew(sealed)).await.context("database")?;
     tracing::info!(resealed, "sealed with the new server secret what the one before had sealed");
+    Ok(())
+}
+
+/// A part whose end is no failure.
+async fn ended(part: impl Future<Output = ()>) -> Result<()> {
+    part.await;
     Ok(())
 }
 
@@ -345,12 +357,4 @@ fn read_pair(certificate: &Path, key: &Path) -> Result<RustlsCertificate> {
         format!("http.tls_certificate: {} and {} do not belong together", certificate.display(), key.display())
     })?;
     Ok(RustlsCertificate::new().cert(certificate_pem).key(key_pem))
-}
-
-fn warn_of_settings_without_effect(config: &Config) {
-    for (name, set) in [("smtp_host", config.smtp_host.is_some()), ("webhook_url", config.webhook_url.is_some())] {
-        if set {
-            tracing::warn!("{name} is set, but this version sends no notifications");
-        }
-    }
 }

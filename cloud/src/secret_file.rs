@@ -16,9 +16,21 @@ use crate::config::Secret;
 /// # Errors
 /// The file can't be read or made, others can read it, or it is empty.
 pub fn read_or_draw(path: &Path) -> Result<Secret> {
+    read_or_make(path, random_text)
+}
+
+/// Like [`read_or_draw`], for a secret with a form of its own, of 32 characters at least.
+///
+/// # Errors
+/// The same, and those of `make`.
+pub fn read_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<Secret> {
     match std::fs::read_to_string(path) {
         Ok(text) => check(path, &text),
-        Err(error) if error.kind() == ErrorKind::NotFound => draw(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let text = make()?;
+            keep(path, &text).with_context(|| format!("{}: can't be made", path.display()))?;
+            Ok(Secret::new(text))
+        }
         Err(error) => Err(error).with_context(|| format!("{}: can't be read", path.display())),
     }
 }
@@ -34,12 +46,10 @@ fn check(path: &Path, text: &str) -> Result<Secret> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-fn draw(path: &Path) -> Result<Secret> {
+fn random_text() -> Result<String> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random numbers"))?;
-    let text = URL_SAFE_NO_PAD.encode(bytes);
-    keep(path, &text).with_context(|| format!("{}: can't be made", path.display()))?;
-    Ok(Secret::new(text))
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Written beside and renamed, so that a crash leaves no half secret.

@@ -4,9 +4,11 @@ mod accounts;
 mod alerts;
 mod api_keys;
 mod brakes;
+mod channels;
 mod clips;
 mod commands;
 mod desired;
+mod deliveries;
 mod docs;
 mod edge_devices;
 mod edge_media;
@@ -30,11 +32,13 @@ mod own_sessions;
 mod passwords;
 mod people;
 mod rules;
+mod preferences;
 mod second_factor;
 mod secrets;
 mod sign_in;
 mod signed_in;
 mod snapshots;
+mod unsubscribe;
 mod user_changes;
 mod user_token;
 mod values;
@@ -62,6 +66,7 @@ use crate::media::{LinkSigner, MediaFiles};
 use crate::metrics::HttpFigures;
 use crate::mqtt::sessions::Sessions;
 use crate::network::network;
+use crate::notify::Notifications;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
@@ -107,6 +112,8 @@ pub struct ApiParts {
     pub relay: Relay,
     /// Files of clips and snapshots.
     pub media: MediaFiles,
+    /// Where messages may go, and what they are signed with.
+    pub notifications: Notifications,
     /// Whether the cloud can do its work.
     pub readiness: Readiness,
     /// What is counted of requests.
@@ -135,6 +142,8 @@ enum Tags {
     /// Clips and snapshots.
     #[oai(rename = "Clips and snapshots")]
     Media,
+    /// Who is told of alerts, and how.
+    Notifications,
     /// What edges themselves call.
     #[oai(rename = "Edge devices")]
     EdgeDevices,
@@ -155,6 +164,7 @@ struct Services {
     hints: LiveHints,
     relay: Relay,
     media: MediaFiles,
+    notifications: Notifications,
     readiness: Readiness,
     links: LinkSigner,
     settings: ApiSettings,
@@ -170,7 +180,7 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-pub const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
+pub const OUTSIDE_THE_DOCUMENT: [&str; 13] = [
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -179,6 +189,7 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 12] = [
     "/api/live/stream",
     "/api/edge/relay",
     "/media/{token}",
+    "/api/notifications/unsubscribe",
     "/viewer",
     "/viewer/viewer.css",
     "/viewer/viewer.js",
@@ -202,6 +213,7 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/api/events/live", get(live::live))
         .at("/api/live/stream", get(viewing::stream))
         .at("/api/edge/relay", get(edge_relay::relay))
+        .at("/api/notifications/unsubscribe", get(unsubscribe::ask).post(unsubscribe::end))
         .at("/media/:token", get(media::serve).head(media::serve))
         .nest("/", api);
     let routes = viewer::add(routes).data(services).map_to_response();
@@ -230,6 +242,7 @@ impl Services {
             hints: parts.hints,
             relay: parts.relay,
             media: parts.media,
+            notifications: parts.notifications,
             readiness: parts.readiness,
             settings,
             stop,
@@ -262,6 +275,9 @@ type Operations = (
     footage::FootageApi,
     clips::ClipsApi,
     snapshots::SnapshotsApi,
+    channels::ChannelsApi,
+    deliveries::DeliveriesApi,
+    preferences::PreferencesApi,
     edge_devices::EdgeDevicesApi,
     edge_media::EdgeMediaApi,
 );
@@ -293,6 +309,9 @@ fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
         footage::FootageApi(Arc::clone(services)),
         clips::ClipsApi(Arc::clone(services)),
         snapshots::SnapshotsApi(Arc::clone(services)),
+        channels::ChannelsApi(Arc::clone(services)),
+        deliveries::DeliveriesApi(Arc::clone(services)),
+        preferences::PreferencesApi(Arc::clone(services)),
         edge_devices::EdgeDevicesApi(Arc::clone(services)),
         edge_media::EdgeMediaApi(Arc::clone(services)),
     );

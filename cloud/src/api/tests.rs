@@ -125,7 +125,10 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let media = MediaFiles::open(config.media_settings(), Arc::clone(&store)).unwrap();
     let readiness = Readiness::new(Arc::clone(&store), CancellationToken::new());
     let (sessions, figures) = (Sessions::default(), HttpFigures::default());
-    let parts = ApiParts { store, ca, ingest, sessions, hints, relay, media, readiness, figures };
+    crate::run::install_crypto_provider();
+    let secret = Secret::new("0123456789".repeat(4));
+    let (_, notifications) = crate::notify::set_up(&config, &secret, media.clone()).unwrap();
+    let parts = ApiParts { store, ca, ingest, sessions, hints, relay, media, notifications, readiness, figures };
     let settings = ApiSettings {
         jwt_secret: Secret::new("0123456789".repeat(4)),
         jwt_secret_previous: None,

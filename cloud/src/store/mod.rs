@@ -17,6 +17,9 @@ mod edge_certificates;
 mod edge_health;
 mod edge_labels;
 mod edge_presence;
+mod channels;
+mod delivery_log;
+mod delivery_turns;
 mod edges;
 mod events;
 mod figures;
@@ -29,9 +32,11 @@ mod migrations;
 mod names;
 mod news;
 mod operations;
+mod outgoing_mail;
 mod passwords;
 mod people;
 mod postgres;
+mod preferences;
 mod presence;
 mod processes;
 mod rules;
@@ -53,8 +58,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, broadcast};
 
 pub use self::alerts::{
-    Alert, AlertChange, AlertFilter, AlertStep, Asker, BackTestRequest, Changed, Done, FedAlert, Incident,
-    IncidentFilter, PersonName, Suppressed, SuppressedFilter,
+    Alert, AlertChange, AlertFilter, AlertNews, AlertStep, Asker, BackTestRequest, Changed, Done, FedAlert, Incident,
+    IncidentFilter, Occasion, PersonName, Suppressed, SuppressedFilter,
 };
 pub use aivms_cloud_core::rights::{RightsError, UserRole};
 
@@ -67,6 +72,10 @@ pub use self::edge_certificates::EdgeCertificate;
 pub use self::edge_health::StoredHealth;
 pub use self::edge_labels::{EdgeFilter, LabelledEdge};
 pub use self::edge_presence::{PresenceEvent, PresenceKind};
+pub use self::channels::{Channel, ChannelSettings, MAX_CHANNELS, Target, WebhookAddress, WebhookTarget};
+pub use self::deliveries::{DEFAULT_WEBHOOK, DeliveryState, Means};
+pub use self::delivery_log::{Attempt, DeliveryFilter, LoggedDelivery};
+pub use self::delivery_turns::{Due, DueDelivery, LEASE, Next, Report, Turn, TurnSize};
 pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
 pub use self::events::{Incoming, Message, Recorded, StoredEvent};
@@ -77,10 +86,12 @@ pub use self::lists::{EventFilter, Page, PageRequest};
 pub use self::media::{Media, MediaKey, OfferedMedia};
 pub use self::news::News;
 pub use self::operations::Census;
+pub use self::outgoing_mail::{MailFate, OutgoingMail};
 pub(crate) use self::passwords::RESET_LIFE;
 pub use self::people::{By, Person, PersonChange};
 use self::postgres::PostgresDatabase;
 pub use self::postgres::{PostgresSettings, UrlError};
+pub use self::preferences::PushSubscription;
 pub use self::presence::Presence;
 pub use self::rules::{RuleChange, StoredRule};
 pub use self::second_factors::{Proof, SecondFactor};

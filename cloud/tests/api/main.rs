@@ -17,6 +17,7 @@ mod guessing;
 mod live;
 mod media;
 mod mqtt_edge;
+mod notifications;
 mod operations;
 mod operators;
 mod people;

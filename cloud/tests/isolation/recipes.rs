@@ -11,6 +11,7 @@ mod edge_devices;
 mod edges;
 mod events;
 mod footage;
+mod notifications;
 mod people;
 
 use std::collections::BTreeMap;
@@ -105,6 +106,6 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, people, commands, edges, events, footage, edge_devices, alerts);
+    first_of!(accounts, people, commands, edges, events, footage, edge_devices, alerts, notifications);
     None
 }

@@ -6,7 +6,7 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::rules::{AlertId, IncidentId, Kind, RuleId};
+use crate::rules::{AlertId, IncidentId, RuleId};
 
 /// Why something is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,15 @@ pub enum Reason {
     /// Nobody has acknowledged an alert for so long.
     #[serde(rename = "alert.escalated")]
     Escalated,
+    /// Somebody acknowledged an alert.
+    #[serde(rename = "alert.acknowledged")]
+    Acknowledged,
+    /// Somebody resolved an alert.
+    #[serde(rename = "alert.resolved")]
+    Resolved,
+    /// Somebody opened an alert again.
+    #[serde(rename = "alert.reopened")]
+    Reopened,
     /// Somebody asked for a test message.
     #[serde(rename = "notification.test")]
     Test,
@@ -51,8 +60,6 @@ pub struct AlertFacts {
     pub incident_id: IncidentId,
     /// 0 when raised; then the steps of escalation.
     pub step: u32,
-    /// What kind of thing happened.
-    pub kind: Kind,
     /// The rule that raised it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<RuleId>,
@@ -82,6 +89,9 @@ impl Reason {
         match self {
             Self::Raised => "alert.raised",
             Self::Escalated => "alert.escalated",
+            Self::Acknowledged => "alert.acknowledged",
+            Self::Resolved => "alert.resolved",
+            Self::Reopened => "alert.reopened",
             Self::Test => "notification.test",
         }
     }
@@ -111,6 +121,9 @@ impl Message {
         let prefix = match (self.reason, self.severity) {
             (Reason::Test, _) => "Test",
             (Reason::Escalated, _) => "Not acknowledged",
+            (Reason::Acknowledged, _) => "Acknowledged",
+            (Reason::Resolved, _) => "Resolved",
+            (Reason::Reopened, _) => "Opened again",
             (Reason::Raised, Severity::Info) => "Info",
             (Reason::Raised, Severity::Warning) => "Warning",
             (Reason::Raised, Severity::Critical) => "Critical",
@@ -146,7 +159,6 @@ pub(crate) mod tests {
                 alert_id: AlertId::from_parts(at, 1),
                 incident_id: IncidentId::from_parts(at, 2),
                 step: 0,
-                kind: Kind::Zone,
                 rule_id: None,
                 rule_name: Some("Night watch".into()),
                 edge_id: "edge_1".parse().unwrap(),
@@ -163,10 +175,7 @@ pub(crate) mod tests {
         let body: serde_json::Value = serde_json::from_slice(&message().webhook_body().unwrap()).unwrap();
         assert_eq!((&body["type"], &body["timestamp"]), (&"alert.raised".into(), &"2026-11-22T13:05:00.250Z".into()));
         let data = &body["data"];
-        assert_eq!(
-            (&data["camera_id"], &data["severity"], &data["kind"]),
-            (&"dock".into(), &"warning".into(), &"zone".into())
-        );
+        assert_eq!((&data["camera_id"], &data["severity"]), (&"dock".into(), &"warning".into()));
         assert_eq!(data["alert_id"], AlertId::from_parts(message().at, 1).to_string());
         assert!(data.get("rule_id").is_none());
     }

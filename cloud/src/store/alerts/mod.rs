@@ -116,9 +116,8 @@ pub struct Asker {
 }
 
 /// What messages are owed for: something that happened to an alert.
-#[allow(dead_code, reason = "read by whoever sends messages")]
 #[derive(Debug, Clone)]
-pub(crate) struct AlertNews {
+pub struct AlertNews {
     /// Whose it is.
     pub tenant: TenantKey,
     /// The alert.
@@ -157,7 +156,7 @@ pub(crate) struct AlertNews {
 
 /// What happened to an alert that people are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub enum Occasion {
     /// It was raised.
     Raised,
     /// Nobody has acknowledged it: this step (from 1) of its escalation is due.

@@ -9,6 +9,7 @@ pub(crate) mod edge_state;
 pub(crate) mod events;
 pub(crate) mod lists;
 pub(crate) mod media;
+pub(crate) mod notifications;
 pub(crate) mod people;
 pub(crate) mod presence;
 
@@ -89,6 +90,14 @@ macro_rules! store_suite {
             people: a_key_has_the_rights_that_both_it_and_its_person_have;
             people: lists_show_only_the_cameras_of_a_scope;
             people: tries_are_counted_for_all_processes_together;
+            notifications: an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent;
+            notifications: the_webhook_of_the_settings_gets_every_tenants_alerts;
+            notifications: a_receiver_is_one_process_business_until_it_reports_or_its_time_is_over;
+            notifications: a_receiver_that_gives_no_answer_rests_and_delays_nobody_else;
+            notifications: what_failed_is_tried_again_and_every_try_is_logged;
+            notifications: a_removed_or_changed_channel_is_what_it_is_now_and_its_secrets_sign_as_long_as_they_should;
+            notifications: a_person_is_told_by_the_means_and_at_the_hours_it_chose;
+            notifications: the_log_is_paged_filtered_and_only_a_tenants_own;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
             presence: a_process_that_starts_after_another_has_left_finds_nobody_connected;
         }
