@@ -7,8 +7,8 @@ mod brakes;
 mod channels;
 mod clips;
 mod commands;
-mod desired;
 mod deliveries;
+mod desired;
 mod docs;
 mod edge_devices;
 mod edge_media;
@@ -26,13 +26,14 @@ mod invitations;
 mod live;
 mod media;
 mod media_list;
+mod operations;
 mod operators;
 mod own_password;
 mod own_sessions;
 mod passwords;
 mod people;
-mod rules;
 mod preferences;
+mod rules;
 mod second_factor;
 mod secrets;
 mod sign_in;
@@ -52,7 +53,7 @@ use std::time::Duration;
 use poem::endpoint::make_sync;
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
-use poem_openapi::{OpenApiService, Tags as TagList};
+use poem_openapi::Tags as TagList;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -200,7 +201,7 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 13] = [
 pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
     let (https, proxies, figures) = (settings.https, settings.trusted_proxies.clone(), parts.figures.clone());
     let services = Arc::new(Services::new(parts, settings, stop));
-    let api = service(&services);
+    let api = operations::service(&services);
     let spec = api.spec();
     let document = docs::with_closed_schemas(&spec, &spec);
     let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html(), &spec));
@@ -248,74 +249,6 @@ impl Services {
             stop,
         }
     }
-}
-
-/// Signing in and people.
-type Accounts = (
-    accounts::AccountsApi,
-    own_sessions::SessionsApi,
-    own_password::PasswordApi,
-    second_factor::SecondFactorApi,
-    people::PeopleApi,
-    invitations::InvitationsApi,
-    api_keys::ApiKeysApi,
-);
-
-type Operations = (
-    Accounts,
-    edges::EdgesApi,
-    edge_state::EdgeStateApi,
-    desired::DesiredApi,
-    commands::CommandsApi,
-    operators::OperatorsApi,
-    events::EventsApi,
-    alerts::AlertsApi,
-    incidents::IncidentsApi,
-    rules::RulesApi,
-    footage::FootageApi,
-    clips::ClipsApi,
-    snapshots::SnapshotsApi,
-    channels::ChannelsApi,
-    deliveries::DeliveriesApi,
-    preferences::PreferencesApi,
-    edge_devices::EdgeDevicesApi,
-    edge_media::EdgeMediaApi,
-);
-
-fn account_operations(services: &Arc<Services>) -> Accounts {
-    (
-        accounts::AccountsApi(Arc::clone(services)),
-        own_sessions::SessionsApi(Arc::clone(services)),
-        own_password::PasswordApi(Arc::clone(services)),
-        second_factor::SecondFactorApi(Arc::clone(services)),
-        people::PeopleApi(Arc::clone(services)),
-        invitations::InvitationsApi(Arc::clone(services)),
-        api_keys::ApiKeysApi(Arc::clone(services)),
-    )
-}
-
-fn service(services: &Arc<Services>) -> OpenApiService<Operations, ()> {
-    let operations = (
-        account_operations(services),
-        edges::EdgesApi(Arc::clone(services)),
-        edge_state::EdgeStateApi(Arc::clone(services)),
-        desired::DesiredApi(Arc::clone(services)),
-        commands::CommandsApi(Arc::clone(services)),
-        operators::OperatorsApi(Arc::clone(services)),
-        events::EventsApi(Arc::clone(services)),
-        alerts::AlertsApi(Arc::clone(services)),
-        incidents::IncidentsApi(Arc::clone(services)),
-        rules::RulesApi(Arc::clone(services)),
-        footage::FootageApi(Arc::clone(services)),
-        clips::ClipsApi(Arc::clone(services)),
-        snapshots::SnapshotsApi(Arc::clone(services)),
-        channels::ChannelsApi(Arc::clone(services)),
-        deliveries::DeliveriesApi(Arc::clone(services)),
-        preferences::PreferencesApi(Arc::clone(services)),
-        edge_devices::EdgeDevicesApi(Arc::clone(services)),
-        edge_media::EdgeMediaApi(Arc::clone(services)),
-    );
-    OpenApiService::new(operations, "AIVMS cloud", env!("CARGO_PKG_VERSION")).description(docs::DESCRIPTION)
 }
 
 /// Runs `work` to its end, also when the caller goes away meanwhile: a withdrawal that is in the database must reach

@@ -5,8 +5,8 @@
 //! [`crate::stock`] delivers and every id that an answer has shown.
 
 mod accounts;
-mod commands;
 mod alerts;
+mod commands;
 mod edge_devices;
 mod edges;
 mod events;

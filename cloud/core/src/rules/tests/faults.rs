@@ -22,7 +22,11 @@ fn each_fault_names_its_field() {
     check(Zone, &json!({ "severity": null }), "severity");
     check(Zone, &json!({ "classes": [""] }), "classes");
     check(Zone, &json!({ "event_types": ["enter", "exit", "enter"] }), "event_types");
-    check(Zone, &json!({ "schedule": [{ "days": ["mon", "mon"], "from": "06:00", "to": "07:00" }] }), "schedule[0].days");
+    check(
+        Zone,
+        &json!({ "schedule": [{ "days": ["mon", "mon"], "from": "06:00", "to": "07:00" }] }),
+        "schedule[0].days",
+    );
     check(Zone, &json!({ "classes": ["a", "a"] }), "classes");
     check(Zone, &json!({ "zones": vec!["z"; 257] }), "zones");
     check(Detection, &json!({ "zones": ["dock"] }), "zones");
