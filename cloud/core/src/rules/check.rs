@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aivms_contract::desired::Schedule;
 use aivms_contract::schedule::SiteZone;
 use aivms_contract::zone_event::ZoneEventType;
 
@@ -74,7 +75,7 @@ impl Rule {
         distinct("event_types", &self.event_types)?;
         distinct("camera_states", &self.camera_states)?;
         distinct("gap_causes", &self.gap_causes)?;
-        for (number, span) in self.schedule.iter().flat_map(|schedule| schedule.spans()).enumerate() {
+        for (number, span) in self.schedule.iter().flat_map(Schedule::spans).enumerate() {
             distinct(&format!("schedule[{number}].days"), &span.days)?;
         }
         texts("classes", &self.classes)?;
