@@ -1,4 +1,4 @@
-//! The command line: run.
+//! The command line: run, and looking after the audit log.
 //!
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
@@ -7,9 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aivms_contract::id::TenantId;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::audit::{self, AuditCommand};
 use crate::config::{Config, ConfigError};
 use crate::{logging, run};
 
@@ -35,6 +37,9 @@ enum Command {
         #[arg(long)]
         print_config: bool,
     },
+    /// Looks after the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Reads the command line and does what it says.
@@ -45,6 +50,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run { config, print_config: true } => report(print_config(config.as_deref())),
         Command::Run { config, print_config: false } => report(serve(config.as_deref())),
+        Command::Audit(AuditCommand::Verify { config, tenant }) => report(verify_audit(config.as_deref(), tenant)),
     }
 }
 
@@ -55,6 +61,12 @@ fn read_config(file: Option<&Path>) -> Result<Config> {
 fn print_config(config: Option<&Path>) -> Result<()> {
     let shown = read_config(config)?.to_toml().context("showing the settings")?;
     std::io::stdout().write_all(shown.as_bytes()).context("standard output")
+}
+
+fn verify_audit(config: Option<&Path>, tenant: Option<TenantId>) -> Result<()> {
+    let config = read_config(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(audit::verify(&config, tenant))
 }
 
 fn serve(config: Option<&Path>) -> Result<()> {

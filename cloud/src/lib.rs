@@ -7,6 +7,7 @@
 //! live video and playback on. [`run`] builds, wires and supervises all of it.
 
 pub mod api;
+pub mod audit;
 pub mod ca;
 pub mod cli;
 pub mod clock;

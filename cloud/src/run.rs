@@ -293,7 +293,8 @@ fn flat(ended: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()>
     ended.transpose().context("a task")?.unwrap_or(Ok(()))
 }
 
-async fn open_store(config: &Config) -> Result<SharedStore> {
+/// Opens the database that the settings name.
+pub(crate) async fn open_store(config: &Config) -> Result<SharedStore> {
     if let Some(settings) = config.postgres()? {
         let store = Store::open_postgres(&settings).await.with_context(|| settings.to_string())?;
         return Ok(Arc::new(store));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aivms_cloud_core::account::{self, AccountError};
+use aivms_cloud_core::audit::{Action, Actor};
 use poem::Request;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -15,7 +16,7 @@ use super::signed_in::SignedIn;
 use super::values::Body;
 use super::{Services, Tags, Tried, address};
 use crate::clock;
-use crate::store::{NewTenant, User};
+use crate::store::{Doer, NewAudit, NewTenant, User};
 
 pub(super) struct AccountsApi(pub Arc<Services>);
 
@@ -99,7 +100,8 @@ impl AccountsApi {
         let _counted = services.brakes.register(&address(request, services)).await?;
         let password_hash = services.passwords.hash(body.0.password).await?;
         let tenant = NewTenant { password_hash, ..tenant };
-        let user = services.store.register_tenant(tenant, clock::now()).await?;
+        let from = Doer { address: Some(address(request, services)), ..Doer::system() };
+        let user = services.store.by(&from).register_tenant(tenant, clock::now()).await?;
         tracing::info!(tenant.id = %user.tenant_id, "tenant registered");
         let answer = sign_in::begin(services, &user, "password", request).await?;
         Ok(Registered::Created(Json(answer), "/api/auth/me".into()))
@@ -114,7 +116,7 @@ impl AccountsApi {
         let services = &self.0;
         let email = account::normalized_email(&body.0.email).unwrap_or_default();
         let counted = services.brakes.login(&email, &address(request, services)).await?;
-        let user = self.by_password(&email, body.0.password).await?;
+        let user = self.by_password(&email, body.0.password, address(request, services)).await?;
         services.brakes.honest(counted).await?;
         if user.second_factor {
             return Ok(LoggedIn::SecondFactor(Json(Challenge::of(services, &user)?)));
@@ -151,15 +153,41 @@ impl AccountsApi {
 
 impl AccountsApi {
     /// The user with this address and password. Takes as long for one who does not exist.
-    async fn by_password(&self, email: &str, password: String) -> Tried<User> {
+    async fn by_password(&self, email: &str, password: String, from: String) -> Tried<User> {
         let services = &self.0;
         let user = services.store.user_by_email(email).await?.filter(|user| !user.disabled);
         let too_long = password.chars().count() > account::MAX_PASSWORD_CHARS;
         let password = if too_long { String::new() } else { password };
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let right = services.passwords.verify(password, stored).await?;
-        let wrong = || Failure::unauthorized("e-mail address or password is wrong", "Bearer");
-        user.filter(|_| right).ok_or_else(wrong)
+        match user {
+            Some(user) if right => Ok(user),
+            user => {
+                self.tell_of_failure(user, from);
+                Err(Failure::unauthorized("e-mail address or password is wrong", "Bearer"))
+            }
+        }
+    }
+
+    /// Tells the audit log of a wrong password, after the answer: the time that takes would say whether there is such
+    /// an account.
+    fn tell_of_failure(&self, user: Option<User>, from: String) {
+        let Some(user) = user else { return };
+        let entry = NewAudit {
+            tenant: user.tenant,
+            actor: Actor::from(&user),
+            address: Some(from),
+            action: Action::UserSignInFailed,
+            subject: Some(user.email.clone()),
+            detail: serde_json::Value::Null,
+            at: clock::now(),
+        };
+        let store = Arc::clone(&self.0.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.audit(entry).await {
+                tracing::warn!(%error, "a failed sign-in can't be written to the audit log");
+            }
+        });
     }
 }
 

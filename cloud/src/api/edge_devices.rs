@@ -11,6 +11,7 @@ use aivms_contract::identity::{Identity, Role};
 use aivms_contract::limits::{MAX_BATCH_EVENTS, MAX_PAYLOAD_BYTES};
 use aivms_contract::topic::UpKind;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use poem::Request;
 use poem_openapi::payload::Json;
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Any, Type};
@@ -22,11 +23,11 @@ use super::edge_token::{EdgeCaller, SignedByEdge, no_longer_counts};
 use super::failure::Failure;
 use super::operators::signing_failed;
 use super::values::{Body, Text, Time, time};
-use super::{Services, Tags, secrets};
+use super::{Services, Tags, address, secrets};
 use crate::ca::Issued;
 use crate::clock;
 use crate::ingest::read_message;
-use crate::store::{Incoming, Message, StoreError, spent_mark};
+use crate::store::{Doer, Incoming, Message, StoreError, spent_mark};
 
 /// Longest wait for a commit; the edge sends the batch again, and what was stored is recognised.
 const COMMIT_LIMIT: Duration = Duration::from_secs(20);
@@ -142,6 +143,7 @@ impl EdgeDevicesApi {
     #[oai(path = "/enroll", method = "post", operation_id = "enroll_edge")]
     async fn enroll(
         &self,
+        request: &Request,
         body: Body<Documented<EnrollRequest, EnrollForm>>,
     ) -> Result<Json<EnrollmentAnswer>, Failure> {
         let EnrollRequest { edge_id, edge_secret, csr_pem } = body.0.0;
@@ -151,7 +153,8 @@ impl EdgeDevicesApi {
         let now = clock::now();
         let issued = services.ca.issue_for_request(&csr_pem, &identity, now).map_err(signing_failed)?;
         let record = issued.record.clone();
-        match services.store.enroll_edge(&edge_id, secret_hash, record, now).await {
+        let from = Doer { address: Some(address(request, services)), ..Doer::system() };
+        match services.store.by(&from).enroll_edge(&edge_id, secret_hash, record, now).await {
             Err(StoreError::SecretSpent) => return Err(spent()),
             other => other?,
         }
@@ -165,6 +168,7 @@ impl EdgeDevicesApi {
     #[oai(path = "/renew", method = "post", operation_id = "renew_edge_certificate")]
     async fn renew(
         &self,
+        request: &Request,
         caller: SignedByEdge,
         body: Body<Documented<RenewRequest, RenewForm>>,
     ) -> Result<Json<EnrollmentAnswer>, Failure> {
@@ -174,7 +178,8 @@ impl EdgeDevicesApi {
         let csr_pem = body.0.0.csr_pem;
         let issued = services.ca.issue_for_request(&csr_pem, &certificate.identity, now).map_err(signing_failed)?;
         let record = issued.record.clone();
-        match services.store.add_edge_certificate(edge, fingerprint, record, now).await {
+        let from = Doer { address: Some(address(request, services)), ..Doer::system() };
+        match services.store.by(&from).add_edge_certificate(edge, fingerprint, record, now).await {
             Err(StoreError::NotFound) => return Err(no_longer_counts()),
             other => other?,
         }

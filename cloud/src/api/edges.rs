@@ -16,11 +16,12 @@ use serde::Deserialize;
 
 use super::events::{default_limit, plain};
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, secrets, to_its_end};
 use crate::clock;
-use crate::store::{Edge, EdgeFilter, LabelledEdge, StoreError, UserRole};
+use crate::store::{Edge, EdgeFilter, LabelledEdge, Store, StoreError, User, UserRole};
 
 pub(super) struct EdgesApi(pub Arc<Services>);
 
@@ -163,16 +164,21 @@ impl EdgesApi {
     ///
     /// The answer holds the secret with which the edge enrols itself; it is shown only once. Needs the role admin.
     #[oai(path = "/", method = "post", operation_id = "register_edge")]
-    async fn register(&self, signed_in: SignedIn, body: Body<NewEdgeRequest>) -> Result<Registered, Failure> {
+    async fn register(
+        &self,
+        signed_in: SignedIn,
+        body: Body<NewEdgeRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Registered, Failure> {
+        let asking = signed_in.asking();
         let user = signed_in.with_role(UserRole::Admin)?;
         let name = account::display_name(&body.0.name).map_err(|error| Failure::unacceptable("name", error))?;
-        let edge_id = EdgeId::from_random(secrets::random_bits()?);
-        let secret = secrets::EdgeSecret::draw()?;
-        self.0.store.create_edge(user.tenant, &edge_id, &name, secret.hash(), clock::now()).await?;
-        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge registered");
-        let location = format!("/api/tenant/edges/{edge_id}");
-        let answer = EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() };
-        Ok(Registered::Created(Json(answer), location))
+        let made = self.0.once(&asking, "register_edge", key, &body.0, |store| register_edge(store, user, name));
+        let Made { body, location } = made.await?;
+        Ok(Registered::Created(Json(body), location))
     }
 
     /// Show an edge
@@ -213,12 +219,14 @@ impl EdgesApi {
         signed_in: SignedIn,
         edge_id: Path<Text<EdgeId>>,
     ) -> Result<Json<EdgeSecretAnswer>, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(edge_id)) = edge_id;
         let secret = secrets::EdgeSecret::draw()?;
         let services = Arc::clone(&self.0);
         to_its_end(async move {
-            let rotated = services.store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await;
+            let store = services.store.by(&by);
+            let rotated = store.rotate_edge_secret(user.tenant, &edge_id, secret.hash(), clock::now()).await;
             let withdrawn = match rotated {
                 Err(StoreError::NotFound) if services.store.edge(user.tenant, &edge_id).await?.is_some() => {
                     return Err(Failure::conflict(
@@ -242,11 +250,12 @@ impl EdgesApi {
     /// the role admin.
     #[oai(path = "/:edge_id/revoke", method = "post", operation_id = "revoke_edge")]
     async fn revoke(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Revoked, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(edge_id)) = edge_id;
         let services = Arc::clone(&self.0);
         to_its_end(async move {
-            let withdrawn = services.store.revoke_edge(user.tenant, &edge_id, clock::now()).await?;
+            let withdrawn = services.store.by(&by).revoke_edge(user.tenant, &edge_id, clock::now()).await?;
             services.sessions.end(&withdrawn);
             services.relay.end(&withdrawn);
             tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge revoked");
@@ -254,6 +263,16 @@ impl EdgesApi {
         })
         .await
     }
+}
+
+async fn register_edge(store: Store, user: User, name: String) -> Result<Made<EdgeSecretAnswer>, Failure> {
+    let edge_id = EdgeId::from_random(secrets::random_bits()?);
+    let secret = secrets::EdgeSecret::draw()?;
+    store.create_edge(user.tenant, &edge_id, &name, secret.hash(), clock::now()).await?;
+    tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge registered");
+    let location = format!("/api/tenant/edges/{edge_id}");
+    let body = EdgeSecretAnswer { edge_id: Text(edge_id), edge_secret: secret.into_text() };
+    Ok(Made { body, location })
 }
 
 impl EdgesApi {

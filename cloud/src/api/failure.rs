@@ -198,6 +198,7 @@ impl From<StoreError> for Failure {
             StoreError::Rights(error @ RightsError::LastOwner) => Self::conflict(Some("role"), error.to_string()),
             StoreError::Rights(error @ RightsError::UnlimitedRole) => Self::unacceptable("cameras", error),
             StoreError::Rights(error) => Self::forbidden(error.to_string()),
+            StoreError::Overtaken => Self::conflict(None, "a repeat of this request is at work; ask for what it made"),
             StoreError::QuotaFull => Self::no_room("the tenant's clips and snapshots have all the room they may take"),
             StoreError::TooMany(_) => Self::conflict(None, error.to_string()),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::relay::{Answer, Ask, Wanted};
 use aivms_contract::footage::GapCause;
 use aivms_contract::id::{CameraId, EdgeId};
@@ -13,12 +14,13 @@ use poem_openapi::payload::{Binary, Json};
 use poem_openapi::types::Any;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, example_end, time};
+use super::views::Viewed;
 use super::{Services, Tags, secrets};
 use crate::clock;
 use crate::relay::{Place, Ticket};
@@ -163,12 +165,18 @@ impl FootageApi {
     async fn ticket(&self, signed_in: SignedIn, body: Body<NewTicketRequest>) -> Result<Bought, Failure> {
         let NewTicketRequest { edge_id: Text(edge), camera_id: Text(camera), from, key_frames_only, h265 } = body.0;
         signed_in.must_see(&edge, &camera)?;
-        let (ends_at, credential) = (signed_in.0.ends_at, signed_in.0.credential.clone());
+        let (ends_at, credential, doer) = (signed_in.0.ends_at, signed_in.0.credential.clone(), signed_in.doer());
         let user = signed_in.user();
         if from.is_none() && key_frames_only {
             return Err(Failure::unacceptable("key_frames_only", "is for playback: say from when on with from"));
         }
         let place = self.place(&user, edge).await?;
+        let detail = match &from {
+            None => json!({ "view": "live" }),
+            Some(Text(Time(from))) => json!({ "view": "playback", "from": from }),
+        };
+        let viewed = Viewed { action: Action::FootageViewed, edge: &place.edge, camera: &camera, detail };
+        self.0.viewed(user.tenant, &doer, &[viewed]).await?;
         let view = from.map_or(View::Live, |Text(Time(from))| View::Playback { from, key_frames_only });
         let number = secrets::random_text()?;
         let ticket = Ticket { place, wanted: Wanted { camera, view, h265 }, user: user.key, credential, ends_at };
@@ -238,6 +246,9 @@ impl FootageApi {
     ) -> Result<Sprite, Failure> {
         signed_in.must_see(&edge_id.0.0, &camera_id.0.0)?;
         let Query(Text(Time(hour))) = hour;
+        let (doer, detail) = (signed_in.doer(), json!({ "view": "pictures", "from": hour }));
+        let viewed = Viewed { action: Action::FootageViewed, edge: &edge_id.0.0, camera: &camera_id.0.0, detail };
+        self.0.viewed(signed_in.0.user.tenant, &doer, &[viewed]).await?;
         let ask = Ask::Sprite(camera_id.0.0, hour);
         let answer = self.ask(&signed_in.user(), edge_id.0.0, &ask, SPRITE_LIMIT).await?;
         Ok(Sprite::Jpeg(Binary(payload(&answer)?.to_vec())))

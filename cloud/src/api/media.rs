@@ -13,9 +13,9 @@ use poem::web::{Data, Path};
 use poem::{Body, Request, Response, handler};
 use poem_openapi::Enum;
 
-use super::Services;
 use super::failure::Failure;
 use super::values::{Text, Time, time};
+use super::{Services, address};
 use crate::clock;
 use crate::media::{Linked, download_name};
 use crate::store::Media;
@@ -107,6 +107,9 @@ async fn answer(request: &Request, token: &str, services: &Services) -> Result<R
     if request.method() == Method::HEAD {
         return Ok(head.finish());
     }
+    if is_download(request) {
+        services.downloaded(&media, address(request, services)).await?;
+    }
     let bytes = services.media.read(&media, part).await.inspect_err(|error| {
         tracing::error!(edge.id = %media.edge_id, media.id = %media.media_id, %error, "a stored file can't be read");
     });
@@ -115,7 +118,11 @@ async fn answer(request: &Request, token: &str, services: &Services) -> Result<R
 
 /// Shown in the page, or with `?download=1` saved under a name that says what it is.
 fn disposition(request: &Request, media: &Media) -> String {
-    let query = request.uri().query().unwrap_or_default();
-    let form = if query.split('&').any(|pair| pair == "download=1") { "attachment" } else { "inline" };
+    let form = if is_download(request) { "attachment" } else { "inline" };
     format!("{form}; filename=\"{}\"", download_name(media))
+}
+
+fn is_download(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair == "download=1")
 }

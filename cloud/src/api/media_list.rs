@@ -1,6 +1,8 @@
 //! What the lists of clips and of snapshots share: the events that tell of files, and how far each file is.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::page::Cursor;
+use aivms_contract::envelope::Body;
 use aivms_contract::id::{CameraId, EdgeId, EventId};
 use aivms_contract::media::{MediaId, MediaKind};
 
@@ -10,7 +12,8 @@ use super::failure::Failure;
 use super::media::{FileState, file_state};
 use super::signed_in::SignedIn;
 use super::values::{Text, Time};
-use crate::store::{EventFilter, StoredEvent};
+use super::views::links;
+use crate::store::{Doer, EventFilter, StoredEvent, TenantKey};
 
 /// What a page is asked for by; all that is given must match.
 pub(super) struct MediaQuery {
@@ -43,6 +46,7 @@ pub(super) async fn list(
         cameras: signed_in.cameras().clone(),
         ..EventFilter::default()
     };
+    let doer = signed_in.doer();
     let (tenant, page) = (signed_in.user().tenant, page_request(query.limit, query.cursor));
     let page = services.store.list_media_events(tenant, kind, filter, page).await?;
     let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
@@ -50,6 +54,7 @@ pub(super) async fn list(
     for (event, media) in page.items {
         files.push((event, file_state(services, media.as_ref()).await));
     }
+    links_given(services, tenant, &doer, kind, &files).await?;
     Ok((files, last.map(|id| Text(Cursor(id)))))
 }
 
@@ -60,10 +65,37 @@ pub(super) async fn find(
     kind: MediaKind,
     id: &MediaId,
 ) -> Result<Option<ToldFile>, Failure> {
-    let cameras = signed_in.cameras().clone();
-    let found = services.store.media_event(signed_in.user().tenant, kind, id).await?;
+    let (cameras, doer) = (signed_in.cameras().clone(), signed_in.doer());
+    let tenant = signed_in.user().tenant;
+    let found = services.store.media_event(tenant, kind, id).await?;
     let seen = |event: &StoredEvent| cameras.sees_maybe(&event.edge_id, event.envelope.body.camera());
     let Some((event, media)) = found.filter(|(event, _)| seen(event)) else { return Ok(None) };
     let file = file_state(services, media.as_ref()).await;
-    Ok(Some((event, file)))
+    let told = (event, file);
+    links_given(services, tenant, &doer, kind, std::slice::from_ref(&told)).await?;
+    Ok(Some(told))
+}
+
+/// Writes down whose footage can now be looked at.
+async fn links_given(
+    services: &Services,
+    tenant: TenantKey,
+    doer: &Doer,
+    kind: MediaKind,
+    files: &[ToldFile],
+) -> Result<(), Failure> {
+    let action = match kind {
+        MediaKind::Clip => Action::ClipViewed,
+        MediaKind::Snapshot => Action::SnapshotViewed,
+    };
+    let linked = files.iter().filter(|(_, file)| file.url.is_some());
+    let named = linked.filter_map(|(event, _)| {
+        let id = match &event.envelope.body {
+            Body::Clips(clip) => clip.clip_id.to_string(),
+            Body::Snapshots(snapshot) => snapshot.snapshot_id.to_string(),
+            _ => return None,
+        };
+        Some((&event.edge_id, event.envelope.body.camera()?, id))
+    });
+    services.viewed(tenant, doer, &links(action, named)).await
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod alerts;
 mod api_keys;
+mod audit;
 mod brakes;
 mod channels;
 mod clips;
@@ -21,6 +22,7 @@ mod failure;
 mod feed_cursor;
 mod footage;
 mod guard;
+mod idempotency;
 mod incidents;
 mod invitations;
 mod live;
@@ -45,6 +47,7 @@ mod user_token;
 mod values;
 mod viewer;
 mod viewing;
+mod views;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -145,6 +148,9 @@ enum Tags {
     Media,
     /// Who is told of alerts, and how.
     Notifications,
+    /// Who did what.
+    #[oai(rename = "Audit log")]
+    Audit,
     /// What edges themselves call.
     #[oai(rename = "Edge devices")]
     EdgeDevices,
@@ -168,6 +174,7 @@ struct Services {
     notifications: Notifications,
     readiness: Readiness,
     links: LinkSigner,
+    answer_keys: idempotency::AnswerKeys,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
     sealer: Sealer,
@@ -233,6 +240,7 @@ impl Services {
             sealer: Sealer::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref(), SEALED_FOR_PEOPLE),
             changes: user_changes::follow(&parts.store, stop.clone()),
             links: LinkSigner::new(&settings.jwt_secret),
+            answer_keys: idempotency::AnswerKeys::new(&settings.jwt_secret),
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),
             brakes: brakes::Brakes::new(Arc::clone(&parts.store)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use poem_openapi::OpenApiService;
 
 use super::{
-    Services, accounts, alerts, api_keys, channels, clips, commands, deliveries, desired, docs, edge_devices,
+    Services, accounts, alerts, api_keys, audit, channels, clips, commands, deliveries, desired, docs, edge_devices,
     edge_media, edge_state, edges, events, footage, incidents, invitations, operators, own_password, own_sessions,
     people, preferences, rules, second_factor, snapshots,
 };
@@ -37,6 +37,7 @@ type Accounts = (
     people::PeopleApi,
     invitations::InvitationsApi,
     api_keys::ApiKeysApi,
+    audit::AuditApi,
 );
 
 fn account_operations(services: &Arc<Services>) -> Accounts {
@@ -48,6 +49,7 @@ fn account_operations(services: &Arc<Services>) -> Accounts {
         people::PeopleApi(Arc::clone(services)),
         invitations::InvitationsApi(Arc::clone(services)),
         api_keys::ApiKeysApi(Arc::clone(services)),
+        audit::AuditApi(Arc::clone(services)),
     )
 }
 

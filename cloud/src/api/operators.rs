@@ -13,12 +13,13 @@ use serde::Deserialize;
 use ulid::Ulid;
 
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, secrets, to_its_end};
 use crate::ca::CaError;
 use crate::clock;
-use crate::store::{Operator, UserRole};
+use crate::store::{Operator, Store, User, UserRole};
 
 pub(super) struct OperatorsApi(pub Arc<Services>);
 
@@ -84,7 +85,7 @@ struct OperatorCredentials {
 }
 
 #[derive(ApiResponse)]
-enum Made {
+enum NewOperator {
     /// The operator exists.
     #[oai(status = 201)]
     Created(Json<OperatorCredentials>, #[oai(header = "Location")] String),
@@ -111,28 +112,22 @@ impl OperatorsApi {
     /// The answer holds a certificate and key with which stock MQTT clients read the tenant's live messages. Needs
     /// the role admin.
     #[oai(path = "/", method = "post", operation_id = "create_operator")]
-    async fn create(&self, signed_in: SignedIn, body: Body<NewOperatorRequest>) -> Result<Made, Failure> {
+    async fn create(
+        &self,
+        signed_in: SignedIn,
+        body: Body<NewOperatorRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<NewOperator, Failure> {
+        let asking = signed_in.asking();
         let user = signed_in.with_role(UserRole::Admin)?;
-        let services = &self.0;
         let name = account::display_name(&body.0.name).map_err(|error| Failure::unacceptable("name", error))?;
-        let operator_id = draw_id()?;
-        let identity = Identity { tenant: user.tenant_id.clone(), role: Role::Operator(operator_id.clone()) };
-        let now = clock::now();
-        let (issued, private_key_pem) = services.ca.issue_with_key(&identity, now).map_err(signing_failed)?;
-        let made = services.store.create_operator(user.tenant, &name, issued.record, now).await?;
-        tracing::info!(tenant.id = %user.tenant_id, operator.id = %operator_id, "operator made");
-        let credentials = OperatorCredentials {
-            operator_id: Text(operator_id.clone()),
-            name: made.name,
-            not_after: time(made.not_after),
-            certificate_pem: issued.certificate_pem,
-            private_key_pem,
-            ca_pem: services.ca.ca_pem().to_owned(),
-            mqtt_host: services.settings.mqtt_host.clone(),
-            mqtt_port: services.settings.mqtt_port,
-            topic_examples: topic_examples(&user.tenant_id),
-        };
-        Ok(Made::Created(Json(credentials), "/api/tenant/operators".into()))
+        let services = Arc::clone(&self.0);
+        let work = |store| create_operator(services, store, user, name);
+        let Made { body, location } = self.0.once(&asking, "create_operator", key, &body.0, work).await?;
+        Ok(NewOperator::Created(Json(body), location))
     }
 
     /// Revoke an operator
@@ -140,17 +135,44 @@ impl OperatorsApi {
     /// Its certificate is withdrawn and its sessions closed at once, for good. Needs the role admin.
     #[oai(path = "/:operator_id/revoke", method = "post", operation_id = "revoke_operator")]
     async fn revoke(&self, signed_in: SignedIn, operator_id: Path<Text<OperatorId>>) -> Result<Revoked, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(operator_id)) = operator_id;
         let services = Arc::clone(&self.0);
         to_its_end(async move {
-            let withdrawn = services.store.revoke_operator(user.tenant, &operator_id, clock::now()).await?;
+            let withdrawn = services.store.by(&by).revoke_operator(user.tenant, &operator_id, clock::now()).await?;
             services.sessions.end(&withdrawn);
             tracing::info!(tenant.id = %user.tenant_id, operator.id = %operator_id, "operator revoked");
             Ok(Revoked::Done)
         })
         .await
     }
+}
+
+async fn create_operator(
+    services: Arc<Services>,
+    store: Store,
+    user: User,
+    name: String,
+) -> Result<Made<OperatorCredentials>, Failure> {
+    let operator_id = draw_id()?;
+    let identity = Identity { tenant: user.tenant_id.clone(), role: Role::Operator(operator_id.clone()) };
+    let now = clock::now();
+    let (issued, private_key_pem) = services.ca.issue_with_key(&identity, now).map_err(signing_failed)?;
+    let made = store.create_operator(user.tenant, &name, issued.record, now).await?;
+    tracing::info!(tenant.id = %user.tenant_id, operator.id = %operator_id, "operator made");
+    let credentials = OperatorCredentials {
+        operator_id: Text(operator_id.clone()),
+        name: made.name,
+        not_after: time(made.not_after),
+        certificate_pem: issued.certificate_pem,
+        private_key_pem,
+        ca_pem: services.ca.ca_pem().to_owned(),
+        mqtt_host: services.settings.mqtt_host.clone(),
+        mqtt_port: services.settings.mqtt_port,
+        topic_examples: topic_examples(&user.tenant_id),
+    };
+    Ok(Made { body: credentials, location: "/api/tenant/operators".into() })
 }
 
 /// A failure of the certificate authority that is not the request's fault.

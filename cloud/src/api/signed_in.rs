@@ -11,10 +11,11 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use super::failure::Failure;
+use super::idempotency::Asking;
 use super::secrets::{API_KEY_PREFIX, hash};
 use super::{Services, address};
 use crate::clock;
-use crate::store::{By, Credential, NOTE_USE_EVERY, StoreError, User, UserRole};
+use crate::store::{By, Credential, Doer, NOTE_USE_EVERY, StoreError, User, UserRole};
 
 /// RFC 6750: the token is there and not good.
 pub(super) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\"";
@@ -50,6 +51,17 @@ impl SignedIn {
     /// The person, with any role.
     pub(super) fn user(self) -> User {
         self.0.user
+    }
+
+    /// Who asks, for the audit log.
+    pub(super) fn doer(&self) -> Doer {
+        Doer { actor: self.0.actor.clone(), address: Some(self.0.address.clone()) }
+    }
+
+    /// Who asks, for requests that must be carried out once.
+    pub(super) fn asking(&self) -> Asking {
+        let user = &self.0.user;
+        Asking { tenant: Some(user.tenant), who: format!("user {}", user.key.0), doer: self.doer() }
     }
 
     /// The cameras the person may see.

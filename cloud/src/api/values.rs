@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use aivms_cloud_core::label::{LABEL_PATTERN, Label};
 use aivms_cloud_core::notify::id::{ChannelId, DeliveryId, SubscriptionId};
-use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor};
+use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor, PLACE_CURSOR_PATTERN, PlaceCursor};
 use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, UserId};
 use aivms_cloud_core::rules::{AlertId, IncidentId, RuleId};
 use aivms_contract::id::{
@@ -89,6 +89,7 @@ text_forms! {
     ChannelId: "channel_id", Some("^chn_[a-z0-9]{26}$"), "chn_01kb3x0v7t5m9q2r8s4w6y1z3a";
     DeliveryId: "delivery_id", Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";
     SubscriptionId: "subscription_id", Some("^psh_[a-z0-9]{26}$"), "psh_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    PlaceCursor: "place_cursor", Some(PLACE_CURSOR_PATTERN), "AgAAAAAAAAAR";
     Cursor: "cursor", Some(CURSOR_PATTERN), "AQGas52OOrNM4IRkxHhmwnY";
 }
 

@@ -139,10 +139,6 @@ impl MediaFiles {
             None => Objects::folder(&settings.folder)
                 .with_context(|| format!("clip_upload_dir {}", settings.folder.display()))?,
         };
-        Self::with_objects(settings, objects, store)
-    }
-
-    fn with_objects(settings: MediaSettings, objects: Objects, store: SharedStore) -> anyhow::Result<Self> {
         let staging = Staging::open(settings.staging.clone(), settings.min_free_bytes)
             .with_context(|| format!("data_dir: {}", settings.staging.display()))?;
         let (storing, folder_turn) = (Semaphore::new(STORED_AT_ONCE), tokio::sync::Mutex::default());

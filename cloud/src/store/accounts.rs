@@ -1,10 +1,13 @@
 //! Tenants and their users.
 
+use aivms_cloud_core::audit::{Action, Actor};
 use aivms_cloud_core::people::UserId;
 use aivms_cloud_core::rights::{CameraScope, UserRole};
 use aivms_contract::id::TenantId;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
+use super::audit::{self, NewAudit};
 use super::sql::{Row, Transaction, Value, values};
 use super::{Store, StoreError, TenantKey, UserKey, invitations, people, scope};
 
@@ -101,7 +104,18 @@ fn register_tenant(transaction: &mut Transaction<'_>, tenant: &NewTenant, now: U
     let tenant_key = key.map(TenantKey).ok_or(StoreError::NotFound)?;
     let NewTenant { email, name, password_hash, .. } = tenant;
     invitations::make(transaction, tenant_key, email, UserRole::Owner, name, password_hash, now)?;
-    user_by_email(transaction, &tenant.email)?.ok_or(StoreError::NotFound)
+    let user = user_by_email(transaction, &tenant.email)?.ok_or(StoreError::NotFound)?;
+    let entry = NewAudit {
+        tenant: user.tenant,
+        actor: Actor::from(&user),
+        address: transaction.doer().address,
+        action: Action::TenantRegistered,
+        subject: Some(user.tenant_id.to_string()),
+        detail: json!({ "name": user.tenant_name }),
+        at: now,
+    };
+    audit::append(transaction, &entry)?;
+    Ok(user)
 }
 
 fn user_by_email(transaction: &mut Transaction<'_>, email: &str) -> Result<Option<User>, StoreError> {

@@ -1,11 +1,13 @@
 //! Certificates and operators: who may connect now.
 
+use aivms_cloud_core::audit::Action;
 use aivms_contract::id::OperatorId;
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::time::UtcMillis;
+use serde_json::{Value as Json, json};
 
 use super::sql::{Row, Transaction, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, audit};
 
 /// SHA-256 of a certificate in DER.
 pub type Fingerprint = [u8; 32];
@@ -99,7 +101,9 @@ impl Store {
                 &values![tenant.0, operator_id.as_str(), now],
                 |row| row.get(0),
             )?;
-            withdraw(transaction, Holder::Operator(key.ok_or(StoreError::NotFound)?), now)
+            let withdrawn = withdraw(transaction, Holder::Operator(key.ok_or(StoreError::NotFound)?), now)?;
+            audit::note(transaction, tenant, Action::OperatorRevoked, Some(operator_id.as_str()), Json::Null, now)?;
+            Ok(withdrawn)
         })
         .await
     }
@@ -212,6 +216,8 @@ fn create_operator(
     )?;
     let key = key.ok_or(StoreError::Taken("operator_id"))?;
     insert(transaction, tenant, Holder::Operator(key), certificate, now)?;
+    let detail = json!({ "name": name, "not_after": certificate.not_after });
+    audit::note(transaction, tenant, Action::OperatorCreated, Some(operator_id.as_str()), detail, now)?;
     Ok(Operator {
         operator_id: operator_id.clone(),
         name: name.to_owned(),

@@ -1,10 +1,13 @@
 //! Edges: registration, enrolment and withdrawal.
 
+use aivms_cloud_core::audit::{Action, Actor, ActorKind};
 use aivms_contract::id::{EdgeId, TenantId};
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::time::UtcMillis;
+use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::audit::{self, NewAudit};
 use super::certificates::{self, Fingerprint, Holder, NewCertificate};
 use super::sql::{Row, Transaction, values};
 use super::{EdgeKey, Store, StoreError, TenantKey};
@@ -74,6 +77,8 @@ impl Store {
             if inserted == 0 {
                 return Err(StoreError::Taken("edge_id"));
             }
+            let detail = json!({ "name": &name });
+            audit::note(transaction, tenant, Action::EdgeRegistered, Some(edge_id.as_str()), detail, now)?;
             edge(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)
         })
         .await
@@ -116,7 +121,10 @@ impl Store {
                 &values![tenant.0, edge_id.as_str(), secret_hash],
                 |row| row.get(0),
             )?;
-            certificates::withdraw(transaction, Holder::Edge(key.ok_or(StoreError::NotFound)?), now)
+            let holder = Holder::Edge(key.ok_or(StoreError::NotFound)?);
+            let withdrawn = certificates::withdraw(transaction, holder, now)?;
+            audit::note(transaction, tenant, Action::EdgeSecretRotated, Some(edge_id.as_str()), Json::Null, now)?;
+            Ok(withdrawn)
         })
         .await
     }
@@ -140,7 +148,10 @@ impl Store {
                 &values![tenant.0, edge_id.as_str(), now],
                 |row| row.get(0),
             )?;
-            certificates::withdraw(transaction, Holder::Edge(key.ok_or(StoreError::NotFound)?), now)
+            let holder = Holder::Edge(key.ok_or(StoreError::NotFound)?);
+            let withdrawn = certificates::withdraw(transaction, holder, now)?;
+            audit::note(transaction, tenant, Action::EdgeRevoked, Some(edge_id.as_str()), Json::Null, now)?;
+            Ok(withdrawn)
         })
         .await
     }
@@ -184,7 +195,7 @@ impl Store {
         self.write(move |transaction| {
             let active = certificates::active(transaction, &renewed, now)?;
             if active.is_some_and(|active| active.edge == Some(edge)) {
-                add_certificate(transaction, edge, &certificate, now)
+                add_certificate(transaction, edge, &certificate, Action::EdgeCertificateRenewed, now)
             } else {
                 Err(StoreError::NotFound)
             }
@@ -248,30 +259,35 @@ fn enroll_edge(
         return Err(if known { StoreError::SecretSpent } else { StoreError::NotFound });
     };
     certificates::withdraw(transaction, Holder::Edge(key), now)?;
-    add_certificate(transaction, EdgeKey(key), certificate, now)
+    add_certificate(transaction, EdgeKey(key), certificate, Action::EdgeEnrolled, now)
 }
 
-/// Writes a certificate of an edge that counts down.
+/// Writes a certificate of an edge that counts down; the audit log tells of it as `action` of the edge itself.
 fn add_certificate(
     transaction: &mut Transaction<'_>,
     edge: EdgeKey,
     certificate: &NewCertificate,
+    action: Action,
     now: UtcMillis,
 ) -> Result<(), StoreError> {
     let found = transaction.first(
-        "select e.tenant, e.edge_id, t.tenant_id from edges e join tenants t on t.id = e.tenant
+        "select e.tenant, e.edge_id, t.tenant_id, e.name from edges e join tenants t on t.id = e.tenant
          where e.id = ?1 and e.revoked_at is null",
         &values![edge.0],
         |row| {
             let identity = Identity { tenant: row.parsed(2)?, role: Role::Edge(row.parsed(1)?) };
-            Ok((TenantKey(row.get(0)?), identity))
+            let actor = Actor { kind: ActorKind::Edge, id: row.get(1)?, name: row.get(3)? };
+            Ok((TenantKey(row.get(0)?), identity, actor))
         },
     )?;
-    let (tenant, identity) = found.ok_or(StoreError::NotFound)?;
+    let (tenant, identity, actor) = found.ok_or(StoreError::NotFound)?;
     if certificate.identity != identity {
         return Err(StoreError::Database(format!("certificate of {} for {identity}", certificate.identity)));
     }
-    certificates::insert(transaction, tenant, Holder::Edge(edge.0), certificate, now)
+    certificates::insert(transaction, tenant, Holder::Edge(edge.0), certificate, now)?;
+    let detail = json!({ "not_after": certificate.not_after, "fingerprint": hex::encode(certificate.fingerprint) });
+    let (subject, address) = (Some(actor.id.clone()), transaction.doer().address);
+    audit::append(transaction, &NewAudit { tenant, actor, address, action, subject, detail, at: now })
 }
 
 pub(super) fn read_edge(row: &Row) -> Result<Edge, StoreError> {

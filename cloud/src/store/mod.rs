@@ -9,9 +9,11 @@
 mod accounts;
 mod alerts;
 mod api_keys;
+pub(crate) mod audit;
 mod certificates;
 mod channels;
 mod commands;
+mod context;
 mod deliveries;
 mod delivery_log;
 mod delivery_turns;
@@ -23,6 +25,7 @@ mod edge_presence;
 mod edges;
 mod events;
 mod figures;
+mod idempotency;
 mod ids;
 mod invitations;
 mod lists;
@@ -65,9 +68,12 @@ pub use aivms_cloud_core::rights::{RightsError, UserRole};
 
 pub use self::accounts::{NewTenant, User};
 pub use self::api_keys::{ApiKey, NewApiKey, Successor};
+pub use self::audit::{AuditFilter, NewAudit};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
 pub use self::channels::{Channel, ChannelSettings, MAX_CHANNELS, Target, WebhookAddress, WebhookTarget};
 pub use self::commands::{AnswerFate, Cancelled, CommandFilter, MAX_OPEN, NewCommand, StoredCommand};
+use self::context::Context;
+pub use self::context::Doer;
 pub use self::deliveries::{DEFAULT_WEBHOOK, DeliveryState, Means};
 pub use self::delivery_log::{Attempt, DeliveryFilter, LoggedDelivery};
 pub use self::delivery_turns::{Due, DueDelivery, LEASE, Next, Report, Turn, TurnSize};
@@ -80,6 +86,7 @@ pub(crate) use self::edges::spent_mark;
 pub use self::edges::{Edge, EnrollmentState};
 pub use self::events::{Incoming, Message, Recorded, StoredEvent};
 use self::figures::{Lane, StoreFigures};
+pub use self::idempotency::{Claim, Claimed, KeyedRequest};
 pub(crate) use self::invitations::LIFE as INVITATION_LIFE;
 pub use self::invitations::{Invitation, Invited, Joining, NewInvitation};
 pub use self::lists::{EventFilter, Page, PageRequest};
@@ -131,6 +138,9 @@ pub enum StoreError {
     /// The edge's secret has been used or withdrawn meanwhile.
     #[error("the secret has been spent")]
     SecretSpent,
+    /// The request took so long that a repeat of it is at work.
+    #[error("a repeat of this request has taken its place")]
+    Overtaken,
     /// The tenant may not have more bytes of files.
     #[error("the tenant's files have all the room they may take")]
     QuotaFull,
@@ -151,16 +161,18 @@ pub enum StoreError {
     Database(String),
 }
 
-/// Whole operations on the database. The methods are in the files of their nouns.
-#[derive(Debug)]
+/// Whole operations on the database. The methods are in the files of their nouns. A clone is a handle on the same
+/// database; see [`Store::by`] and [`Store::claimed`].
+#[derive(Debug, Clone)]
 pub struct Store {
-    engine: Engine,
+    engine: Arc<Engine>,
+    context: Context,
     news: broadcast::Sender<News>,
     figures: StoreFigures,
     /// Names this process among those at work; drawn at random.
     process: String,
     /// The highest number of a connection, where this process alone counts them.
-    connections: OnceCell<AtomicI64>,
+    connections: Arc<OnceCell<AtomicI64>>,
 }
 
 /// The database that runs the operations.
@@ -194,7 +206,8 @@ impl Store {
 
     fn of(engine: Engine, news: broadcast::Sender<News>) -> Self {
         let process = format!("{:032x}", fastrand::u128(..));
-        Self { engine, news, figures: StoreFigures::default(), process, connections: OnceCell::new() }
+        let (engine, context, connections) = (Arc::new(engine), Context::default(), Arc::default());
+        Self { engine, context, news, figures: StoreFigures::default(), process, connections }
     }
 
     /// What is committed from now on, by this and every other process of the cloud. A receiver that lags has missed
@@ -211,8 +224,15 @@ impl Store {
         &self,
         work: impl Fn(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let context = self.context.clone();
+        let work = move |transaction: &mut Transaction<'_>| {
+            transaction.work_for(context.doer.clone());
+            let done = work(transaction)?;
+            context.claim.map_or(Ok(()), |claim| idempotency::carried_out(transaction, claim))?;
+            Ok(done)
+        };
         let work = async {
-            match &self.engine {
+            match &*self.engine {
                 Engine::Sqlite(database) => database.write(work).await,
                 Engine::Postgres(database) => database.write(work).await,
             }
@@ -227,7 +247,7 @@ impl Store {
         work: impl Fn(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let work = async {
-            match &self.engine {
+            match &*self.engine {
                 Engine::Sqlite(database) => database.write(work).await,
                 Engine::Postgres(database) => database.ingest(work).await,
             }
@@ -241,7 +261,7 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let work = async {
-            match &self.engine {
+            match &*self.engine {
                 Engine::Sqlite(database) => database.lookup(work).await,
                 Engine::Postgres(database) => database.lookup(work).await,
             }
@@ -256,7 +276,7 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let work = async {
-            match &self.engine {
+            match &*self.engine {
                 Engine::Sqlite(database) => database.list(tenant, work).await,
                 Engine::Postgres(database) => database.list(tenant, work).await,
             }

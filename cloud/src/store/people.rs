@@ -8,7 +8,7 @@ use aivms_contract::time::UtcMillis;
 use super::accounts::{User, user_where};
 use super::lists::Page;
 use super::sql::{Row, Transaction, values};
-use super::{News, Store, StoreError, TenantKey, UserKey, scope, sessions};
+use super::{News, Store, StoreError, TenantKey, UserKey, audit, scope, sessions};
 
 /// Who changes something, for the rules about it and for the audit log.
 #[derive(Debug, Clone)]
@@ -259,13 +259,22 @@ pub(super) fn active(transaction: &mut Transaction<'_>, person: UserKey) -> Resu
 
 /// Writes an entry of the audit log.
 pub(super) fn note(
-    _transaction: &mut Transaction<'_>,
-    _by: &By,
-    _action: Action,
-    _subject: Option<&str>,
-    _now: UtcMillis,
+    transaction: &mut Transaction<'_>,
+    by: &By,
+    action: Action,
+    subject: Option<&str>,
+    now: UtcMillis,
 ) -> Result<(), StoreError> {
-    Ok(())
+    let entry = audit::NewAudit {
+        tenant: by.tenant,
+        actor: by.actor.clone(),
+        address: by.address.clone(),
+        action,
+        subject: subject.map(Into::into),
+        detail: serde_json::Value::Null,
+        at: now,
+    };
+    audit::append(transaction, &entry)
 }
 
 fn read_person(row: &Row) -> Result<(UserKey, bool, Person), StoreError> {

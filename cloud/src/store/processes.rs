@@ -18,7 +18,7 @@ impl Store {
     /// # Errors
     /// The database's own.
     pub async fn next_connection(&self) -> Result<u64, StoreError> {
-        let number = match &self.engine {
+        let number = match &*self.engine {
             // There is one process, so counting in it spares a commit for each connection.
             Engine::Sqlite(_) => {
                 let highest = "select coalesce(max(generation), 0) from edges";

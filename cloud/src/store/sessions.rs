@@ -12,7 +12,7 @@ use aivms_contract::time::UtcMillis;
 use super::accounts::User;
 use super::people::{By, active, note};
 use super::sql::{Row, Transaction, values};
-use super::{News, Store, StoreError, UserKey, api_keys, ids};
+use super::{News, Store, StoreError, TenantKey, UserKey, api_keys, audit, ids};
 
 /// How long a session lives that is not refreshed.
 pub(crate) const IDLE_LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -219,7 +219,32 @@ pub(super) fn begin(
         &values![sign_in.refresh_hash, row],
     )?;
     transaction.execute("update users set last_sign_in = ?1 where id = ?2", &values![now, user.0])?;
+    tell_of_sign_in(transaction, user, sign_in, now)?;
     Ok(session)
+}
+
+fn tell_of_sign_in(
+    transaction: &mut Transaction<'_>,
+    user: UserKey,
+    sign_in: &SignIn,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let sql = "select tenant, email, name from users where id = ?1";
+    let found = transaction.first(sql, &values![user.0], |row| {
+        let actor = Actor { kind: ActorKind::User, id: row.get(1)?, name: row.get(2)? };
+        Ok((TenantKey(row.get(0)?), actor))
+    })?;
+    let (tenant, actor) = found.ok_or(StoreError::NotFound)?;
+    let entry = audit::NewAudit {
+        tenant,
+        subject: Some(actor.id.clone()),
+        actor,
+        address: Some(sign_in.address.clone()),
+        action: Action::UserSignedIn,
+        detail: serde_json::json!({ "method": sign_in.method }),
+        at: now,
+    };
+    audit::append(transaction, &entry)
 }
 
 /// Ends all sessions and tokens of a person, but for the session `except`, whose access tokens end too.

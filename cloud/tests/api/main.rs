@@ -3,6 +3,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod cloud;
 mod commands;
 mod desired;
@@ -14,6 +15,7 @@ mod enrollment;
 mod events;
 mod failures;
 mod guessing;
+mod idempotency;
 mod live;
 mod media;
 mod mqtt_edge;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod commands;
 mod edge_devices;
 mod edges;
@@ -106,6 +107,6 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, people, commands, edges, events, footage, edge_devices, alerts, notifications);
+    first_of!(accounts, audit, people, commands, edges, events, footage, edge_devices, alerts, notifications);
     None
 }

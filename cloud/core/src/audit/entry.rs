@@ -26,7 +26,7 @@ const FORM: &str = "aivms-audit-1";
 pub struct Actor {
     /// What it is.
     pub kind: ActorKind,
-    /// By what it is known: address of a person, id of a key, an edge or an operator; empty for the system.
+    /// By what it is known: address of a person, id of a key, an edge or an operator; empty for links and the system.
     pub id: String,
     /// What people call it.
     pub name: String,
@@ -43,13 +43,15 @@ pub enum ActorKind {
     Edge,
     /// An MQTT tool.
     Operator,
+    /// Whoever has a link.
+    Link,
     /// The cloud itself.
     System,
 }
 
 /// Says that a text names no kind of actor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be user, api_key, edge, operator or system, is {0:?}")]
+#[error("must be user, api_key, edge, operator, link or system, is {0:?}")]
 pub struct UnknownActorKind(String);
 
 /// One entry of a tenant's chain.
@@ -85,7 +87,7 @@ impl Actor {
 
 impl ActorKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::User, Self::ApiKey, Self::Edge, Self::Operator, Self::System];
+    pub const ALL: [Self; 6] = [Self::User, Self::ApiKey, Self::Edge, Self::Operator, Self::Link, Self::System];
 
     /// The name in the chain, in the API and in exports.
     #[must_use]
@@ -95,6 +97,7 @@ impl ActorKind {
             Self::ApiKey => "api_key",
             Self::Edge => "edge",
             Self::Operator => "operator",
+            Self::Link => "link",
             Self::System => "system",
         }
     }

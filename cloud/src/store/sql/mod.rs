@@ -12,8 +12,10 @@
 
 mod value;
 
+use std::sync::Arc;
+
 use super::events::{Outcome, Prepared};
-use super::{News, StoreError};
+use super::{Doer, News, StoreError};
 
 pub(crate) use self::value::{Row, Value, values};
 
@@ -107,13 +109,24 @@ impl dyn Connection + '_ {
 /// One transaction: everything in it happens together, or nothing does.
 pub(crate) struct Transaction<'a> {
     connection: &'a mut dyn Connection,
+    doer: Option<Arc<Doer>>,
     news: Vec<News>,
 }
 
 impl<'a> Transaction<'a> {
     /// A transaction on a connection that has begun one.
     pub(crate) fn new(connection: &'a mut dyn Connection) -> Self {
-        Self { connection, news: Vec::new() }
+        Self { connection, doer: None, news: Vec::new() }
+    }
+
+    /// Says for whom the transaction works.
+    pub(super) fn work_for(&mut self, doer: Option<Arc<Doer>>) {
+        self.doer = doer;
+    }
+
+    /// For whom the transaction works: the cloud itself when nobody asked for it.
+    pub(crate) fn doer(&self) -> Doer {
+        self.doer.as_deref().cloned().unwrap_or_else(Doer::system)
     }
 
     /// Which database this is.

@@ -2,11 +2,13 @@
 
 pub(crate) mod accounts;
 pub(crate) mod alerts;
+pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod commands;
 pub(crate) mod desired;
 pub(crate) mod edge_state;
 pub(crate) mod events;
+pub(crate) mod idempotency;
 pub(crate) mod lists;
 pub(crate) mod media;
 pub(crate) mod notifications;
@@ -42,6 +44,18 @@ macro_rules! store_suite {
             alerts: each_step_of_an_alerts_life_is_kept_with_who_and_when;
             alerts: an_alert_escalates_step_by_step_until_somebody_acknowledges;
             alerts: a_back_test_says_what_was_raised_live;
+            audit: entries_appended_at_once_make_one_whole_chain_per_tenant;
+            audit: an_entry_stands_if_and_only_if_its_change_does;
+            audit: what_is_done_to_edges_is_told_with_who_did_it;
+            audit: a_row_changed_behind_the_log_is_named;
+            audit: viewing_the_same_again_makes_no_further_entry_for_a_while;
+            audit: entries_are_found_by_each_filter_page_by_page_and_by_their_tenant_only;
+            audit: details_are_kept_as_they_were_hashed;
+            idempotency: a_repeat_gets_the_kept_answer_for_a_day_also_after_a_restart;
+            idempotency: a_request_whose_answer_was_lost_is_not_carried_out_again;
+            idempotency: of_a_request_and_its_repeat_only_one_happens;
+            idempotency: a_request_that_failed_may_be_tried_again;
+            idempotency: of_repeats_at_once_one_is_carried_out;
             certificates: a_secret_enrols_once;
             certificates: a_rotated_secret_replaces_the_old_one_and_withdraws_certificates;
             certificates: a_withdrawn_edge_never_comes_back;
