@@ -1,4 +1,4 @@
-//! The command line: run, and looking after the audit log.
+//! The command line: run, check, backup, restore, and looking after the audit log.
 //!
 //! Exit codes: 0 success, 1 something does not work, 2 wrong arguments, 78 wrong settings (`EX_CONFIG`), after which
 //! a service manager need not try again.
@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aivms_contract::id::TenantId;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 use crate::audit::{self, AuditCommand};
+use crate::check::Verdict;
 use crate::config::{Config, ConfigError};
-use crate::{logging, run};
+use crate::{backup, check, logging, run};
 
 /// Exit code of wrong settings.
 const EX_CONFIG: u8 = 78;
@@ -40,6 +41,28 @@ enum Command {
     /// Looks after the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Checks settings, database, keys, certificates, disk and mail server, and says what to do. Changes nothing.
+    Check {
+        /// Settings file in TOML.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Copies database, keys and secrets into a new folder, while the cloud runs or not.
+    Backup {
+        /// Settings file in TOML.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The folder to make; others must not see it, it holds keys.
+        folder: PathBuf,
+    },
+    /// Puts a backup back to where the settings say the cloud is. Overwrites nothing.
+    Restore {
+        /// Settings file in TOML.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The folder of the backup.
+        folder: PathBuf,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -51,6 +74,9 @@ pub fn main() -> ExitCode {
         Command::Run { config, print_config: true } => report(print_config(config.as_deref())),
         Command::Run { config, print_config: false } => report(serve(config.as_deref())),
         Command::Audit(AuditCommand::Verify { config, tenant }) => report(verify_audit(config.as_deref(), tenant)),
+        Command::Check { config } => report(check(config.as_deref())),
+        Command::Backup { config, folder } => report(back_up(config.as_deref(), &folder)),
+        Command::Restore { config, folder } => report(restore(config.as_deref(), &folder)),
     }
 }
 
@@ -59,8 +85,30 @@ fn read_config(file: Option<&Path>) -> Result<Config> {
 }
 
 fn print_config(config: Option<&Path>) -> Result<()> {
-    let shown = read_config(config)?.to_toml().context("showing the settings")?;
-    std::io::stdout().write_all(shown.as_bytes()).context("standard output")
+    print(&read_config(config)?.to_toml().context("showing the settings")?)
+}
+
+fn check(config: Option<&Path>) -> Result<()> {
+    run::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let (shown, worst) = check::render(&runtime.block_on(check::examine(config, |name| std::env::var(name).ok())));
+    print(&shown)?;
+    if worst == Verdict::Fail { bail!("not everything works") } else { Ok(()) }
+}
+
+fn back_up(config: Option<&Path>, folder: &Path) -> Result<()> {
+    let backup::Summary { folder, files, bytes } = backup::backup(&read_config(config)?, folder)?;
+    print(&format!("{}: {files} files, {bytes} bytes; clips and snapshots are not in it\n", folder.display()))
+}
+
+fn restore(config: Option<&Path>, folder: &Path) -> Result<()> {
+    let config = read_config(config)?;
+    let made_at = backup::restore(&config, folder)?;
+    print(&format!("{} is as it was at {made_at}\n", config.database_path.display()))
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("standard output")
 }
 
 fn verify_audit(config: Option<&Path>, tenant: Option<TenantId>) -> Result<()> {

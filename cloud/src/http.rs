@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::network::network;
+use crate::network::{Proxies, network};
 
 /// Most connections at once; further ones wait in the system's queue. Each costs some 30 KiB and a file handle.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -52,7 +52,7 @@ pub(crate) struct PatientAcceptor {
 struct PerAddress {
     most: usize,
     /// Proxies of ours, which stand for many.
-    unlimited: Vec<IpAddr>,
+    unlimited: Proxies,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct TimedStream<S> {
 
 impl PatientAcceptor {
     /// Takes over `tcp`; connections of `proxies` are limited in their total only.
-    pub(crate) fn new(tcp: TcpAcceptor, proxies: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(tcp: TcpAcceptor, proxies: Proxies) -> Self {
         let per_address = PerAddress { most: MAX_CONNECTIONS_PER_ADDRESS, unlimited: proxies, open: Mutex::default() };
         Self { tcp, room: Arc::new(Semaphore::new(MAX_CONNECTIONS)), per_address: Arc::new(per_address) }
     }
@@ -85,7 +85,7 @@ impl PatientAcceptor {
 impl PerAddress {
     /// Takes a place for a connection from `peer`, together with `room`; `None` when it has all it may have.
     fn place(self: &Arc<Self>, peer: Option<IpAddr>, room: OwnedSemaphorePermit) -> Option<Place> {
-        let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !self.unlimited.contains(peer)).map(network);
+        let peer = peer.map(|peer| peer.to_canonical()).filter(|peer| !self.unlimited.contains(*peer)).map(network);
         if let Some(network) = peer {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             let count = open.get(&network).copied().unwrap_or_default();
@@ -214,7 +214,7 @@ mod tests {
 
     fn connection(patience: Patience) -> (TimedStream<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1024);
-        let per_address = Arc::new(PerAddress { most: 1, unlimited: Vec::new(), open: Mutex::default() });
+        let per_address = Arc::new(PerAddress { most: 1, unlimited: Proxies::default(), open: Mutex::default() });
         (TimedStream::new(ours, patience, per_address.place(None, room()).unwrap()), theirs)
     }
 
@@ -285,7 +285,7 @@ mod tests {
     async fn a_connection_too_many_from_one_address_is_closed_and_the_next_from_another_is_served() {
         use poem::listener::Listener;
         let tcp = poem::listener::TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
-        let per_address = Arc::new(PerAddress { most: 2, unlimited: Vec::new(), open: Mutex::default() });
+        let per_address = Arc::new(PerAddress { most: 2, unlimited: Proxies::default(), open: Mutex::default() });
         let mut acceptor = PatientAcceptor { tcp, room: Arc::new(Semaphore::new(9)), per_address };
         let address = *acceptor.local_addr()[0].as_socket_addr().unwrap();
         let dial = async |host: u8| {

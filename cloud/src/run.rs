@@ -9,10 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use futures_util::StreamExt as _;
-use poem::listener::{Acceptor, AcceptorExt, BoxAcceptor, Listener, RustlsCertificate, RustlsConfig, TcpListener};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +16,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{self, ApiParts, ApiSettings};
 use crate::ca::CertificateAuthority;
-use crate::config::{Config, HttpConfig, MqttConfig, Secret};
+use crate::config::{Config, MqttConfig, Secret};
 use crate::dispatch::Dispatch;
 use crate::edge_watch::EdgeWatch;
 use crate::hearing;
-use crate::http::PatientAcceptor;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
 use crate::media::{Janitor, MediaFiles};
@@ -36,7 +31,7 @@ use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, escalation, notify, secret_file};
+use crate::{clock, escalation, https, notify, secret_file, service};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -115,7 +110,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let front_settings = front_settings(&config.mqtt);
     let front = Front::bind(front_settings, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
     let front = front.await?;
-    let (acceptor, http_addr) = bind_http(&config.http).await?;
+    let (acceptor, http_addr) = https::bind(&config.http).await?;
     let page = FiguresPage::bind(&config.metrics).await?;
     let metrics_addr = page.as_ref().map(FiguresPage::address);
     let mqtt_addr = front.local_addr();
@@ -127,10 +122,11 @@ pub async fn start(config: Config) -> Result<Running> {
         mqtt_host: config.mqtt.public_host.clone(),
         mqtt_port: config.mqtt.public_port.unwrap_or(mqtt_addr.port()),
         trusted_proxies: config.http.trusted_proxies.clone(),
-        https: config.http.tls_certificate.is_some(),
+        https: config.http.is_https(),
+        security_contact: config.http.security_contact.clone(),
         link_seconds: config.media.link_seconds,
     };
-    let scheme = if settings.https { "https" } else { "http" };
+    let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let readiness = Readiness::new(Arc::clone(&store), stop.clone());
     let figures = HttpFigures::default();
     let mut registry = name_figures(&figures, &front, &ingest, &relay, &media);
@@ -236,9 +232,11 @@ pub async fn until_told_to_stop(mut running: Running) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     tokio::select! {
         ended = running.ended() => return ended,
+        never = service::report_alive() => match never {},
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
     }
+    service::report_stopping();
     running.stop().await?;
     tracing::info!("stopped");
     Ok(())
@@ -323,39 +321,5 @@ fn make_parent(path: &Path) -> Result<()> {
 fn front_settings(config: &MqttConfig) -> FrontSettings {
     let mut server_names = vec![config.public_host.clone()];
     server_names.extend(config.server_names.iter().filter(|name| **name != config.public_host).cloned());
-    FrontSettings { bind: config.bind, server_names }
-}
-
-async fn bind_http(config: &HttpConfig) -> Result<(BoxAcceptor, SocketAddr)> {
-    let tcp = TcpListener::bind(config.bind).into_acceptor().await;
-    let acceptor = PatientAcceptor::new(
-        tcp.with_context(|| format!("http.bind: can't listen on {}", config.bind))?,
-        config.trusted_proxies.clone(),
-    );
-    let address = acceptor.local_addr().first().and_then(|address| address.as_socket_addr().copied());
-    let address = address.context("http.bind: the system names no address")?;
-    let (Some(certificate), Some(key)) = (&config.tls_certificate, &config.tls_key) else {
-        return Ok((acceptor.boxed(), address));
-    };
-    let config = RustlsConfig::new().fallback(read_pair(certificate, key)?);
-    // An ended stream would end the acceptor; a later item could renew the certificate.
-    let configs = futures_util::stream::iter([config]).chain(futures_util::stream::pending());
-    Ok((acceptor.rustls(configs).boxed(), address))
-}
-
-/// Reads certificate and key and tries them: the framework would start with wrong ones and refuse every connection.
-fn read_pair(certificate: &Path, key: &Path) -> Result<RustlsCertificate> {
-    let read = |name: &str, path: &Path| {
-        std::fs::read(path).with_context(|| format!("http.{name}: {} can't be read", path.display()))
-    };
-    let (certificate_pem, key_pem) = (read("tls_certificate", certificate)?, read("tls_key", key)?);
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate_pem)
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("http.tls_certificate: {} is not PEM", certificate.display()))?;
-    let private_key = PrivateKeyDer::from_pem_slice(&key_pem)
-        .with_context(|| format!("http.tls_key: {} holds no private key in PEM", key.display()))?;
-    rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private_key).with_context(|| {
-        format!("http.tls_certificate: {} and {} do not belong together", certificate.display(), key.display())
-    })?;
-    Ok(RustlsCertificate::new().cert(certificate_pem).key(key_pem))
+    FrontSettings { bind: config.bind, server_names, proxies: config.trusted_proxies.clone() }
 }

@@ -4,7 +4,6 @@
 //! The id is in every line of the log about the request, in the answer's header `X-Request-Id` and in a problem
 //! document, so that a person who reports a failure names the very lines.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use super::commands::MAX_WAIT_S;
 use super::docs::PathMethods;
 use super::failure::{Failure, is_problem};
 use crate::metrics::HttpFigures;
+use crate::network::Proxies;
 
 /// Largest body of a request in bytes. Edges send batches of events of half of it.
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -41,7 +41,7 @@ pub(super) struct Guard<E> {
     pub inner: E,
     pub methods: Arc<PathMethods>,
     /// Proxies of ours, whose names of requests are taken over.
-    pub proxies: Vec<IpAddr>,
+    pub proxies: Proxies,
     pub figures: HttpFigures,
     /// Whether browsers reach us by HTTPS without a proxy that would say it better.
     pub https: bool,
@@ -130,8 +130,8 @@ impl<E: Endpoint<Output = Response>> Guard<E> {
     }
 
     fn request_id(&self, request: &Request) -> String {
-        let peer = request.remote_addr().as_socket_addr().map(|peer| peer.ip().to_canonical());
-        let by_proxy = peer.is_some_and(|peer| self.proxies.contains(&peer));
+        let peer = request.remote_addr().as_socket_addr().map(std::net::SocketAddr::ip);
+        let by_proxy = peer.is_some_and(|peer| self.proxies.contains(peer));
         let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
         match given.filter(|given| by_proxy && is_plain(given)) {
             Some(given) => given.to_owned(),
@@ -188,9 +188,9 @@ mod tests {
 
     use super::*;
 
-    fn guard<E>(inner: E, proxies: Vec<IpAddr>) -> Guard<E> {
+    fn guard<E>(inner: E) -> Guard<E> {
         let methods = Arc::new(PathMethods::from_document("{}", &[]));
-        Guard { inner, methods, proxies, figures: HttpFigures::default(), https: false }
+        Guard { inner, methods, proxies: Proxies::default(), figures: HttpFigures::default(), https: false }
     }
 
     #[derive(Clone, Default)]
@@ -214,7 +214,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let _logged = tracing::subscriber::set_default(subscriber);
         let inner = make_sync(|_| -> Response { panic!("a defect") });
-        let guard = guard(inner, Vec::new());
+        let guard = guard(inner);
         for path in ["/media/secret.token", "/api/clips"] {
             let request = Request::builder().uri(path.parse().unwrap()).finish();
             assert_eq!(guard.call(request).await.unwrap().status(), 500);
@@ -225,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_names_no_request_and_a_proxy_only_in_plain_words() {
-        let guard = guard(make_sync(|_| Failure::internal().into_response()), Vec::new());
+        let guard = guard(make_sync(|_| Failure::internal().into_response()));
         let request = Request::builder().uri("/api/clips".parse().unwrap()).header("x-request-id", "abc-123").finish();
         let response = guard.call(request).await.unwrap();
         let named = response.header("x-request-id").unwrap().to_owned();
@@ -248,7 +248,7 @@ mod tests {
             tracing::info!("at work");
             Response::default()
         });
-        let guard = guard(inner, Vec::new());
+        let guard = guard(inner);
         let answer = guard.call(Request::builder().uri("/api/clips".parse().unwrap()).finish()).await.unwrap();
         let id = answer.header("x-request-id").unwrap();
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -38,6 +38,7 @@ mod preferences;
 mod rules;
 mod second_factor;
 mod secrets;
+mod security_txt;
 mod sign_in;
 mod signed_in;
 mod snapshots;
@@ -69,7 +70,7 @@ use crate::live::LiveHints;
 use crate::media::{LinkSigner, MediaFiles};
 use crate::metrics::HttpFigures;
 use crate::mqtt::sessions::Sessions;
-use crate::network::network;
+use crate::network::{Proxies, network};
 use crate::notify::Notifications;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
@@ -92,9 +93,11 @@ pub struct ApiSettings {
     /// Port that edges and MQTT tools are told to connect to.
     pub mqtt_port: u16,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
-    /// Whether the API speaks HTTPS itself.
+    pub trusted_proxies: Proxies,
+    /// Whether browsers reach the API by HTTPS.
     pub https: bool,
+    /// Where finders of weaknesses report them.
+    pub security_contact: Option<url::Url>,
     /// Seconds for which a link to a file is good.
     pub link_seconds: u32,
 }
@@ -188,7 +191,8 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-pub const OUTSIDE_THE_DOCUMENT: [&str; 13] = [
+pub const OUTSIDE_THE_DOCUMENT: [&str; 14] = [
+    "/.well-known/security.txt",
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -216,6 +220,7 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
     let routes = Route::new()
         .at("/healthz", get(healthz))
         .at("/readyz", get(readyz))
+        .at("/.well-known/security.txt", get(security_txt::show))
         .at("/openapi.json", get(make_sync(move |_| document.clone().with_content_type("application/json"))))
         .at("/docs", get(make_sync(move |_| page.into_response())))
         .at("/api/events/live", get(live::live))
@@ -296,14 +301,14 @@ fn address(request: &Request, services: &Services) -> String {
 }
 
 /// An IPv6 address counts as its network: whoever has one has as many as it takes to get around every brake.
-fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> IpAddr {
+fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &Proxies) -> IpAddr {
     let peer = peer.to_canonical();
-    if !trusted.contains(&peer) {
+    if !trusted.contains(peer) {
         return network(peer);
     }
     let chain: Vec<IpAddr> =
         forwarded.flat_map(|value| value.split(',')).filter_map(|a| a.trim().parse().ok()).collect();
-    network(chain.into_iter().rev().find(|address| !trusted.contains(address)).unwrap_or(peer))
+    network(chain.into_iter().rev().find(|address| !trusted.contains(*address)).unwrap_or(peer))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::store::{NewTenant, SignIn, Store, User};
 
 #[test]
 fn only_proxies_of_ours_are_believed_about_addresses() {
-    let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+    let trusted = ["10.0.0.1", "10.0.0.2"].iter().map(|address| address.parse::<IpAddr>().unwrap()).collect();
     for (peer, forwarded, seen) in [
         ("192.0.2.7", &[][..], "192.0.2.7"),
         ("192.0.2.7", &["198.51.100.1"], "192.0.2.7"),
@@ -136,8 +136,9 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         edge_timeout: Duration::from_secs(120),
         mqtt_host: "localhost".into(),
         mqtt_port: 8883,
-        trusted_proxies: Vec::new(),
+        trusted_proxies: Proxies::default(),
         https: false,
+        security_contact: None,
         link_seconds: 600,
     };
     (directory, parts, settings)

@@ -11,6 +11,8 @@ mod mqtt;
 mod notifications;
 mod part;
 mod presence;
+#[cfg(test)]
+mod reference;
 mod secret;
 mod smtp;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::part::Part;
+use crate::network::Proxies;
 
 /// Where edges and MQTT tools connect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct MqttConfig {
     pub public_port: Option<u16>,
     /// Further names and addresses in the server's certificate. Default `localhost`, `127.0.0.1` and `::1`.
     pub server_names: Vec<String>,
+    /// Addresses of proxies, or networks they are in, that say by the PROXY protocol (version 1 or 2) where a
+    /// connection comes from. They must say it, and nobody else may. Default none.
+    pub trusted_proxies: Proxies,
 }
 
 impl Default for MqttConfig {
@@ -27,6 +31,7 @@ impl Default for MqttConfig {
             public_host: "localhost".into(),
             public_port: None,
             server_names: ["localhost", "127.0.0.1", "::1"].map(String::from).into(),
+            trusted_proxies: Proxies::default(),
         }
     }
 }

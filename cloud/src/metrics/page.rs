@@ -22,6 +22,7 @@ use super::Registry;
 use super::census::CensusFigures;
 use crate::config::{MetricsConfig, Secret};
 use crate::http::PatientAcceptor;
+use crate::network::Proxies;
 use crate::readiness::Readiness;
 use crate::store::SharedStore;
 
@@ -79,7 +80,7 @@ impl FiguresPage {
             .at("/metrics", figures)
             .at("/healthz", get(make_sync(|_| "ok")))
             .at("/readyz", get(make(move |_| ready(readiness.clone()))));
-        poem::Server::new_with_acceptor(PatientAcceptor::new(self.acceptor, Vec::new()))
+        poem::Server::new_with_acceptor(PatientAcceptor::new(self.acceptor, Proxies::default()))
             .run_with_graceful_shutdown(routes, stop.cancelled(), Some(STOP_LIMIT))
             .await
             .context("the server of figures")

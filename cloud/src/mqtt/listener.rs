@@ -21,10 +21,13 @@ use tracing::Instrument as _;
 
 use super::figures::FrontFigures;
 use super::identity::claim;
+use super::proxy::{Announced, announced};
 use super::{Front, FrontError, FrontLimits, Shared, connect, now, tls};
 use crate::ca::CertificateAuthority;
-use crate::network::network;
+use crate::network::{Proxies, network};
 
+/// How long a proxy may take to say who is there; it has it ready when it connects.
+const ANNOUNCEMENT_TIME: Duration = Duration::from_secs(2);
 /// How long a client may take for the TLS handshake. The CONNECT packet has as long again.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Pause after the system refused to accept, such as for want of file descriptors.
@@ -40,6 +43,8 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Gate {
     limits: FrontLimits,
+    /// Proxies of ours, which say by the PROXY protocol who is there.
+    proxies: Proxies,
     unfinished: Mutex<HashMap<IpAddr, usize>>,
     /// Since the last report.
     turned_away: AtomicU64,
@@ -66,7 +71,8 @@ struct CurrentTls {
 pub(super) async fn serve(front: Front, shutdown: CancellationToken) -> Result<(), FrontError> {
     let Front { listener, settings, limits, ca, shared, figures, .. } = front;
     let mut tls = CurrentTls::new(ca, settings.server_names)?;
-    let (gate, tasks, router) = (Arc::new(Gate::new(limits, figures)), TaskTracker::new(), shared.router.clone());
+    let (gate, tasks, router) =
+        (Arc::new(Gate::new(limits, settings.proxies, figures)), TaskTracker::new(), shared.router.clone());
     let mut died = pin!(router.died());
     let mut report = tokio::time::interval(REPORT_EVERY);
     let served = loop {
@@ -129,9 +135,9 @@ fn two_thirds_to(end: UtcMillis) -> Instant {
 }
 
 impl Gate {
-    fn new(limits: FrontLimits, figures: FrontFigures) -> Self {
+    fn new(limits: FrontLimits, proxies: Proxies, figures: FrontFigures) -> Self {
         let (turned_away, failed) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { limits, unfinished: Mutex::default(), turned_away, failed, figures }
+        Self { limits, proxies, unfinished: Mutex::default(), turned_away, failed, figures }
     }
 
     /// Starts the task of a connection, or closes it when there are too many like it.
@@ -143,34 +149,72 @@ impl Gate {
         config: Arc<ServerConfig>,
         shared: &Arc<Shared>,
     ) {
-        let ticket = (shared.sessions.count() < self.limits.sessions).then(|| self.ticket(peer.ip())).flatten();
-        let Some(ticket) = ticket else {
-            self.turned_away.fetch_add(1, Ordering::Relaxed);
-            self.figures.turned_away.inc();
-            return;
-        };
+        // A proxy stands for many: its connections are counted by the address it names, once it has named it.
+        let by_proxy = self.proxies.contains(peer.ip());
+        let most = if by_proxy { self.limits.unfinished } else { self.limits.unfinished_per_address };
+        let ticket = (shared.sessions.count() < self.limits.sessions).then(|| self.ticket(peer.ip(), most)).flatten();
+        let Some(ticket) = ticket else { return self.turn_away() };
         let (acceptor, shared, gate) = (TlsAcceptor::from(config), Arc::clone(shared), Arc::clone(self));
-        self.figures.accepted.inc();
         tasks.spawn(async move {
+            let from =
+                if by_proxy { gate.behind_proxy(stream, peer, ticket).await } else { Some((stream, peer, ticket)) };
+            let Some((stream, peer, ticket)) = from else { return };
+            gate.figures.accepted.inc();
             match shake_hands(stream, &acceptor).await {
                 Ok(stream) => greet(stream, peer, &shared, ticket).await,
-                Err(error) => {
-                    gate.figures.handshakes_failed.inc();
-                    let shown = gate.failed.fetch_add(1, Ordering::Relaxed) < SHOWN_FAILURES;
-                    if shown {
-                        tracing::info!(%peer, %error, "MQTT: TLS handshake failed");
-                    }
-                }
+                Err(error) => gate.handshake_failed(peer, &error),
             }
         });
     }
 
-    fn ticket(self: &Arc<Self>, address: IpAddr) -> Option<Ticket> {
+    /// Hears from a proxy who is there, and counts that address from then on. `None`: the connection is closed.
+    async fn behind_proxy(
+        self: &Arc<Self>,
+        mut stream: TcpStream,
+        proxy: SocketAddr,
+        ticket: Ticket,
+    ) -> Option<(TcpStream, SocketAddr, Ticket)> {
+        let announced = tokio::time::timeout(ANNOUNCEMENT_TIME, announced(&mut stream)).await;
+        match announced.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+            Ok(Announced::Client(peer)) => {
+                drop(ticket);
+                match self.ticket(peer.ip(), self.limits.unfinished_per_address) {
+                    Some(ticket) => Some((stream, peer, ticket)),
+                    None => {
+                        self.turn_away();
+                        None
+                    }
+                }
+            }
+            Ok(Announced::Proxy) => Some((stream, proxy, ticket)),
+            // How balancers look whether a port is open; every second or so.
+            Ok(Announced::Nobody) => None,
+            Err(error) => {
+                self.handshake_failed(proxy, &error);
+                None
+            }
+        }
+    }
+
+    fn turn_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.figures.turned_away.inc();
+    }
+
+    fn handshake_failed(&self, peer: SocketAddr, error: &std::io::Error) {
+        self.figures.handshakes_failed.inc();
+        if self.failed.fetch_add(1, Ordering::Relaxed) < SHOWN_FAILURES {
+            tracing::info!(%peer, %error, "MQTT: TLS handshake failed");
+        }
+    }
+
+    /// A place for a connection from `address`, of which there are less than `most`.
+    fn ticket(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Ticket> {
         let address = network(address);
         let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = unfinished.values().sum();
         let of_address = unfinished.get(&address).copied().unwrap_or_default();
-        if total >= self.limits.unfinished || of_address >= self.limits.unfinished_per_address {
+        if total >= self.limits.unfinished || of_address >= most {
             return None;
         }
         unfinished.insert(address, of_address + 1);
@@ -236,19 +280,19 @@ mod tests {
 
     fn gate() -> Arc<Gate> {
         let limits = FrontLimits { unfinished: 3, unfinished_per_address: 2, ..FrontLimits::default() };
-        Arc::new(Gate::new(limits, FrontFigures::default()))
+        Arc::new(Gate::new(limits, Proxies::default(), FrontFigures::default()))
     }
 
     #[test]
     fn one_address_never_takes_all_places() {
         let gate = gate();
-        let held: Vec<_> = (0..5).filter_map(|_| gate.ticket([127, 0, 0, 1].into())).collect();
+        let held: Vec<_> = (0..5).filter_map(|_| gate.ticket([127, 0, 0, 1].into(), 2)).collect();
         assert_eq!(held.len(), 2);
-        let other = gate.ticket([127, 0, 0, 2].into());
-        assert!(other.is_some() && gate.ticket([127, 0, 0, 3].into()).is_none());
-        assert!(gate.ticket([127, 0, 0, 4].into()).is_none());
+        let other = gate.ticket([127, 0, 0, 2].into(), 2);
+        assert!(other.is_some() && gate.ticket([127, 0, 0, 3].into(), 2).is_none());
+        assert!(gate.ticket([127, 0, 0, 4].into(), 2).is_none());
         drop(held);
-        assert!(gate.ticket([127, 0, 0, 3].into()).is_some());
+        assert!(gate.ticket([127, 0, 0, 3].into(), 2).is_some());
         drop(other);
         assert_eq!(gate.unfinished.lock().unwrap().len(), 0, "nothing is kept of addresses that were turned away");
     }
@@ -258,7 +302,7 @@ mod tests {
         let gate = gate();
         let held: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
             .iter()
-            .filter_map(|address| gate.ticket(address.parse().unwrap()))
+            .filter_map(|address| gate.ticket(address.parse().unwrap(), 2))
             .collect();
         assert_eq!(held.len(), 3);
         assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), IpAddr::from([10, 0, 0, 1]));

@@ -1,6 +1,6 @@
 //! The MQTT front: TLS, identity, codec, access per packet; rumqttd's Router behind it.
 //!
-//! The way of a connection, by file: [`listener`] accepts and limits; [`tls`] lets nobody in without a certificate of
+//! The way of a connection, by file: [`listener`] accepts and limits; [`proxy`] hears from a proxy who is there; [`tls`] lets nobody in without a certificate of
 //! our CA; [`identity`] reads who it speaks for; [`connect`] checks CONNECT and the certificate's row; [`sessions`]
 //! enters it in the list by which it can be ended; [`session`] reads packets through [`codec`], asks
 //! [`aivms_cloud_core::access`] about each, hands durable ones to [`crate::ingest`] and answers PUBACK after the
@@ -18,6 +18,7 @@ mod identity;
 mod listener;
 mod listeners;
 mod presence;
+mod proxy;
 mod router;
 mod session;
 pub mod sessions;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ca::{CaError, CertificateAuthority};
 use crate::ingest::Ingest;
+use crate::network::Proxies;
 use crate::store::{EdgeKey, SharedStore};
 pub use figures::AnswerFigures;
 use figures::FrontFigures;
@@ -53,6 +55,8 @@ pub struct FrontSettings {
     pub bind: SocketAddr,
     /// Host names and addresses clients reach the front by; they stand in its certificate.
     pub server_names: Vec<String>,
+    /// Proxies of ours, which must say by the PROXY protocol where each connection comes from.
+    pub proxies: Proxies,
 }
 
 /// How many connections the front bears, and for how long it believes them.

@@ -160,7 +160,29 @@ impl Mailer {
         sent.unwrap_or_else(|_| Err(MailError::Server(format!("no end within {} s", SEND_LIMIT.as_secs()))))
     }
 
+    /// Connects, begins TLS and signs in, and sends nothing: whether mail could be sent.
+    ///
+    /// # Errors
+    /// Says where it ends.
+    pub async fn try_out(&self) -> Result<(), MailError> {
+        let tried = async {
+            let mut connection = self.signed_in().await?;
+            connection.quit().await.map_err(|error| server_error(&error)).map(drop)
+        };
+        let tried = tokio::time::timeout(SEND_LIMIT, tried).await;
+        tried.unwrap_or_else(|_| Err(MailError::Server(format!("no end within {} s", SEND_LIMIT.as_secs()))))
+    }
+
     async fn send_composed(&self, envelope: &Envelope, bytes: &[u8]) -> Result<(), MailError> {
+        let mut connection = self.signed_in().await?;
+        let sent = connection.send(envelope, bytes).await.map_err(|error| send_error(&error));
+        // The server has said what it had to say; whether it also takes leave changes nothing.
+        let _ = tokio::time::timeout(Duration::from_secs(5), connection.quit()).await;
+        sent.map(drop)
+    }
+
+    /// A connection on which mail may be sent.
+    async fn signed_in(&self) -> Result<AsyncSmtpConnection, MailError> {
         let wrapped = self.parameters.clone().filter(|_| self.tls == SmtpTls::Tls);
         let server = (self.host.as_str(), self.port);
         let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_LIMIT), &self.hello, wrapped, None);
@@ -173,10 +195,7 @@ impl Mailer {
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
             connection.auth(&mechanisms, credentials).await.map_err(|error| server_error(&error))?;
         }
-        let sent = connection.send(envelope, bytes).await.map_err(|error| send_error(&error));
-        // The server has said what it had to say; whether it also takes leave changes nothing.
-        let _ = tokio::time::timeout(Duration::from_secs(5), connection.quit()).await;
-        sent.map(drop)
+        Ok(connection)
     }
 
     fn compose(&self, mail: &Mail) -> Result<(Envelope, Vec<u8>), MailError> {

@@ -106,6 +106,7 @@ pub(crate) use self::sessions::NOTE_USE_EVERY;
 pub use self::sessions::{Bearer, Credential, Refreshed, SessionRow, SignIn};
 use self::sql::Transaction;
 use self::sqlite::SqliteDatabase;
+pub use self::sqlite::{check_sqlite, snapshot_sqlite};
 pub(crate) use self::tries::Counted;
 
 /// The database of a running cloud.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aivms_cloud::config::{Config, MediaConfig, MetricsConfig, PresenceConfig, Secret};
+use aivms_cloud::config::{Config, MediaConfig, PresenceConfig};
 use aivms_cloud::run::{self, Running};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -19,11 +19,12 @@ pub(crate) struct Cloud {
     pub http: Client,
     /// Settings of files, from the next start on.
     pub media: MediaConfig,
-    metrics: MetricsConfig,
     /// Seconds of silence after which an edge is not heard any more, from the next start on.
     pub edge_timeout_seconds: u32,
     /// Patience before an edge is told offline or online, from the next start on.
     pub presence: PresenceConfig,
+    /// What else the settings say.
+    change: fn(&mut Config),
     running: Option<Running>,
     base: String,
 }
@@ -47,22 +48,18 @@ pub(crate) struct Owner {
 
 impl Cloud {
     pub(crate) async fn start() -> Self {
-        Self::with(MetricsConfig::default()).await
+        Self::with(|_| ()).await
     }
 
-    /// One whose figures are shown to those who have a token.
-    pub(crate) async fn with_metrics_token(token: &str) -> Self {
-        Self::with(MetricsConfig { token: Some(Secret::new(token.to_owned())), ..MetricsConfig::default() }).await
-    }
-
-    async fn with(metrics: MetricsConfig) -> Self {
+    /// One with other settings.
+    pub(crate) async fn with(change: fn(&mut Config)) -> Self {
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
         let media = MediaConfig { min_free_mib: 0, ..MediaConfig::default() };
         let mut cloud = Self {
             dir: tempfile::tempdir().unwrap(),
             http,
             media,
-            metrics,
+            change,
             edge_timeout_seconds: 120,
             presence: PresenceConfig::default(),
             running: None,
@@ -75,6 +72,13 @@ impl Cloud {
     /// Stops if it runs, and starts on the same database.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        let running = run::start(self.config()).await.unwrap();
+        self.base = format!("http://{}", running.http_addr());
+        self.running = Some(running);
+    }
+
+    /// The settings it is started with.
+    pub(crate) fn config(&self) -> Config {
         let loopback = "127.0.0.1:0".parse().unwrap();
         let clip_upload_dir = self.dir.path().join("clips");
         let mut config = Config { database_path: self.database(), clip_upload_dir, ..Config::default() };
@@ -83,16 +87,20 @@ impl Cloud {
         config.presence = self.presence.clone();
         config.http.bind = loopback;
         config.mqtt.bind = loopback;
-        config.metrics = MetricsConfig { bind: Some(loopback), ..self.metrics.clone() };
-        let running = run::start(config).await.unwrap();
-        self.base = format!("http://{}", running.http_addr());
-        self.running = Some(running);
+        config.metrics.bind = Some(loopback);
+        config.http.security_contact = "mailto:security@example.com".parse().ok();
+        (self.change)(&mut config);
+        config
     }
 
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await.unwrap();
         }
+    }
+
+    pub(crate) fn http_port(&self) -> u16 {
+        self.running.as_ref().unwrap().http_addr().port()
     }
 
     pub(crate) fn mqtt_port(&self) -> u16 {

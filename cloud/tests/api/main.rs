@@ -4,6 +4,8 @@
 mod accounts;
 mod alerts;
 mod audit;
+mod backup;
+mod balancers;
 mod cloud;
 mod commands;
 mod desired;
@@ -23,4 +25,5 @@ mod notifications;
 mod operations;
 mod operators;
 mod people;
+mod service;
 mod settings;

@@ -1,5 +1,6 @@
 //! What those who run the cloud see: figures, readiness, names of requests.
 
+use aivms_cloud::config::Secret;
 use reqwest::Method;
 use serde_json::json;
 
@@ -81,7 +82,7 @@ async fn figures_are_not_shown_where_people_and_edges_connect() {
 
 #[tokio::test]
 async fn figures_are_shown_only_to_whoever_has_the_token() {
-    let cloud = Cloud::with_metrics_token("hush-hush-hush-hush").await;
+    let cloud = Cloud::with(|config| config.metrics.token = Some(Secret::new("hush-hush-hush-hush".into()))).await;
     for (token, status) in [(None, 401), (Some("hush-hush-hush-hus"), 401), (Some("hush-hush-hush-hush"), 200)] {
         assert_eq!(cloud.inside_as("/metrics", token).await.status.as_u16(), status, "{token:?}");
     }
@@ -136,4 +137,26 @@ async fn every_figure_is_explained_in_the_guide() {
         kinds += 1;
     }
     assert!(kinds >= 25, "{page:?}");
+}
+
+#[tokio::test]
+async fn finders_of_weaknesses_learn_where_to_report_them() {
+    let cloud = Cloud::start().await;
+    let page = Answer::of(cloud.request(Method::GET, "/.well-known/security.txt")).await;
+    let text = page.body.as_str().unwrap();
+    assert!(text.starts_with("Contact: mailto:security@example.com\nExpires: 20"), "{text}");
+    let silent = Cloud::with(|config| config.http.security_contact = None).await;
+    Answer::of(silent.request(Method::GET, "/.well-known/security.txt")).await.assert_problem(404, None);
+}
+
+#[tokio::test]
+async fn browsers_insist_on_https_also_when_a_proxy_ends_it() {
+    for (url, insists) in [("https://vms.example.com", true), ("http://vms.example.com", false)] {
+        let cloud = match insists {
+            true => Cloud::with(|config| config.http.public_url = "https://vms.example.com".parse().ok()).await,
+            false => Cloud::with(|config| config.http.public_url = "http://vms.example.com".parse().ok()).await,
+        };
+        let answer = Answer::of(cloud.request(Method::GET, "/healthz")).await;
+        assert_eq!(answer.headers.contains_key("strict-transport-security"), insists, "{url}");
+    }
 }

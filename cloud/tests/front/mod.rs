@@ -7,7 +7,7 @@ pub mod clients;
 pub mod events;
 pub mod innocent;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +70,11 @@ impl Cloud {
     }
 
     pub async fn start_with(limits: FrontLimits) -> Self {
+        Self::start_behind(limits, Vec::new()).await
+    }
+
+    /// One that hears from these proxies who is there.
+    pub async fn start_behind(limits: FrontLimits, proxies: Vec<IpAddr>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: SharedStore = Arc::new(Store::open_sqlite(&dir.path().join("cloud.db")).unwrap());
         let ca = Arc::new(CertificateAuthority::open(&dir.path().join("ca"), now()).unwrap());
@@ -78,6 +83,7 @@ impl Cloud {
         let settings = FrontSettings {
             bind: ([127, 0, 0, 1], 0).into(),
             server_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            proxies: proxies.into_iter().collect(),
         };
         let bound =
             Front::bind_with(settings, limits, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());

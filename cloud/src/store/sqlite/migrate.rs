@@ -8,7 +8,7 @@ use super::transaction::store_error;
 
 /// The version after the last step.
 #[expect(clippy::cast_possible_wrap, reason = "there will never be 2^63 steps")]
-const NEWEST: i64 = STEPS.len() as i64;
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
 /// Applies the missing steps, each in a transaction of its own. The version is the file's `user_version`.
 ///

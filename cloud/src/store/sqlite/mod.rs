@@ -10,9 +10,11 @@ mod migrate;
 #[cfg(test)]
 mod plans;
 mod readers;
+mod snapshot;
 mod transaction;
 
 pub(super) use self::database::SqliteDatabase;
+pub use self::snapshot::{check_sqlite, snapshot_sqlite};
 
 #[cfg(test)]
 mod tests {
