@@ -189,7 +189,8 @@ impl ChannelsApi {
         let secret = matches!(settings.target, Target::Webhook(_)).then(draw_secret).transpose()?;
         let now = clock::now();
         let id = ChannelId::from_parts(now, secrets::random_bits()?);
-        let made = self.0.store.create_channel(user.tenant, id.clone(), settings, secret.clone(), now).await?;
+        let sealed = secret.as_deref().map(|secret| self.sealed(secret)).transpose()?;
+        let made = self.0.store.create_channel(user.tenant, id.clone(), settings, sealed, now).await?;
         tracing::info!(tenant.id = %user.tenant_id, channel.id = %id, "notification channel made");
         let channel = self.answer(made).await?;
         Ok(Made::Created(Json(ChannelWithSecret { channel, secret }), format!("/api/notifications/channels/{id}")))
@@ -282,13 +283,21 @@ impl ChannelsApi {
         }
         let secret = draw_secret()?;
         let until = clock::now() + BOTH_SECRETS;
-        let channel = store.rotate_channel_secret(user.tenant, id.clone(), secret.clone(), until).await?;
+        let channel = store.rotate_channel_secret(user.tenant, id.clone(), self.sealed(&secret)?, until).await?;
         tracing::info!(tenant.id = %user.tenant_id, channel.id = %id, "secret of a webhook replaced");
         Ok(Json(ChannelWithSecret { channel: self.answer(channel).await?, secret: Some(secret) }))
     }
 }
 
 impl ChannelsApi {
+    /// The form in which the database keeps a secret.
+    fn sealed(&self, secret: &str) -> Result<Vec<u8>, Failure> {
+        self.0.sealer.seal(secret.as_bytes()).ok_or_else(|| {
+            tracing::error!("the system has no random numbers");
+            Failure::internal()
+        })
+    }
+
     async fn settings(&self, user: &User, asked: ChannelRequest) -> Result<ChannelSettings, Failure> {
         let name = account::display_name(&asked.name).map_err(|error| Failure::unacceptable("name", error))?;
         let least_severity = asked.least_severity.map_or(Severity::Warning, Severity::from);

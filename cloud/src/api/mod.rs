@@ -160,7 +160,7 @@ enum Tags {
 }
 
 /// What secrets of second factors and of tenants' providers are sealed for.
-pub(crate) const SEALED_FOR_PEOPLE: &str = "secrets of people";
+pub const SEALED_FOR_PEOPLE: &str = "secrets of people";
 
 /// What a handler's steps give.
 type Tried<T> = Result<T, failure::Failure>;

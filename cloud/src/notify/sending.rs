@@ -18,6 +18,7 @@ use super::webhook::{self, WebhookSecret};
 use super::{mailing, pushing};
 use crate::clock;
 use crate::media::MediaFiles;
+use crate::sealed::Sealer;
 use crate::store::{DEFAULT_WEBHOOK, Due, DueDelivery, Means, Next, Report, SharedStore, Turn, TurnSize};
 
 /// Messages of one receiver on their way at once.
@@ -39,6 +40,7 @@ pub struct Sender {
     pub(super) vapid: VapidKey,
     pub(super) push_contact: String,
     default_webhook: Option<DefaultWebhook>,
+    sealer: Sealer,
 }
 
 /// What [`Sender`] is made of.
@@ -59,6 +61,8 @@ pub struct SenderParts {
     pub vapid: VapidKey,
     /// Whom a push service may ask about this cloud.
     pub push_contact: String,
+    /// Opens the secrets of webhooks.
+    pub sealer: Sealer,
     /// The webhook that the settings name, with the secret that signs.
     pub default_webhook: Option<(Url, WebhookSecret)>,
 }
@@ -110,6 +114,7 @@ impl Sender {
             vapid: parts.vapid,
             push_contact: parts.push_contact,
             default_webhook,
+            sealer: parts.sealer,
         })
     }
 
@@ -145,12 +150,15 @@ impl Sender {
             Ok(None) => return in_vain(&"the channel was removed"),
             Err(error) => return Outcome::Again { status: None, error: error.to_string(), asked: None },
         };
-        let secrets: Result<Vec<WebhookSecret>, _> =
-            address.secrets.iter().map(|secret| secret.reveal().parse()).collect();
-        let (url, secrets) = match (address.url.parse(), secrets) {
-            (Ok(url), Ok(secrets)) => (url, secrets),
-            (Err(error), _) => return in_vain(&error),
-            (_, Err(error)) => return in_vain(&error),
+        let secrets: Option<Vec<WebhookSecret>> = address.secrets.iter().map(|sealed| self.opened(sealed)).collect();
+        let url = match address.url.parse() {
+            Ok(url) => url,
+            Err(error) => return in_vain(&error),
+        };
+        let Some(secrets) = secrets else {
+            return in_vain(
+                &"its secret can't be opened: the server secret was replaced; rotate the secret of the channel",
+            );
         };
         let outcome = call(&self.guarded, &url, &secrets, delivery, body).await;
         if let Outcome::InVain { status: Some(410), error } = &outcome
@@ -159,6 +167,12 @@ impl Sender {
             tracing::warn!(%error, "a channel whose receiver is gone can't be switched off");
         }
         outcome
+    }
+}
+
+impl Sender {
+    fn opened(&self, sealed: &[u8]) -> Option<WebhookSecret> {
+        String::from_utf8(self.sealer.open(sealed)?).ok()?.parse().ok()
     }
 }
 

@@ -13,8 +13,10 @@ use super::push::VapidKey;
 use super::sending::{Sender, SenderParts};
 use super::unsubscribe::UnsubscribeLinks;
 use super::webhook::WebhookSecret;
+use crate::api::SEALED_FOR_PEOPLE;
 use crate::config::{Config, Secret};
 use crate::media::MediaFiles;
+use crate::sealed::Sealer;
 use crate::secret_file;
 
 /// What the API needs to know of notifications.
@@ -56,6 +58,7 @@ pub fn set_up(config: &Config, jwt_secret: &Secret, media: MediaFiles) -> Result
         guarded: GuardedClient::new(rules).context("the client of webhooks")?,
         vapid,
         push_contact: push_contact(config),
+        sealer: Sealer::new(jwt_secret, config.jwt_secret_previous.as_ref(), SEALED_FOR_PEOPLE),
         default_webhook: default_webhook(config, &data_dir)?,
     })?;
     Ok((sender, notifications))

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::sql::{Row, Transaction, values};
 use super::{Store, StoreError, TenantKey, UserKey, deliveries};
-use crate::config::Secret;
 
 /// Most channels of a tenant: each is looked at for each alert.
 pub const MAX_CHANNELS: i64 = 100;
@@ -71,8 +70,8 @@ pub struct ChannelSettings {
 pub struct WebhookAddress {
     /// Where.
     pub url: String,
-    /// Secrets that sign, the newest first.
-    pub secrets: Vec<Secret>,
+    /// Secrets that sign, sealed, the newest first.
+    pub secrets: Vec<Vec<u8>>,
     /// Whether anything is sent to it.
     pub enabled: bool,
 }
@@ -88,7 +87,7 @@ impl Target {
 }
 
 impl Store {
-    /// Makes a channel; `secret` is that of a webhook.
+    /// Makes a channel; `secret` is that of a webhook, sealed.
     ///
     /// # Errors
     /// [`StoreError::TooMany`] `channels` when there are [`MAX_CHANNELS`] already.
@@ -97,7 +96,7 @@ impl Store {
         tenant: TenantKey,
         id: ChannelId,
         settings: ChannelSettings,
-        secret: Option<String>,
+        secret: Option<Vec<u8>>,
         now: UtcMillis,
     ) -> Result<Channel, StoreError> {
         self.write(move |transaction| create(transaction, tenant, &id, &settings, secret.as_deref(), now)).await
@@ -173,7 +172,7 @@ impl Store {
         .await
     }
 
-    /// Gives a webhook a new secret; the one before signs too until `old_until`.
+    /// Gives a webhook a new secret, sealed; the one before signs too until `old_until`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], also for what is no webhook.
@@ -181,14 +180,14 @@ impl Store {
         &self,
         tenant: TenantKey,
         id: ChannelId,
-        secret: String,
+        secret: Vec<u8>,
         old_until: UtcMillis,
     ) -> Result<Channel, StoreError> {
         self.write(move |transaction| {
             let rows = transaction.execute(
                 "update channels set old_secret = secret, old_secret_until = ?4, secret = ?3
                  where tenant = ?1 and channel_id = ?2 and kind = 2",
-                &values![tenant.0, id.as_str(), &secret, old_until],
+                &values![tenant.0, id.as_str(), secret.as_slice(), old_until],
             )?;
             if rows == 0 {
                 return Err(StoreError::NotFound);
@@ -212,8 +211,7 @@ impl Store {
                    from channels where tenant = ?1 and channel_id = ?2 and kind = 2";
         self.lookup(move |transaction| {
             transaction.first(sql, &values![tenant.0, id, now], |row| {
-                let secrets =
-                    [row.get::<Option<String>>(1)?, row.get(2)?].into_iter().flatten().map(Secret::new).collect();
+                let secrets = [row.get::<Option<Vec<u8>>>(1)?, row.get(2)?].into_iter().flatten().collect();
                 Ok(WebhookAddress { url: row.json::<WebhookTarget>(0)?.url, secrets, enabled: row.get(3)? })
             })
         })
@@ -273,7 +271,7 @@ fn create(
     tenant: TenantKey,
     id: &ChannelId,
     settings: &ChannelSettings,
-    secret: Option<&str>,
+    secret: Option<&[u8]>,
     now: UtcMillis,
 ) -> Result<Channel, StoreError> {
     let sql = "select count(*) from channels where tenant = ?1";

@@ -208,10 +208,13 @@ impl Store {
     pub async fn reseal(&self, reseal: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Result<u64, StoreError> {
         self.write(move |transaction| {
             let mut resealed = 0;
-            for (table, key, column) in
-                [("second_factors", "person", "secret"), ("identity_providers", "tenant", "client_secret")]
-            {
-                let sql = format!("select {key}, {column} from {table}");
+            for (table, key, column) in [
+                ("second_factors", "person", "secret"),
+                ("identity_providers", "tenant", "client_secret"),
+                ("channels", "id", "secret"),
+                ("channels", "id", "old_secret"),
+            ] {
+                let sql = format!("select {key}, {column} from {table} where {column} is not null");
                 let rows = transaction.all(&sql, &[], |row| Ok((row.get::<i64>(0)?, row.get::<Vec<u8>>(1)?)))?;
                 for (row, sealed) in rows {
                     let Some(anew) = reseal(&sealed) else { continue };

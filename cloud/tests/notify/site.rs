@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aivms_cloud::api::SEALED_FOR_PEOPLE;
 use aivms_cloud::config::{Config, Secret};
 use aivms_cloud::media::MediaFiles;
 use aivms_cloud::notify::worker::Worker;
 use aivms_cloud::notify::{self, webhook::WebhookSecret};
+use aivms_cloud::sealed::Sealer;
 use aivms_cloud::store::{
     AlertNews, ChannelSettings, DeliveryFilter, LoggedDelivery, NewTenant, Occasion, PageRequest, SharedStore, Store,
     Target, User, WebhookTarget,
@@ -64,8 +66,7 @@ impl Site {
     /// Starts one more process' worker.
     pub(crate) fn start_worker(&mut self) {
         let media = MediaFiles::open(self.config.media_settings(), Arc::clone(&self.store)).unwrap();
-        let secret = Secret::new("0123456789".repeat(4));
-        let (sender, _) = notify::set_up(&self.config, &secret, media).unwrap();
+        let (sender, _) = notify::set_up(&self.config, &server_secret(), media).unwrap();
         let worker = Worker::new(Arc::clone(&self.store), sender);
         self.workers.push(tokio::spawn(worker.run(self.stop.clone())));
     }
@@ -78,10 +79,17 @@ impl Site {
         }
     }
 
+    /// The form in which the database keeps a secret.
+    pub(crate) fn sealed(&self, secret: &str) -> Vec<u8> {
+        let sealer = Sealer::new(&server_secret(), None, SEALED_FOR_PEOPLE);
+        sealer.seal(secret.as_bytes()).unwrap()
+    }
+
     /// Makes a webhook; returns its id and secret.
     pub(crate) async fn webhook(&self, url: String) -> (ChannelId, String) {
         let secret = WebhookSecret::draw().unwrap().reveal();
-        let id = self.channel(Target::Webhook(WebhookTarget { url }), Some(secret.clone())).await;
+        let sealed = self.sealed(&secret);
+        let id = self.channel(Target::Webhook(WebhookTarget { url }), Some(sealed)).await;
         (id, secret)
     }
 
@@ -89,7 +97,7 @@ impl Site {
         self.channel(Target::Mail(addresses.iter().map(|address| (*address).to_owned()).collect()), None).await
     }
 
-    async fn channel(&self, target: Target, secret: Option<String>) -> ChannelId {
+    async fn channel(&self, target: Target, secret: Option<Vec<u8>>) -> ChannelId {
         let id = ChannelId::from_parts(clock::now(), fastrand::u128(..));
         let settings =
             ChannelSettings { name: "Channel".into(), target, least_severity: Severity::Info, enabled: true };
@@ -143,4 +151,8 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+fn server_secret() -> Secret {
+    Secret::new("0123456789".repeat(4))
 }

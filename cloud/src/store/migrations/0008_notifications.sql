@@ -18,10 +18,10 @@ create table channels (
     enabled integer not null,
     -- Why it was switched off by the cloud itself.
     disabled_reason text,
-    -- What messages are signed with, of a webhook: `whsec_…`.
-    secret text,
+    -- What messages are signed with, of a webhook: `whsec_…`, sealed.
+    secret blob,
     -- The secret before, which signs too until that time.
-    old_secret text,
+    old_secret blob,
     old_secret_until integer,
     created_at integer not null,
     unique (tenant, channel_id)
