@@ -27,6 +27,7 @@ pub(super) struct OneClick {
 
 /// Shows a button.
 #[handler]
+#[expect(clippy::needless_pass_by_value, reason = "the framework hands values over")]
 pub(super) fn ask(services: Data<&Arc<Services>>, link: Query<Link>) -> poem::Result<Response> {
     if services.notifications.unsubscribe.read(&link.token).is_none() {
         return Err(unknown().into());
