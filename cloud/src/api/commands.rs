@@ -60,7 +60,7 @@ struct CommandForm {
     payload: Option<BTreeMap<String, Any<Value>>>,
     /// Seconds after which the edge does not begin any more, up to seven days. When absent, 15 minutes for what is
     /// about now, a day for clips, locks and pictures of the past.
-    #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
+    #[oai(nullable, validator(minimum(value = "1"), maximum(value = "604800")))]
     expires_in_s: Option<u64>,
     /// Seconds to wait for the answer.
     #[oai(default, validator(minimum(value = "0"), maximum(value = "60")))]

@@ -72,13 +72,17 @@ struct EdgeAnswer {
 #[oai(rename = "ChangeEdgeRequest", example)]
 struct EdgeChange {
     /// What people call it.
-    #[oai(validator(
-        min_length = 1,
-        max_length = 100,
-        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
-    ))]
+    #[oai(
+        nullable,
+        validator(
+            min_length = 1,
+            max_length = 100,
+            pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$"
+        )
+    )]
     name: Option<String>,
     /// All its labels; keys have 1 to 32 characters of `a-z`, `0-9`, `_`, `.` and `-`, values up to 64.
+    #[oai(nullable)]
     labels: Option<BTreeMap<String, String>>,
 }
 

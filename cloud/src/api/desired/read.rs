@@ -24,7 +24,7 @@ pub(super) struct DesiredRequest {
 #[oai(rename = "DesiredRequest", example)]
 pub(super) struct DesiredForm {
     /// The version the change is based on: the newest one, 0 when there is none. Needed without `If-Match`.
-    #[oai(validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
     version: Option<u64>,
     /// The cameras, each with its zones and lines; `docs/ref/cameras.md` describes them.
     #[oai(validator(max_items = 64))]
@@ -47,13 +47,13 @@ pub(super) struct ZonesRequest {
 #[oai(rename = "ZonesRequest", example)]
 pub(super) struct ZonesForm {
     /// The version the change is based on; whatever is the newest when absent.
-    #[oai(validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
+    #[oai(nullable, validator(minimum(value = "0"), maximum(value = "9007199254740991")))]
     version: Option<u64>,
     /// The zones; `docs/ref/rules.md` describes them.
     #[oai(validator(max_items = 32))]
     zones: Vec<Any<Value>>,
     /// The lines; they stay as they are when absent.
-    #[oai(validator(max_items = 32))]
+    #[oai(nullable, validator(max_items = 32))]
     lines: Option<Vec<Any<Value>>>,
 }
 
