@@ -31,7 +31,7 @@ use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, escalation, https, notify, secret_file, service};
+use crate::{clock, counting, escalation, https, notify, retention, secret_file, service};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -175,6 +175,16 @@ pub async fn start(config: Config) -> Result<Running> {
     });
     let mqtt_stop = stop.clone();
     fronts.spawn(async move { front.run(mqtt_stop).await.context("the MQTT front") });
+    let (counted, counting_stop) = (Arc::clone(&store), stop.clone());
+    fronts.spawn(async move {
+        counting::run(counted, counting_stop).await;
+        Ok(())
+    });
+    let (retained, files, retention_stop) = (Arc::clone(&store), media.clone(), stop.clone());
+    fronts.spawn(async move {
+        retention::run(retained, files, retention_stop).await;
+        Ok(())
+    });
     let janitor_stop = stop.clone();
     fronts.spawn(async move {
         Janitor::new(media).run(janitor_stop).await;

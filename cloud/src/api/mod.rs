@@ -2,6 +2,7 @@
 
 mod accounts;
 mod alerts;
+mod analytics;
 mod api_keys;
 mod audit;
 mod brakes;
@@ -35,6 +36,7 @@ mod own_sessions;
 mod passwords;
 mod people;
 mod preferences;
+mod retention;
 mod rules;
 mod second_factor;
 mod secrets;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use poem_openapi::OpenApiService;
 
 use super::{
-    Services, accounts, alerts, api_keys, audit, channels, clips, commands, deliveries, desired, docs, edge_devices,
-    edge_media, edge_state, edges, events, footage, incidents, invitations, operators, own_password, own_sessions,
-    people, preferences, rules, second_factor, snapshots,
+    Services, accounts, alerts, analytics, api_keys, audit, channels, clips, commands, deliveries, desired, docs,
+    edge_devices, edge_media, edge_state, edges, events, footage, incidents, invitations, operators, own_password,
+    own_sessions, people, preferences, retention, rules, second_factor, snapshots,
 };
 
 /// All operations.
@@ -38,6 +38,7 @@ type Accounts = (
     invitations::InvitationsApi,
     api_keys::ApiKeysApi,
     audit::AuditApi,
+    retention::RetentionApi,
 );
 
 fn account_operations(services: &Arc<Services>) -> Accounts {
@@ -50,6 +51,7 @@ fn account_operations(services: &Arc<Services>) -> Accounts {
         invitations::InvitationsApi(Arc::clone(services)),
         api_keys::ApiKeysApi(Arc::clone(services)),
         audit::AuditApi(Arc::clone(services)),
+        retention::RetentionApi(Arc::clone(services)),
     )
 }
 
@@ -68,11 +70,12 @@ fn edge_operations(services: &Arc<Services>) -> Edges {
 }
 
 /// What edges saw, and the alerts made of it.
-type Events = (events::EventsApi, alerts::AlertsApi, incidents::IncidentsApi, rules::RulesApi);
+type Events = (events::EventsApi, analytics::AnalyticsApi, alerts::AlertsApi, incidents::IncidentsApi, rules::RulesApi);
 
 fn event_operations(services: &Arc<Services>) -> Events {
     (
         events::EventsApi(Arc::clone(services)),
+        analytics::AnalyticsApi(Arc::clone(services)),
         alerts::AlertsApi(Arc::clone(services)),
         incidents::IncidentsApi(Arc::clone(services)),
         rules::RulesApi(Arc::clone(services)),

@@ -199,6 +199,23 @@ impl MediaFiles {
         self.inner.staging.received(media.key).await.unwrap_or_default().min(media.size)
     }
 
+    /// Deletes a stored file, then its row: after a crash between the two it is deleted again.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn delete(&self, media: &Media) -> Result<(), MediaError> {
+        let _turn = self.turn(media.key).await;
+        self.inner.objects.remove(&media.object).await.map_err(MediaError::Objects)?;
+        self.inner.store.forget_stored_media(media.key).await?;
+        Ok(())
+    }
+
+    /// Most bytes of a tenant's files; `None` without a limit.
+    #[must_use]
+    pub fn quota_bytes(&self) -> Option<u64> {
+        Some(self.inner.settings.quota_bytes).filter(|bytes| *bytes < u64::MAX)
+    }
+
     /// Reads a part of a stored file.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Recording of events: each at most once, a batch in one transaction.
 
+use std::collections::BTreeSet;
+
+use aivms_cloud_core::analytics::Quarter;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::{EdgeId, EventId, OutboxId};
 use aivms_contract::time::UtcMillis;
@@ -9,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::names::{NameTable, Names};
 use super::sql::{Connection, Transaction, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey, alerts, edge_health, lists};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, alerts, edge_health, lists, quarters};
 
 /// One durable message, checked by the front: the envelope's edge is the connection's own.
 #[derive(Debug, Clone)]
@@ -150,10 +153,21 @@ fn record(transaction: &mut Transaction<'_>, batch: &[Prepared]) -> Result<Recor
             edge_health::note(transaction, message.edge, &event.envelope, message.received_at)?;
         }
     }
+    quarters::mark(transaction, &quarters_of(batch, &outcomes))?;
     alerts::consider_batch(transaction, batch, &outcomes)?;
     recorded.feed_number = lists::feed_head(transaction)?;
     transaction.announce(News::Events(recorded.feed_number));
     Ok(recorded)
+}
+
+/// The quarters of an hour that got events.
+fn quarters_of(batch: &[Prepared], outcomes: &[Outcome]) -> BTreeSet<(TenantKey, Quarter)> {
+    let stored = batch.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Outcome::Stored);
+    let quarter = |(message, _): (&Prepared, _)| match &message.content {
+        Content::Event(event) => Some((message.tenant, Quarter::of(event.envelope.id.at()))),
+        Content::Kept(_) => None,
+    };
+    stored.filter_map(quarter).collect()
 }
 
 impl From<Incoming> for Prepared {

@@ -247,6 +247,42 @@ fn forget(transaction: &mut Transaction<'_>, key: MediaKey) -> Result<bool, Stor
     Ok(gone.is_some())
 }
 
+/// Stored files from before `before`, oldest first.
+pub(super) fn stored_before(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    kind: MediaKind,
+    before: UtcMillis,
+    limit: u32,
+) -> Result<Vec<Media>, StoreError> {
+    let sql = format!(
+        "{MEDIA} where m.tenant = ?1 and m.kind = ?2 and m.captured_at < ?3 and m.stored_at is not null
+         order by m.captured_at, m.id limit ?4"
+    );
+    transaction.all(&sql, &values![tenant.0, media_kind_number(kind), before, limit], read)
+}
+
+/// Bytes of stored files, from before `before`.
+pub(super) fn stored_bytes(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    kind: MediaKind,
+    before: Option<UtcMillis>,
+) -> Result<u64, StoreError> {
+    let sql = "select cast(coalesce(sum(size), 0) as bigint) from media
+               where tenant = ?1 and kind = ?2 and stored_at is not null
+                   and captured_at < coalesce(cast(?3 as bigint), 9223372036854775807)";
+    let values = values![tenant.0, media_kind_number(kind), before];
+    Ok(transaction.first(sql, &values, |row| row.get(0))?.unwrap_or_default())
+}
+
+/// Forgets a stored file and gives its bytes back to the tenant; true when there was one.
+pub(super) fn forget_stored(transaction: &mut Transaction<'_>, key: MediaKey) -> Result<bool, StoreError> {
+    let sql = "update media set stored_at = null where id = ?1";
+    transaction.execute(sql, &values![key.0])?;
+    forget(transaction, key)
+}
+
 fn insert(
     transaction: &mut Transaction<'_>,
     offered: &OfferedMedia,

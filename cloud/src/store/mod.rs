@@ -8,6 +8,7 @@
 
 mod accounts;
 mod alerts;
+mod analytics;
 mod api_keys;
 pub(crate) mod audit;
 mod certificates;
@@ -42,6 +43,8 @@ mod postgres;
 mod preferences;
 mod presence;
 mod processes;
+mod quarters;
+mod retention;
 mod rules;
 mod scope;
 mod second_factors;
@@ -67,6 +70,7 @@ pub use self::alerts::{
 pub use aivms_cloud_core::rights::{RightsError, UserRole};
 
 pub use self::accounts::{NewTenant, User};
+pub use self::analytics::{CountQuery, DetectionCount, ZoneCount};
 pub use self::api_keys::{ApiKey, NewApiKey, Successor};
 pub use self::audit::{AuditFilter, NewAudit};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
@@ -100,6 +104,8 @@ use self::postgres::PostgresDatabase;
 pub use self::postgres::{PostgresSettings, UrlError};
 pub use self::preferences::PushSubscription;
 pub use self::presence::Presence;
+pub use self::quarters::Count;
+pub use self::retention::{Amount, Usage};
 pub use self::rules::{RuleChange, StoredRule};
 pub use self::second_factors::{Proof, SecondFactor};
 pub(crate) use self::sessions::NOTE_USE_EVERY;

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod alerts;
+mod analytics;
 mod audit;
 mod backup;
 mod balancers;
@@ -25,5 +26,6 @@ mod notifications;
 mod operations;
 mod operators;
 mod people;
+mod retention;
 mod service;
 mod settings;

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod alerts;
+pub(crate) mod analytics;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod commands;
@@ -14,6 +15,7 @@ pub(crate) mod media;
 pub(crate) mod notifications;
 pub(crate) mod people;
 pub(crate) mod presence;
+pub(crate) mod retention;
 
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::{Body, Envelope};
@@ -44,6 +46,12 @@ macro_rules! store_suite {
             alerts: each_step_of_an_alerts_life_is_kept_with_who_and_when;
             alerts: an_alert_escalates_step_by_step_until_somebody_acknowledges;
             alerts: a_back_test_says_what_was_raised_live;
+            analytics: detections_are_counted_exactly_before_and_after_counting_ahead;
+            analytics: a_count_is_not_kept_when_events_came_meanwhile_or_twice;
+            analytics: what_happened_in_zones_is_counted_exactly_before_and_after_counting_ahead;
+            retention: events_go_when_they_are_older_than_the_policy_says_and_no_others;
+            retention: nothing_goes_under_a_legal_hold;
+            retention: usage_and_charts_say_what_is_there_after_events_went;
             audit: entries_appended_at_once_make_one_whole_chain_per_tenant;
             audit: an_entry_stands_if_and_only_if_its_change_does;
             audit: what_is_done_to_edges_is_told_with_who_did_it;

@@ -1,4 +1,4 @@
-//! The audit log.
+//! The audit log, charts, and how long what is kept.
 
 use super::Call;
 use crate::party::Party;
@@ -6,7 +6,9 @@ use crate::party::Party;
 #[expect(clippy::unused_async, reason = "entries of other nouns wait for what they make")]
 pub(super) async fn call(_: &Party<'_>, operation: &str) -> Option<Call> {
     Some(match operation {
-        "list_audit" | "verify_audit" | "export_audit" => Call::plain(),
+        "list_audit" | "verify_audit" | "export_audit" | "count_detections" | "count_zone_events"
+        | "show_retention" | "show_usage" => Call::plain(),
+        "set_retention" => Call::json(serde_json::json!({ "maximum_days": 3_650 })),
         _ => return None,
     })
 }
