@@ -77,7 +77,7 @@ async fn the_tour_of_the_api_goes_as_it_is_written() -> Result<()> {
     let cloud = Cloud::start(&directory.path().join("cloud"), None).await?;
     let terminal = Terminal::open(&directory.path().join("terminal"), &cloud)?;
     let blocks: Vec<_> = TOUR.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
-    ensure!(blocks.len() >= 9, "only {} blocks", blocks.len());
+    ensure!(blocks.len() >= 17, "only {} blocks", blocks.len());
     for block in blocks {
         let run = || terminal.run(block);
         tokio::task::block_in_place(run)?;
