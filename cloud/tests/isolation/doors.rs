@@ -9,9 +9,8 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::cloud::{Answer, Cloud, SOON};
-use crate::document::operations;
 use crate::party::{Caller, Party, ROLES, Seen, socket_url};
-use crate::stock::two_tenants;
+use crate::stock::tenant_with_events;
 
 /// Each door and what keeps it. A new one has no entry, which fails the test below.
 const DOORS: [(&str, &str); 14] = [
@@ -64,8 +63,7 @@ impl Feed {
 #[tokio::test]
 async fn every_door_beside_the_document_asks_who_is_there_unless_it_shows_nothing_of_a_tenant() {
     let cloud = Cloud::start().await;
-    let operations = operations(&cloud).await;
-    let parties = two_tenants(&cloud, &operations).await;
+    let parties = [tenant_with_events(&cloud, "acme").await, tenant_with_events(&cloud, "rival").await];
     for path in OUTSIDE_THE_DOCUMENT {
         let door = DOORS.iter().find(|(known, _)| *known == path);
         let (_, keeper) = door.unwrap_or_else(|| panic!("{path} is a new door: say in DOORS what keeps it"));
@@ -112,8 +110,7 @@ async fn a_place_in_another_tenants_feed_is_answered_as_one_that_never_was() {
 #[tokio::test]
 async fn a_link_to_a_file_that_was_changed_anywhere_opens_nothing() {
     let cloud = Cloud::start().await;
-    let operations = operations(&cloud).await;
-    let [acme, rival] = two_tenants(&cloud, &operations).await;
+    let [acme, rival] = [tenant_with_events(&cloud, "acme").await, tenant_with_events(&cloud, "rival").await];
     let link = async |party: &Party<'_>| {
         cloud.get_as(&party.owner, &format!("/api/clips/{}", party.thing("clip_id"))).await.text("url")
     };

@@ -6,7 +6,7 @@ use crate::cloud::Cloud;
 use crate::document::{Operation, operations};
 use crate::party::{Party, Seen};
 use crate::recipes::{self, Body};
-use crate::stock::two_tenants;
+use crate::stock::one_tenant;
 
 /// Memory that the process may gain while it is sent megabytes that mean nothing, in bytes.
 const MOST_GAINED: u64 = 96 << 20;
@@ -15,7 +15,7 @@ const MOST_GAINED: u64 = 96 << 20;
 async fn a_member_that_is_not_known_is_refused_by_its_name_in_every_body_of_people() {
     let cloud = Cloud::start().await;
     let operations = operations(&cloud).await;
-    let [party, _] = two_tenants(&cloud, &operations).await;
+    let party = one_tenant(&cloud, "acme", &operations).await;
     let mut tried = 0;
     // Edges may be newer than the cloud: what they say beyond its knowledge is kept and not refused.
     for operation in operations.iter().filter(|operation| operation.schemes != ["EdgeToken"]) {
@@ -41,7 +41,7 @@ async fn a_member_that_is_not_known_is_refused_by_its_name_in_every_body_of_peop
 async fn json_that_is_deep_wide_or_endless_is_refused_by_every_operation_and_takes_no_memory() {
     let cloud = Cloud::start().await;
     let operations = operations(&cloud).await;
-    let [party, _] = two_tenants(&cloud, &operations).await;
+    let party = one_tenant(&cloud, "acme", &operations).await;
     let most = 1024 * 1024;
     let bombs = [
         ("deep lists", "[".repeat(most)),
@@ -73,7 +73,7 @@ async fn json_that_is_deep_wide_or_endless_is_refused_by_every_operation_and_tak
 async fn every_list_has_a_largest_page() {
     let cloud = Cloud::start().await;
     let operations = operations(&cloud).await;
-    let [party, _] = two_tenants(&cloud, &operations).await;
+    let party = one_tenant(&cloud, "acme", &operations).await;
     let lists: Vec<_> = operations.iter().filter(|o| has_limit(o)).collect();
     assert!(lists.len() >= 4);
     for operation in lists {

@@ -11,7 +11,7 @@ use crate::cloud::{Cloud, PASSWORD};
 use crate::document::operations;
 use crate::party::{Caller, Party, ROLES};
 use crate::recipes;
-use crate::stock::two_tenants;
+use crate::stock::one_tenant;
 
 /// Members of answers that hold something secret, which is shown there and nowhere else.
 const SHOWN_ONCE: [&str; 10] = [
@@ -50,7 +50,7 @@ async fn no_secret_is_shown_twice_logged_or_kept_in_the_clear() {
     tracing_subscriber::fmt().with_env_filter(everything).with_writer(move || writer.clone()).init();
     let cloud = Cloud::start().await;
     let operations = operations(&cloud).await;
-    let [party, _] = two_tenants(&cloud, &operations).await;
+    let party = one_tenant(&cloud, "acme", &operations).await;
     let data = cloud.dir.path().join("cloud.db.d");
     let (jwt_secret, ca_key) = (data.join("jwt-secret"), data.join("ca-key.pem"));
     let (jwt_secret, ca_key) = (std::fs::read_to_string(jwt_secret).unwrap(), std::fs::read_to_string(ca_key).unwrap());

@@ -32,18 +32,25 @@ const CHOSEN: [&str; 12] = [
 
 /// Two tenants, each with one of everything.
 pub(crate) async fn two_tenants<'c>(cloud: &'c Cloud, operations: &[Operation]) -> [Party<'c>; 2] {
-    let parties = [Party::new(cloud, "acme").await, Party::new(cloud, "rival").await];
-    for party in &parties {
-        deliver_one_of_each(party).await;
-        send_a_file(party, MediaKind::Clip, "clip_id").await;
-        send_a_file(party, MediaKind::Snapshot, "snapshot_id").await;
-        footage_edge::connect(party).await;
-    }
-    for party in &parties {
-        carry_out_everything(party, operations).await;
-        check_that_everything_is_there(party, operations);
-    }
-    parties
+    [one_tenant(cloud, "acme", operations).await, one_tenant(cloud, "rival", operations).await]
+}
+
+/// A tenant with one of everything.
+pub(crate) async fn one_tenant<'c>(cloud: &'c Cloud, name: &str, operations: &[Operation]) -> Party<'c> {
+    let party = tenant_with_events(cloud, name).await;
+    carry_out_everything(&party, operations).await;
+    check_that_everything_is_there(&party, operations);
+    party
+}
+
+/// A tenant whose edge has told and sent one of each, and answers about its footage.
+pub(crate) async fn tenant_with_events<'c>(cloud: &'c Cloud, name: &str) -> Party<'c> {
+    let party = Party::new(cloud, name).await;
+    deliver_one_of_each(&party).await;
+    send_a_file(&party, MediaKind::Clip, "clip_id").await;
+    send_a_file(&party, MediaKind::Snapshot, "snapshot_id").await;
+    footage_edge::connect(&party).await;
+    party
 }
 
 /// Each message of the contract's golden files, as this tenant's edge would send it.
