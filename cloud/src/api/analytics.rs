@@ -193,10 +193,10 @@ impl AnalyticsApi {
         #[oai(validator(max_length = 64))]
         tz: Query<Option<String>>,
     ) -> Result<Json<DetectionAnalytics>, Failure> {
-        let asked = Asked::new(group_by.0, start_time.0, end_time.0, tz.0)?;
+        let asked = Asked::new(group_by.0, start_time.0, end_time.0, tz.0.as_deref())?;
         let query = CountQuery {
             buckets: asked.buckets.clone(),
-            object_class: object_class.0.map(without_nul),
+            object_class: object_class.0.as_deref().map(without_nul),
             camera_id: camera_id.0.map(plain),
             edge_id: edge_id.0.map(plain),
             zone_id: None,
@@ -242,10 +242,10 @@ impl AnalyticsApi {
         #[oai(validator(max_length = 64))]
         tz: Query<Option<String>>,
     ) -> Result<Json<ZoneAnalytics>, Failure> {
-        let asked = Asked::new(group_by.0.or(Some(GroupBy::Camera)), start_time.0, end_time.0, tz.0)?;
+        let asked = Asked::new(group_by.0.or(Some(GroupBy::Camera)), start_time.0, end_time.0, tz.0.as_deref())?;
         let query = CountQuery {
             buckets: asked.buckets.clone(),
-            object_class: object_class.0.map(without_nul),
+            object_class: object_class.0.as_deref().map(without_nul),
             camera_id: camera_id.0.map(plain),
             edge_id: edge_id.0.map(plain),
             zone_id: zone_id.0.map(plain),
@@ -282,10 +282,10 @@ impl Asked {
         group_by: Option<GroupBy>,
         start_time: Option<Text<Time>>,
         end_time: Option<Text<Time>>,
-        tz: Option<String>,
+        tz: Option<&str>,
     ) -> Result<Self, Failure> {
         let group_by = group_by.unwrap_or(GroupBy::Hour);
-        let zone: Zone = tz.as_deref().unwrap_or("UTC").parse().map_err(|error| Failure::unacceptable("tz", error))?;
+        let zone: Zone = tz.unwrap_or("UTC").parse().map_err(|error| Failure::unacceptable("tz", error))?;
         let end = end_time.map_or_else(clock::now, |Text(Time(at))| at);
         let before = if group_by == GroupBy::Hour { DAY } else { 30 * DAY };
         let start = start_time.map_or_else(|| end - before, |Text(Time(at))| at);
@@ -380,6 +380,6 @@ fn figures(stays: &Stays) -> StayFigures {
 }
 
 /// No database keeps NUL, so nothing matches one.
-fn without_nul(text: String) -> String {
+fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
