@@ -161,7 +161,7 @@ pub(crate) async fn what_happened_in_zones_is_counted_exactly_before_and_after_c
         .map(|number| {
             let (event_type, dwell_ms, direction) = kinds[number % kinds.len()];
             let millis = i64::try_from(number).unwrap() * 7 * MINUTE;
-            let zone = if number % 4 == 0 { "lobby" } else { "line" };
+            let zone = if number.is_multiple_of(5) { "lobby" } else { "line" };
             let dwell_ms = dwell_ms.map(|ms: u64| ms + number as u64);
             ZoneEvent { event_type, dwell_ms, direction, zone_id: zone.parse().unwrap(), ..zone_event(millis) }
         })
