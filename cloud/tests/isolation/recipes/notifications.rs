@@ -22,6 +22,14 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
         let made = party.cloud.post_as(&party.owner, "/api/notifications/channels", body).await;
         made.body["channel"]["channel_id"].as_str().unwrap().to_owned()
     };
+    let told = async || {
+        let path = format!("/api/notifications/channels/{}/test", made(channel()).await);
+        let told = party.cloud.post_as(&party.owner, &path, json!({})).await;
+        told.body["delivery_ids"][0].as_str().unwrap().to_owned()
+    };
+    if matches!(operation, "show_delivery" | "redeliver") && party.things("delivery_id").is_empty() {
+        party.add("delivery_id", &told().await);
+    }
     Some(match operation {
         "list_channels" | "show_channel" | "list_deliveries" | "show_delivery" | "redeliver" => Call::plain(),
         "show_preferences" | "show_push" => Call::plain(),
