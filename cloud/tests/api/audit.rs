@@ -39,6 +39,8 @@ async fn sign_ins_and_changes_are_told_with_who_and_from_where() {
         "edge.registered",
         "user.sign_in_failed",
         "user.signed_in",
+        // Who registers is signed in.
+        "user.signed_in",
         "tenant.registered",
     ];
     assert_eq!(actions(&entries), expected);
@@ -64,10 +66,10 @@ async fn pages_joined_are_the_whole_log_and_filters_narrow_it() {
         let Some(next) = page.body["next_cursor"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }
-    assert_eq!(seqs, [5, 4, 3, 2, 1]);
+    assert_eq!(seqs, [6, 5, 4, 3, 2, 1]);
     assert_eq!(log(&cloud, &owner, "action=edge.registered&actor_id=owner@acme.example").await.len(), 4);
     assert_eq!(log(&cloud, &owner, "end_time=2020-01-01").await.len(), 0);
-    assert_eq!(log(&cloud, &rival, "").await.len(), 1);
+    assert_eq!(log(&cloud, &rival, "").await.len(), 2);
     assert_eq!(log(&cloud, &owner, "action=user.flew").await.len(), 0);
     cloud.get_as(&owner, "/api/audit?action=FLEW").await.assert_problem(400, Some("action"));
     cloud.get_as(&owner, "/api/audit?cursor=AAAA").await.assert_problem(400, Some("cursor"));
@@ -79,12 +81,12 @@ async fn a_changed_log_is_found_and_a_noted_head_finds_one_computed_anew() {
     let owner = cloud.register("acme").await;
     cloud.register_edge(&owner).await;
     let whole = cloud.get_as(&owner, "/api/audit/verify").await;
-    assert_eq!((&whole.body["valid"], &whole.body["entries"]), (&json!(true), &json!(2)), "{whole:?}");
+    assert_eq!((&whole.body["valid"], &whole.body["entries"]), (&json!(true), &json!(3)), "{whole:?}");
     let noted = format!("noted_head={}", whole.text("head"));
     cloud.register_edge(&owner).await;
     let later = cloud.get_as(&owner, &format!("/api/audit/verify?{noted}")).await;
     assert_eq!(later.body["valid"], true, "{later:?}");
-    let other = format!("noted_head=2:{}", "0".repeat(64));
+    let other = format!("noted_head=3:{}", "0".repeat(64));
     let other = cloud.get_as(&owner, &format!("/api/audit/verify?{other}")).await;
     assert_eq!(other.body["findings"][0]["flaw"], "not_the_head", "{other:?}");
     cloud.sql("update audit_entries set address = '10.0.0.1' where seq = 2");
@@ -111,10 +113,13 @@ async fn the_export_holds_every_entry_and_no_formula() {
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     let rows: Vec<_> = reader.records().collect::<Result<_, _>>().unwrap();
     let actions: Vec<_> = rows.iter().map(|row| row[6].to_owned()).collect();
-    assert_eq!(actions, ["tenant.registered", "edge.registered", "operator.created", "audit.exported"]);
+    assert_eq!(
+        actions,
+        ["tenant.registered", "user.signed_in", "edge.registered", "operator.created", "audit.exported"]
+    );
     assert!(rows.iter().flatten().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
-    assert_eq!(&rows[2][4], "'=HYPERLINK(\"http://evil\")");
-    assert!(rows[2][8].contains("Desk, "));
+    assert_eq!(&rows[3][4], "'=HYPERLINK(\"http://evil\")");
+    assert!(rows[3][8].contains("Desk, "));
 }
 
 #[tokio::test]
