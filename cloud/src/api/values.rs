@@ -224,6 +224,10 @@ impl<T: Type + DeserializeOwned> ParsePayload for Body<T> {
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
         let bytes = Vec::<u8>::from_request(request, body).await?;
+        // Read as a list, a body would be its members in their order, which no document says.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(ParseRequestPayloadError { reason: "body: must be an object".into() }.into());
+        }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let problem = error.inner().to_string();

@@ -24,7 +24,8 @@ const NAMES_BESIDE_IDS: [(&str, &str); 6] = [
     ("targets", "channel_id"),
 ];
 /// Members whose value differs from one answer to the next.
-const PASSING: [&str; 5] = ["url", "url_expires_at", "last_seen", "last_used_at", "expires_at"];
+const PASSING: [&str; 8] =
+    ["url", "url_expires_at", "last_seen", "last_used_at", "expires_at", "attempts", "next_attempt_at", "last_error"];
 /// Lists to which looking itself adds.
 const GROWS_BY_LOOKING: [&str; 3] = ["list_audit", "verify_audit", "export_audit"];
 

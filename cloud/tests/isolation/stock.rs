@@ -1,6 +1,7 @@
 //! One of everything: what both tenants have when the tests begin.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::media::{MediaKind, MediaOffer, MediaType, Sha256Hex};
@@ -8,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::cloud::{Answer, Cloud};
+use crate::cloud::{Answer, Cloud, SOON};
 use crate::device::at;
 use crate::document::Operation;
 use crate::party::Party;
@@ -39,8 +40,20 @@ pub(crate) async fn two_tenants<'c>(cloud: &'c Cloud, operations: &[Operation]) 
 pub(crate) async fn one_tenant<'c>(cloud: &'c Cloud, name: &str, operations: &[Operation]) -> Party<'c> {
     let party = tenant_with_events(cloud, name).await;
     carry_out_everything(&party, operations).await;
+    let settled = async {
+        while !are_deliveries_settled(&party).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, settled).await.expect("each delivery is tried at once");
     check_that_everything_is_there(&party, operations);
     party
+}
+
+/// Whether each delivery has been tried: from then on only its further tries change what the log shows.
+async fn are_deliveries_settled(party: &Party<'_>) -> bool {
+    let log = party.cloud.get_as(&party.owner, "/api/notifications/deliveries?limit=200").await;
+    log.body["items"].as_array().unwrap().iter().all(|delivery| delivery["attempts"] != 0)
 }
 
 /// A tenant whose edge has told and sent one of each, and answers about its footage.
