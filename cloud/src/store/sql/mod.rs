@@ -25,7 +25,6 @@ pub(crate) enum Dialect {
     /// SQLite.
     Sqlite,
     /// PostgreSQL.
-    #[allow(dead_code, reason = "its engine comes next")]
     Postgres,
 }
 

@@ -140,7 +140,6 @@ impl Row {
         }
     }
 
-    #[allow(dead_code, reason = "for the nouns to come")]
     /// Reads a text column that may be null into a type with a form of its own.
     pub(crate) fn optional_parsed<T: FromStr<Err: Display>>(&self, index: usize) -> Result<Option<T>, StoreError> {
         match self.column(index)? {
