@@ -14,7 +14,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
 
 use self::health::HealthAnswer;
-use super::events::{default_limit, page_request};
+use super::events::{cursor_of, default_limit, page_request};
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Text, Time, time};
@@ -173,7 +173,7 @@ impl EdgeStateApi {
         let filter = EventFilter { start: Some(start), end, ..EventFilter::default() };
         let page = page_request(limit.0, cursor.0);
         let page = self.0.store.list_health(signed_in.user().tenant, &edge_id, filter, page).await?;
-        let next_cursor = page.items.last().filter(|_| page.more).map(|last| Text(Cursor(last.envelope.id)));
+        let next_cursor = cursor_of(page.next);
         let items = page.items.into_iter().filter_map(|event| match event.envelope.body {
             Body::Health(report) => Some(HealthAnswer::new(&edge_id, report, event.received_at, &scope)),
             _ => None,

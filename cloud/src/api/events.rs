@@ -6,7 +6,7 @@ mod check;
 use std::sync::Arc;
 
 use aivms_cloud_core::page::{Cursor, DEFAULT_LIMIT};
-use aivms_contract::id::{CameraId, EdgeId, TrackId, ZoneId};
+use aivms_contract::id::{CameraId, EdgeId, EventId, TrackId, ZoneId};
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Text, Time};
 use super::{Services, Tags};
-use crate::store::{EventFilter, Page, PageRequest, StoredEvent};
+use crate::store::{EventFilter, PageRequest};
 
 pub(super) struct EventsApi(pub Arc<Services>);
 
@@ -86,7 +86,7 @@ impl EventsApi {
         };
         let page = page_request(limit.0, cursor.0);
         let page = self.0.store.list_detections(signed_in.user().tenant, filter, page).await?;
-        let next_cursor = next_cursor(&page);
+        let next_cursor = cursor_of(page.next);
         let items = page.items.into_iter().filter_map(detection_answer).collect();
         Ok(Json(DetectionPage { items, next_cursor }))
     }
@@ -138,7 +138,7 @@ impl EventsApi {
         };
         let page = page_request(limit.0, cursor.0);
         let page = self.0.store.list_zone_events(signed_in.user().tenant, filter, page).await?;
-        let next_cursor = next_cursor(&page);
+        let next_cursor = cursor_of(page.next);
         let items = page.items.into_iter().filter_map(zone_event_answer).collect();
         Ok(Json(ZoneEventPage { items, next_cursor }))
     }
@@ -156,7 +156,7 @@ pub(super) fn page_request(limit: u32, cursor: Option<Text<Cursor>>) -> PageRequ
     PageRequest { before: cursor.map(|Text(Cursor(id))| id), limit }
 }
 
-fn next_cursor(page: &Page<StoredEvent>) -> Option<Text<Cursor>> {
-    let last = page.items.last().filter(|_| page.more)?;
-    Some(Text(Cursor(last.envelope.id)))
+/// Where the next page begins.
+pub(super) fn cursor_of(next: Option<EventId>) -> Option<Text<Cursor>> {
+    next.map(|id| Text(Cursor(id)))
 }

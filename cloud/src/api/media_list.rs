@@ -7,7 +7,7 @@ use aivms_contract::id::{CameraId, EdgeId, EventId};
 use aivms_contract::media::{MediaId, MediaKind};
 
 use super::Services;
-use super::events::{page_request, plain};
+use super::events::{cursor_of, page_request, plain};
 use super::failure::Failure;
 use super::media::{FileState, file_state};
 use super::signed_in::SignedIn;
@@ -49,13 +49,13 @@ pub(super) async fn list(
     let doer = signed_in.doer();
     let (tenant, page) = (signed_in.user().tenant, page_request(query.limit, query.cursor));
     let page = services.store.list_media_events(tenant, kind, filter, page).await?;
-    let last = page.items.last().filter(|_| page.more).map(|(event, _)| event.envelope.id);
+    let next = cursor_of(page.next);
     let mut files = Vec::with_capacity(page.items.len());
     for (event, media) in page.items {
         files.push((event, file_state(services, media.as_ref()).await));
     }
     links_given(services, tenant, &doer, kind, &files).await?;
-    Ok((files, last.map(|id| Text(Cursor(id)))))
+    Ok((files, next))
 }
 
 /// One file of a tenant.

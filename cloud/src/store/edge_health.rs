@@ -7,8 +7,7 @@ use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 
 use super::edges::edge_key;
-use super::events::StoredEvent;
-use super::lists::{self, EventFilter, Page, PageRequest};
+use super::lists::{self, EventFilter, EventPage, PageRequest};
 use super::sql::{Transaction, values};
 use super::{EdgeKey, Store, StoreError, TenantKey};
 
@@ -35,8 +34,7 @@ impl Store {
         .await
     }
 
-    /// A page of an edge's health reports, newest first. `filter` should say since when: the reports of all edges of
-    /// the tenant in that time are looked through.
+    /// A page of an edge's health reports, newest first. `filter` may say since when.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for an edge that is not there.
@@ -46,7 +44,7 @@ impl Store {
         edge_id: &EdgeId,
         filter: EventFilter,
         page: PageRequest,
-    ) -> Result<Page<StoredEvent>, StoreError> {
+    ) -> Result<EventPage, StoreError> {
         let filter = EventFilter { edge_id: Some(edge_id.clone()), ..filter };
         let edge_id = edge_id.clone();
         self.list(tenant, move |transaction| {

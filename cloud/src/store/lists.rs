@@ -8,10 +8,10 @@ use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::ZoneEventType;
 
-use super::events::{StoredEvent, event_type_number, kind_number};
-use super::names::{NameTable, find};
-use super::sql::{Dialect, Row, Transaction, Value, values};
-use super::{Store, StoreError, TenantKey, scope};
+use super::event_search::Search;
+use super::events::StoredEvent;
+use super::sql::{Dialect, Row, Transaction, values};
+use super::{Store, StoreError, TenantKey};
 
 /// Which events a list shows; `None` and empty mean all.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +58,22 @@ pub struct Page<T> {
     pub more: bool,
 }
 
+/// One page of a list of events. It may hold fewer than were asked for, even none, while there is a next one: a page
+/// looks at so many events at most.
+#[derive(Debug, Clone)]
+pub struct EventPage<T = StoredEvent> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// The next page is of events older than this one; `None` at the end of the list.
+    pub next: Option<EventId>,
+}
+
+impl<T> Default for EventPage<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
+}
+
 impl<T> Page<T> {
     /// A page of what was found when one row more than `limit` was asked for.
     pub(super) fn of(mut items: Vec<T>, limit: u32) -> Self {
@@ -77,7 +93,7 @@ impl Store {
         tenant: TenantKey,
         filter: EventFilter,
         page: PageRequest,
-    ) -> Result<Page<StoredEvent>, StoreError> {
+    ) -> Result<EventPage, StoreError> {
         self.list(tenant, move |transaction| list(transaction, UpKind::Detections, tenant, &filter, page)).await
     }
 
@@ -90,7 +106,7 @@ impl Store {
         tenant: TenantKey,
         filter: EventFilter,
         page: PageRequest,
-    ) -> Result<Page<StoredEvent>, StoreError> {
+    ) -> Result<EventPage, StoreError> {
         self.list(tenant, move |transaction| list(transaction, UpKind::ZoneEvents, tenant, &filter, page)).await
     }
 
@@ -120,12 +136,6 @@ impl Store {
     }
 }
 
-/// A statement with its values.
-pub(super) struct Query {
-    pub(super) sql: String,
-    pub(super) values: Vec<Value>,
-}
-
 /// The beginning of a query for events `v`, up to its `where`: `events` drives the join, so that the named index
 /// gives the order.
 pub(super) fn select_events(dialect: Dialect, index: &str) -> String {
@@ -143,11 +153,13 @@ pub(super) fn list(
     tenant: TenantKey,
     filter: &EventFilter,
     page: PageRequest,
-) -> Result<Page<StoredEvent>, StoreError> {
-    let Some(query) = list_query(transaction, kind, tenant, filter, page)? else {
-        return Ok(Page { items: Vec::new(), more: false });
-    };
-    Ok(Page::of(transaction.all(&query.sql, &query.values, read_event)?, page.limit))
+) -> Result<EventPage, StoreError> {
+    let Some(search) = Search::plan(transaction, kind, tenant, filter, page)? else { return Ok(EventPage::default()) };
+    let floor = search.floor(transaction, filter)?;
+    let query = search.query(transaction, tenant, filter, floor)?;
+    let Page { items, more } = Page::of(transaction.all(&query.sql, &query.values, read_event)?, page.limit);
+    let next = if more { items.last().map(|last| last.envelope.id) } else { floor };
+    Ok(EventPage { items, next })
 }
 
 /// The newest feed number; 0 before the first event.
@@ -162,76 +174,6 @@ pub(super) fn feed_head(transaction: &mut Transaction<'_>) -> Result<i64, StoreE
 pub(super) fn feed_sql(dialect: Dialect) -> String {
     let select = select_events(dialect, "events_by_feed");
     format!("{select} where v.tenant = ?1 and v.feed_number > ?2 order by v.feed_number limit ?3")
-}
-
-/// The statement of a list; `None` when a name is asked for that the tenant has never used, so that nothing matches.
-pub(super) fn list_query(
-    transaction: &mut Transaction<'_>,
-    kind: UpKind,
-    tenant: TenantKey,
-    filter: &EventFilter,
-    page: PageRequest,
-) -> Result<Option<Query>, StoreError> {
-    let mut name = |table, name: Option<&str>| match name {
-        None => Ok(Some(None)),
-        Some(name) => find(transaction, table, tenant.0, name).map(|row| row.map(Some)),
-    };
-    let (Some(camera), Some(zone), Some(class)) = (
-        name(NameTable::Cameras, filter.camera_id.as_ref().map(CameraId::as_str))?,
-        name(NameTable::Zones, filter.zone_id.as_ref().map(ZoneId::as_str))?,
-        name(NameTable::ObjectClasses, filter.object_class.as_deref())?,
-    ) else {
-        return Ok(None);
-    };
-    let Some(edge) = edge_row(transaction, tenant, filter.edge_id.as_ref())? else { return Ok(None) };
-    let index = match (filter.made_for, camera) {
-        (Some(_), _) => "events_made_for",
-        (None, Some(_)) => "events_by_camera",
-        (None, None) => "events_by_kind",
-    };
-    let select = select_events(transaction.dialect(), index);
-    let mut query = Query {
-        sql: format!("{select} where v.tenant = ?1 and v.kind = ?2"),
-        values: values![tenant.0, kind_number(kind)].into(),
-    };
-    let end = filter.end.map(EventId::first_at).into_iter().chain(page.before).min();
-    let integers = [("camera", camera), ("zone", zone), ("object_class", class), ("edge", edge)];
-    for (column, row) in integers {
-        query.require(column, "=", row);
-    }
-    query.require("id", ">=", filter.start.map(EventId::first_at));
-    query.require("id", "<", end);
-    query.require("track", "=", filter.track_id.as_deref());
-    query.require("event_type", "=", filter.event_type.map(event_type_number));
-    query.require("confidence", ">=", filter.min_confidence);
-    query.require("made_for", "=", filter.made_for.map(|event| event.to_string()));
-    let seen = scope::condition(transaction, tenant, &filter.cameras, "v", &mut query.values)?;
-    query.sql.push_str(&seen);
-    query.values.push(i64::from(page.limit).saturating_add(1).into());
-    query.sql.push_str(&format!(" order by v.id desc limit ?{}", query.values.len()));
-    Ok(Some(query))
-}
-
-impl Query {
-    /// Adds a condition when there is a value for it. `column` and `operator` are texts of this file.
-    fn require(&mut self, column: &'static str, operator: &'static str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            self.sql.push_str(&format!(" and v.{column} {operator} ?{}", self.values.len()));
-        }
-    }
-}
-
-/// The edge's row: outer `None` when the tenant has no such edge, inner `None` when none was asked for.
-#[expect(clippy::option_option, reason = "matches the look-up of the other names")]
-fn edge_row(
-    transaction: &mut Transaction<'_>,
-    tenant: TenantKey,
-    edge_id: Option<&EdgeId>,
-) -> Result<Option<Option<i64>>, StoreError> {
-    let Some(edge_id) = edge_id else { return Ok(Some(None)) };
-    let sql = "select id from edges where tenant = ?1 and edge_id = ?2";
-    transaction.first(sql, &values![tenant.0, edge_id.as_str()], |row| row.get(0).map(Some))
 }
 
 /// Reads a row of [`select_events`].

@@ -7,7 +7,7 @@ use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 
 use super::events::{StoredEvent, kind_number};
-use super::lists::{self, EventFilter, Page, PageRequest, read_event, select_events};
+use super::lists::{self, EventFilter, EventPage, PageRequest, read_event, select_events};
 use super::sql::{Row, Transaction, values};
 use super::{EdgeKey, Store, StoreError, TenantKey};
 
@@ -80,14 +80,14 @@ impl Store {
         kind: MediaKind,
         filter: EventFilter,
         page: PageRequest,
-    ) -> Result<Page<(StoredEvent, Option<Media>)>, StoreError> {
+    ) -> Result<EventPage<(StoredEvent, Option<Media>)>, StoreError> {
         self.list(tenant, move |transaction| {
-            let Page { items, more } = lists::list(transaction, up_kind(kind), tenant, &filter, page)?;
+            let EventPage { items, next } = lists::list(transaction, up_kind(kind), tenant, &filter, page)?;
             let joined = items.into_iter().map(|event| {
                 let media = of_event(transaction, tenant, &event)?;
                 Ok((event, media))
             });
-            Ok(Page { items: joined.collect::<Result<_, StoreError>>()?, more })
+            Ok(EventPage { items: joined.collect::<Result<_, StoreError>>()?, next })
         })
         .await
     }

@@ -16,4 +16,5 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0009_analytics_and_retention.sql"),
     include_str!("migrations/0010_presence.sql"),
     include_str!("migrations/0011_operations.sql"),
+    include_str!("migrations/0015_list_indexes.sql"),
 ];

@@ -33,8 +33,8 @@ impl Cloud {
             let page = PageRequest { before, limit: 500 };
             let page = self.store.list_detections(tenant.key, filter.clone(), page).await.unwrap();
             sequence.extend(page.items.iter().map(|event| event.envelope.seq));
-            before = page.items.last().map(|event| event.envelope.id);
-            if !page.more {
+            before = page.next;
+            if before.is_none() {
                 sequence.sort_unstable();
                 return sequence;
             }

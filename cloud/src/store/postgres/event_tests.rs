@@ -7,8 +7,9 @@ use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::ZoneEventType;
 use aivms_test_database::TestDatabase;
 
+use super::super::event_search::Search;
 use super::super::events::Incoming;
-use super::super::lists::{EventFilter, PageRequest, feed_sql, list_query};
+use super::super::lists::{EventFilter, PageRequest, feed_sql};
 use super::super::sql::{Dialect, Transaction, Value};
 use super::super::suite::{at, detection, edge, incoming, tenant, zone_event};
 use super::super::{Edge, SharedStore, StoreError, TenantKey, User};
@@ -145,18 +146,20 @@ async fn every_list_reads_ranges_of_indexes_and_only_the_months_it_is_about() {
     for (filter, index, partitions) in [
         (EventFilter::default(), "tenant_kind_id_idx", 6),
         (bounded, "tenant_kind_id_idx", 1),
-        (camera, "tenant_camera_id_idx", 1),
-        (zone, "tenant_kind_id_idx", 1),
+        (camera, "tenant_kind_camera_id_idx", 1),
+        (zone, "tenant_kind_zone_id_idx", 1),
     ] {
         let asked = filter.clone();
         let plan = store.lookup(move |transaction| {
             let page = PageRequest { before: None, limit: 50 };
-            let query = list_query(transaction, UpKind::ZoneEvents, TenantKey(99), &asked, page)?;
-            let query = match query {
-                Some(query) => query,
+            let mut tenant = TenantKey(99);
+            let mut search = Search::plan(transaction, UpKind::ZoneEvents, tenant, &asked, page)?;
+            if search.is_none() {
                 // Names are the tenant's own, so those of the other one are asked with.
-                None => list_query(transaction, UpKind::ZoneEvents, owner.tenant, &asked, page)?.unwrap(),
-            };
+                tenant = owner.tenant;
+                search = Search::plan(transaction, UpKind::ZoneEvents, tenant, &asked, page)?;
+            }
+            let query = search.unwrap().query(transaction, tenant, &asked, None)?;
             plan(transaction, &query.sql, &query.values)
         });
         let plan = plan.await.unwrap();

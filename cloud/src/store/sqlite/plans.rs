@@ -7,7 +7,8 @@ use aivms_contract::zone_event::ZoneEventType;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::TenantKey;
-use super::super::lists::{EventFilter, PageRequest, feed_sql, list_query};
+use super::super::event_search::Search;
+use super::super::lists::{EventFilter, PageRequest, feed_sql};
 use super::super::sql::{Dialect, Transaction, Value, values};
 use super::migrate::migrate;
 use super::transaction::SqliteConnection;
@@ -54,16 +55,24 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
     };
     let made_for = EventFilter { made_for: Some(EventId::first_at(at)), ..EventFilter::default() };
     let page = PageRequest { before: Some(EventId::first_at(at)), limit: 50 };
-    let without_camera = EventFilter { camera_id: None, ..all.clone() };
-    for (filter, range) in [
+    let zone = |filter: EventFilter| EventFilter { track_id: None, ..filter };
+    let camera = |filter: EventFilter| EventFilter { zone_id: None, ..zone(filter) };
+    let edge = |filter: EventFilter| EventFilter { camera_id: None, ..camera(filter) };
+    let class = |filter: EventFilter| EventFilter { edge_id: None, ..edge(filter) };
+    for (filter, index) in [
         (EventFilter::default(), "events_by_kind (tenant=? AND kind=? AND id<?)"),
-        (without_camera, "events_by_kind (tenant=? AND kind=? AND id>? AND id<?)"),
-        (all, "events_by_camera (tenant=? AND camera=? AND id>? AND id<?)"),
         (made_for, "events_made_for (tenant=? AND kind=? AND made_for=? AND id<?)"),
+        (all.clone(), "events_by_track (tenant=? AND kind=? AND track=? AND id>? AND id<?)"),
+        (zone(all.clone()), "events_by_zone (tenant=? AND kind=? AND zone=? AND id>? AND id<?)"),
+        (camera(all.clone()), "events_by_camera (tenant=? AND kind=? AND camera=? AND id>? AND id<?)"),
+        (edge(all.clone()), "events_by_edge (tenant=? AND kind=? AND edge=? AND id>? AND id<?)"),
+        (class(all), "events_by_class (tenant=? AND kind=? AND object_class=? AND id>? AND id<?)"),
     ] {
-        let query = list_query(&mut transaction, UpKind::ZoneEvents, TenantKey(1), &filter, page).unwrap().unwrap();
+        let tenant = TenantKey(1);
+        let search = Search::plan(&mut transaction, UpKind::ZoneEvents, tenant, &filter, page).unwrap().unwrap();
+        let query = search.query(&mut transaction, tenant, &filter, None).unwrap();
         let plan = plan(&connection, &query.sql, &query.values);
-        assert!(plan.contains(range), "{plan}");
+        assert!(plan.contains(index), "{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 }

@@ -218,11 +218,9 @@ async fn pages(store: &SharedStore, owner: &User, kind: Kind, filter: &EventFilt
         };
         assert!(page.items.len() <= limit as usize);
         joined.extend(page.items.iter().map(|event| event.envelope.id));
-        before = joined.last().copied();
-        if !page.more {
-            return joined;
-        }
-        assert_eq!(page.items.len(), limit as usize, "only the last page is short");
+        let Some(next) = page.next else { return joined };
+        assert!(before.is_none_or(|before| next < before), "each page goes on");
+        before = Some(next);
     }
 }
 

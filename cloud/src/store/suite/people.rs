@@ -245,7 +245,7 @@ pub(crate) async fn lists_show_only_the_cameras_of_a_scope(open: Open<'_>) {
     assert_eq!(list(CameraScope::All, 10).await.items.len(), 4);
     assert_eq!(list(only(&[("edge_a", "door"), ("edge_b", "yard")]), 10).await.items.len(), 2);
     let door = list(only(&[("edge_a", "door")]), 1).await;
-    assert_eq!((door.items.len(), door.more), (1, false), "what is not seen is not counted either");
+    assert_eq!((door.items.len(), door.next), (1, None), "what is not seen is not counted either");
     assert_eq!(door.items[0].edge_id, a.edge_id);
     for nothing in [only(&[]), only(&[("edge_a", "never-seen")]), only(&[("edge_x", "door")])] {
         assert!(list(nothing, 10).await.items.is_empty());

@@ -1,0 +1,189 @@
+//! The search behind a page of a list of events: which index it walks, how far, and what it looks for on the way.
+//!
+//! A search walks one index from the newest event on, that of the most telling name asked for. Further conditions are
+//! checked on the way, for [`WINDOW`] events at most: so a page takes milliseconds whatever is asked for, and the next
+//! one goes on where it stopped. Who asks by one name and time only is never cut short.
+
+use aivms_cloud_core::rights::CameraScope;
+use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
+use aivms_contract::time::UtcMillis;
+use aivms_contract::topic::UpKind;
+
+use super::events::{event_type_number, kind_number};
+use super::lists::{EventFilter, PageRequest, select_events};
+use super::names::{NameTable, find};
+use super::sql::{Transaction, Value, values};
+use super::{StoreError, TenantKey, scope};
+
+/// Most events one page looks at when it can't tell by the index alone which are meant; takes SQLite 10 ms. Tests have a
+/// handful of events.
+const WINDOW: u32 = if cfg!(test) { 7 } else { 10_000 };
+
+/// A search that was cut short goes on at a multiple of this, in milliseconds: where exactly it stopped is an event that
+/// the person may not be allowed to see.
+const GRAIN_MS: i64 = if cfg!(test) { 1 } else { 1_000 };
+
+/// A search for one page.
+#[derive(Debug)]
+pub(super) struct Search {
+    index: &'static str,
+    /// Columns that the index orders by before the id, with what they must be.
+    walked: Vec<(&'static str, Value)>,
+    /// Not older than.
+    start: Option<EventId>,
+    /// Older than.
+    end: Option<EventId>,
+    /// What else must hold of an event: column, operator, value.
+    checked: Vec<(&'static str, &'static str, Value)>,
+    limit: u32,
+}
+
+/// A statement with its values.
+pub(super) struct Query {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Search {
+    /// Plans the page; `None` when a name is asked for that the tenant has never used, so that nothing matches.
+    pub(super) fn plan(
+        transaction: &mut Transaction<'_>,
+        kind: UpKind,
+        tenant: TenantKey,
+        filter: &EventFilter,
+        page: PageRequest,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(named) = Named::find(transaction, tenant, filter)? else { return Ok(None) };
+        let mut search = Self {
+            index: "events_by_kind",
+            walked: vec![("tenant", tenant.0.into()), ("kind", kind_number(kind).into())],
+            start: filter.start.map(EventId::first_at),
+            end: filter.end.map(EventId::first_at).into_iter().chain(page.before).min(),
+            checked: Vec::new(),
+            limit: page.limit,
+        };
+        // The most telling one first: it is the one to walk by.
+        let names = [
+            ("events_made_for", "made_for", filter.made_for.map(|event| event.to_string().into())),
+            ("events_by_track", "track", filter.track_id.as_deref().map(Value::from)),
+            ("events_by_zone", "zone", named.zone.map(Value::from)),
+            ("events_by_camera", "camera", named.camera.map(Value::from)),
+            ("events_by_edge", "edge", named.edge.map(Value::from)),
+            ("events_by_class", "object_class", named.class.map(Value::from)),
+        ];
+        for (index, column, value) in names {
+            match value {
+                Some(value) if search.walked.len() == 2 => {
+                    search.index = index;
+                    search.walked.push((column, value));
+                }
+                Some(value) => search.checked.push((column, "=", value)),
+                None => {}
+            }
+        }
+        search.check("event_type", "=", filter.event_type.map(event_type_number));
+        search.check("confidence", ">=", filter.min_confidence);
+        Ok(Some(search))
+    }
+
+    fn check(&mut self, column: &'static str, operator: &'static str, value: Option<impl Into<Value>>) {
+        self.checked.extend(value.map(|value| (column, operator, value.into())));
+    }
+
+    /// The oldest event that this page may look at; `None` when it may look at all there are.
+    pub(super) fn floor(
+        &self,
+        transaction: &mut Transaction<'_>,
+        filter: &EventFilter,
+    ) -> Result<Option<EventId>, StoreError> {
+        if self.checked.is_empty() && filter.cameras == CameraScope::All {
+            return Ok(None);
+        }
+        let mut query = Query { sql: String::new(), values: Vec::new() };
+        let indexed = transaction.dialect().indexed_by(self.index);
+        query.sql.push_str(&format!("select v.id from events v{indexed} where "));
+        self.push_range(&mut query, None);
+        query.values.push((WINDOW - 1).into());
+        query.sql.push_str(&format!(" order by v.id desc limit 1 offset ?{}", query.values.len()));
+        let last = transaction.first(&query.sql, &query.values, |row| Ok(EventId::from_bytes(row.get(0)?)))?;
+        Ok(last
+            .map(|id| EventId::first_at(UtcMillis::from_millis(id.at().as_millis().div_euclid(GRAIN_MS) * GRAIN_MS))))
+    }
+
+    /// The statement that reads the page, and one event more.
+    pub(super) fn query(
+        &self,
+        transaction: &mut Transaction<'_>,
+        tenant: TenantKey,
+        filter: &EventFilter,
+        floor: Option<EventId>,
+    ) -> Result<Query, StoreError> {
+        let mut query = Query { sql: select_events(transaction.dialect(), self.index) + " where ", values: Vec::new() };
+        self.push_range(&mut query, floor);
+        for (column, operator, value) in &self.checked {
+            query.values.push(value.clone());
+            query.sql.push_str(&format!(" and v.{column} {operator} ?{}", query.values.len()));
+        }
+        let seen = scope::condition(transaction, tenant, &filter.cameras, "v", &mut query.values)?;
+        query.sql.push_str(&seen);
+        query.values.push(i64::from(self.limit).saturating_add(1).into());
+        query.sql.push_str(&format!(" order by v.id desc limit ?{}", query.values.len()));
+        Ok(query)
+    }
+
+    /// The range of the index, as conditions.
+    fn push_range(&self, query: &mut Query, floor: Option<EventId>) {
+        let walked = self.walked.iter().map(|(column, value)| (*column, "=", value.clone()));
+        let start = self.start.into_iter().chain(floor).max().map(|id| ("id", ">=", Value::from(id)));
+        let end = self.end.map(|id| ("id", "<", Value::from(id)));
+        let conditions = walked.chain(start).chain(end).map(|(column, operator, value)| {
+            query.values.push(value);
+            format!("v.{column} {operator} ?{}", query.values.len())
+        });
+        let conditions: Vec<String> = conditions.collect();
+        query.sql.push_str(&conditions.join(" and "));
+    }
+}
+
+/// The rows of the names that are asked for.
+#[derive(Debug)]
+struct Named {
+    camera: Option<i64>,
+    zone: Option<i64>,
+    class: Option<i64>,
+    edge: Option<i64>,
+}
+
+impl Named {
+    /// `None` when the tenant has never used one of the names.
+    fn find(
+        transaction: &mut Transaction<'_>,
+        tenant: TenantKey,
+        filter: &EventFilter,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut name = |table, name: Option<&str>| match name {
+            None => Ok(Some(None)),
+            Some(name) => find(transaction, table, tenant.0, name).map(|row| row.map(Some)),
+        };
+        let (Some(camera), Some(zone), Some(class)) = (
+            name(NameTable::Cameras, filter.camera_id.as_ref().map(CameraId::as_str))?,
+            name(NameTable::Zones, filter.zone_id.as_ref().map(ZoneId::as_str))?,
+            name(NameTable::ObjectClasses, filter.object_class.as_deref())?,
+        ) else {
+            return Ok(None);
+        };
+        let edge = match &filter.edge_id {
+            None => None,
+            Some(edge_id) => match edge_row(transaction, tenant, edge_id)? {
+                None => return Ok(None),
+                row => row,
+            },
+        };
+        Ok(Some(Self { camera, zone, class, edge }))
+    }
+}
+
+fn edge_row(transaction: &mut Transaction<'_>, tenant: TenantKey, edge_id: &EdgeId) -> Result<Option<i64>, StoreError> {
+    let sql = "select id from edges where tenant = ?1 and edge_id = ?2";
+    transaction.first(sql, &values![tenant.0, edge_id.as_str()], |row| row.get(0))
+}
