@@ -143,7 +143,10 @@ async fn begin<S>(
         if seat.is_told_to_end() {
             return None;
         }
-        let link = shared.router.attach(seat.router_id()).await.ok()?;
+        let link = match seat.router_id() {
+            Some(id) => Some(shared.router.attach(id).await.ok()?),
+            None => None,
+        };
         answer(&mut stream, ConnectReturnCode::Success).await.ok()?;
         Some(link)
     };

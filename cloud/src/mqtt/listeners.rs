@@ -1,7 +1,7 @@
 //! The edges that listen on this process now, and what they have been told.
 //!
-//! Commands go through the router, so that operators who watch see them. A desired document holds the passwords of
-//! cameras: it goes straight to its session, and whoever watches sees a copy without them.
+//! What an edge is told goes straight to its session, so that thousands of idle edges cost the router nothing. Whoever
+//! watches sees commands as they are, and desired documents without the passwords of cameras.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use aivms_contract::desired::Desired;
 use aivms_contract::id::{CommandId, EdgeId, TenantId};
-use tokio::sync::{Notify, watch};
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::store::EdgeKey;
@@ -18,6 +19,8 @@ use crate::store::EdgeKey;
 /// After this an edge that has not answered a command is told again, on the same connection: its own queue may have
 /// been full.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Commands that wait for a session to send them; more are told again later.
+const WAITING: usize = 256;
 
 /// The listening edges; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     edges: HashMap<EdgeKey, Listener>,
+    /// The same by their ids, which are unique over all tenants.
+    keys: HashMap<EdgeId, EdgeKey>,
     arrived: Vec<EdgeKey>,
 }
 
@@ -43,6 +48,7 @@ struct Listener {
     number: u64,
     tenant: TenantId,
     edge: EdgeId,
+    commands: mpsc::Sender<Bytes>,
     desired: watch::Sender<Option<Arc<Desired>>>,
     told: HashMap<CommandId, Instant>,
 }
@@ -53,7 +59,18 @@ pub(super) struct Listening {
     listeners: Listeners,
     key: EdgeKey,
     number: u64,
+    edge: EdgeId,
+    commands: mpsc::Receiver<Bytes>,
     desired: watch::Receiver<Option<Arc<Desired>>>,
+}
+
+/// What an edge is told by its session.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A command, in JSON.
+    Command(Bytes),
+    /// What it shall be.
+    Desired(Arc<Desired>),
 }
 
 impl Listeners {
@@ -61,13 +78,33 @@ impl Listeners {
     pub(super) fn enter(&self, key: EdgeKey, tenant: &TenantId, edge: &EdgeId) -> Listening {
         let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, desired) = watch::channel(None);
-        let (tenant, edge) = (tenant.clone(), edge.clone());
+        let (order, commands) = mpsc::channel(WAITING);
+        let listener = Listener {
+            number,
+            tenant: tenant.clone(),
+            edge: edge.clone(),
+            commands: order,
+            desired: sender,
+            told: HashMap::new(),
+        };
         let mut state = self.state();
-        state.edges.insert(key, Listener { number, tenant, edge, desired: sender, told: HashMap::new() });
+        state.edges.insert(key, listener);
+        state.keys.insert(edge.clone(), key);
         state.arrived.push(key);
         drop(state);
         self.inner.arrived.notify_one();
-        Listening { listeners: self.clone(), key, number, desired }
+        Listening { listeners: self.clone(), key, number, edge: edge.clone(), commands, desired }
+    }
+
+    /// Hands a command to the session of the tenant's edge, if it listens here. Commands arrive in the order of calls;
+    /// one for which there is no room is told again later.
+    pub(super) fn command(&self, tenant: &TenantId, edge: &EdgeId, command: Bytes) {
+        let state = self.state();
+        let listener = state.keys.get(edge).and_then(|key| state.edges.get(key));
+        let Some(listener) = listener.filter(|listener| listener.tenant == *tenant) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = listener.commands.try_send(command) {
+            tracing::warn!(%tenant, edge.id = %edge, "an edge takes no more commands for now");
+        }
     }
 
     /// Waits for edges that have begun to listen. Cancelling loses nothing.
@@ -122,16 +159,21 @@ impl Listeners {
 }
 
 impl Listening {
-    /// Waits for the next document; for ever without a place. Cancelling loses nothing.
-    pub(super) async fn next(this: &mut Option<Self>) -> Arc<Desired> {
+    /// Waits for the next order; for ever without a place. Cancelling loses nothing.
+    pub(super) async fn next(this: &mut Option<Self>) -> Order {
         let Some(listening) = this else { return std::future::pending().await };
         loop {
-            if listening.desired.changed().await.is_err() {
+            tokio::select! {
+                // First what it should be: a command may be about a camera of the newest document.
+                biased;
+                Ok(()) = listening.desired.changed() => {
+                    if let Some(document) = listening.desired.borrow_and_update().clone() {
+                        return Order::Desired(document);
+                    }
+                }
+                Some(command) = listening.commands.recv() => return Order::Command(command),
                 // A newer session of the edge has taken the place; this one is about to end.
-                return std::future::pending().await;
-            }
-            if let Some(document) = listening.desired.borrow_and_update().clone() {
-                return document;
+                else => return std::future::pending().await,
             }
         }
     }
@@ -142,6 +184,7 @@ impl Drop for Listening {
         let mut state = self.listeners.state();
         if state.edges.get(&self.key).is_some_and(|listener| listener.number == self.number) {
             state.edges.remove(&self.key);
+            state.keys.remove(&self.edge);
         }
     }
 }
@@ -197,9 +240,28 @@ mod tests {
         for version in [1, 3, 2] {
             listeners.offer(KEY, document(version));
         }
-        assert_eq!(Listening::next(&mut listening).await.version, 3);
+        assert!(matches!(Listening::next(&mut listening).await, Order::Desired(document) if document.version == 3));
         listeners.offer(KEY, document(3));
         let waiting = tokio::time::timeout(Duration::from_millis(50), Listening::next(&mut listening));
         assert!(waiting.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn commands_reach_the_newest_session_of_their_edge_in_order_and_of_its_tenant_only() {
+        let listeners = Listeners::default();
+        let (tenant, edge) = ("acme".parse().unwrap(), "edge_a".parse().unwrap());
+        let older = enter(&listeners);
+        let mut listening = Some(enter(&listeners));
+        drop(older);
+        listeners.command(&"rival".parse().unwrap(), &edge, "foreign".into());
+        for n in 0..2 * WAITING {
+            listeners.command(&tenant, &edge, n.to_string().into());
+        }
+        for n in 0..WAITING {
+            let Order::Command(command) = Listening::next(&mut listening).await else { panic!("no command") };
+            assert_eq!(command, n.to_string());
+        }
+        let waiting = tokio::time::timeout(Duration::from_millis(50), Listening::next(&mut listening));
+        assert!(waiting.await.is_err(), "what found no room is not there");
     }
 }

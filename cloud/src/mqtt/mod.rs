@@ -148,8 +148,8 @@ pub struct DownLink {
 }
 
 impl DownLink {
-    /// Sends `payload` to `edge`, if it is connected to this process, and to operators who watch. Messages arrive in
-    /// the order of calls; that one arrived, only the edge can say.
+    /// Shows `payload` to operators who watch, and sends it to `edge` if it is a command and the edge listens on this
+    /// process. Messages arrive in the order of calls; that one arrived, only the edge can say.
     ///
     /// # Errors
     /// The router of live messages has died.
@@ -160,8 +160,11 @@ impl DownLink {
         kind: DownKind,
         payload: Vec<u8>,
     ) -> Result<(), FrontError> {
-        let topic = Topic::down(tenant.clone(), edge.clone(), kind);
-        Ok(self.router.publish(topic.to_string(), Bytes::from(payload)).await?)
+        let (topic, payload) = (Topic::down(tenant.clone(), edge.clone(), kind), Bytes::from(payload));
+        if kind == DownKind::Commands {
+            self.listeners.command(tenant, edge, payload.clone());
+        }
+        Ok(self.router.publish(topic.to_string(), payload).await?)
     }
 
     /// Waits for edges that have begun to listen on this process. Cancelling loses nothing.

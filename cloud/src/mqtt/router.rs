@@ -7,8 +7,8 @@
 //!
 //! - a link that asks to be woken after it was dropped panics the router: a [`Link`] sends `Disconnect` only when it
 //!   can't ask any more;
-//! - every distinct filter has its own log for ever: sessions use one filter per tenant ([`tenant_filter`]) and two
-//!   per edge, and sort out by themselves what each subscription wants;
+//! - every distinct filter has its own log for ever: sessions use one filter per tenant ([`tenant_filter`]), and sort
+//!   out by themselves what each subscription wants; edges have no link at all (`listeners.rs`);
 //! - a dropped link is never unregistered by itself, see [`Link`]'s `Drop`.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use prometheus_client::metrics::counter::Counter;
 use rumqttd::local::{LinkBuilder, LinkRx, LinkTx};
 use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
-use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
+use rumqttd::{Notification, Router, RouterConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -34,8 +34,6 @@ const ORDERS: usize = 4_096;
 const MAX_OUTGOING: u64 = 200;
 /// Log of one tenant's live messages: what a reader may be behind before it misses some.
 const TENANT_LOG: (usize, usize) = (1024 * 1024, 4);
-/// Log of what one edge is told: a few desired documents.
-const EDGE_LOG: (usize, usize) = (64 * 1024, 4);
 /// How often the router is asked whether it lives, so that its death is noticed on a quiet system too.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -194,14 +192,12 @@ fn carry_out(
 }
 
 fn config(max_links: usize) -> RouterConfig {
-    let log = |(max_segment_size, max_segment_count)| SegmentConfig { max_segment_size, max_segment_count };
     RouterConfig {
         // One more for the link that publishes.
         max_connections: max_links + 1,
         max_outgoing_packet_count: MAX_OUTGOING,
         max_segment_size: TENANT_LOG.0,
         max_segment_count: TENANT_LOG.1,
-        custom_segment: Some(HashMap::from([(format!("{PREFIX}/+/+/down/+"), log(EDGE_LOG))])),
         ..RouterConfig::default()
     }
 }

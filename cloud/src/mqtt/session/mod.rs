@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::codec::{CodecError, read_packet, write_packet};
-use super::listeners::Listening;
+use super::listeners::{Listening, Order};
 use super::router::Link;
 use super::sessions::{EndReason, Seat};
 use super::{Shared, now};
@@ -93,12 +93,13 @@ impl From<EndReason> for Ended {
 /// The span over which sessions spread that are told to look whether they still count.
 const CHECK_SOON: Duration = Duration::from_secs(5);
 
-/// Runs a session to its end. `buffer` holds what came after CONNECT already.
+/// Runs a session to its end. `buffer` holds what came after CONNECT already; `link` is an operator's way to live
+/// messages.
 pub(super) async fn run<S>(
     stream: &mut S,
     buffer: BytesMut,
     guest: Guest,
-    link: Link,
+    link: Option<Link>,
     seat: Seat,
     shared: &Arc<Shared>,
 ) -> Ended
@@ -183,9 +184,10 @@ impl Session<'_> {
                 notification = self.outbound.next(), if self.out.len() < OUT_BYTES && self.outbound.has_room() => {
                     self.outbound.on_notifications(notification?, &mut self.out).await?;
                 }
-                document = Listening::next(&mut self.listening), if self.out.len() < OUT_BYTES && self.outbound.has_room() => {
-                    self.tell_desired(&document)?;
-                }
+                order = Listening::next(&mut self.listening), if self.out.len() < OUT_BYTES && self.outbound.has_room() => match order {
+                    Order::Command(command) => self.outbound.send_command(command, &mut self.out)?,
+                    Order::Desired(document) => self.tell_desired(&document)?,
+                },
                 read = reader.read_buf(&mut self.buffer), if reading => match read {
                     Ok(0) => return Err(Ended::Closed("end of stream".to_owned())),
                     Ok(bytes) => self.on_received(bytes).await?,

@@ -9,7 +9,7 @@ use aivms_contract::desired::Desired;
 use aivms_contract::identity::{Identity, Role};
 use aivms_contract::limits::MAX_PACKET_BYTES;
 use aivms_contract::topic::{DownKind, Topic};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, Publish, SubAck, Subscribe, SubscribeReasonCode};
@@ -26,9 +26,10 @@ const BURST: usize = 100;
 
 /// The way out of one session.
 pub(super) struct Outbound {
-    link: Link,
+    /// An operator's way to live messages; an edge hears nothing of them.
+    link: Option<Link>,
     /// What to ask the router for with the first subscription; the subscriptions themselves are sorted out here.
-    router_filters: Vec<String>,
+    router_filter: Option<String>,
     filters: Vec<Subscribed>,
     unacknowledged: HashSet<u16>,
     last_packet_id: u16,
@@ -37,7 +38,7 @@ pub(super) struct Outbound {
     own: Option<OwnTopics>,
 }
 
-/// What an edge is told, besides what comes through the router.
+/// What an edge is told.
 struct OwnTopics {
     acks: Topic,
     commands: Topic,
@@ -73,21 +74,20 @@ impl From<RouterDead> for Ended {
 }
 
 impl Outbound {
-    pub(super) fn new(identity: &Identity, link: Link, watchers: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(identity: &Identity, link: Option<Link>, watchers: Arc<AtomicUsize>) -> Self {
         let tenant = &identity.tenant;
-        let (router_filters, own) = match &identity.role {
-            // Acknowledgements and documents come from the session itself and not through the router, where documents
-            // are shown without what opens cameras.
+        let (router_filter, own) = match &identity.role {
+            // What an edge is told comes from its session itself and not through the router.
             Role::Edge(edge) => {
                 let topic = |kind| Topic::down(tenant.clone(), edge.clone(), kind);
                 let [acks, commands, desired] = [DownKind::Acks, DownKind::Commands, DownKind::Desired].map(topic);
-                (vec![commands.to_string()], Some(OwnTopics { acks, commands, desired }))
+                (None, Some(OwnTopics { acks, commands, desired }))
             }
-            Role::Operator(_) => (vec![tenant_filter(tenant)], None),
+            Role::Operator(_) => (Some(tenant_filter(tenant)), None),
         };
         Self {
             link,
-            router_filters,
+            router_filter,
             filters: Vec::new(),
             unacknowledged: HashSet::new(),
             last_packet_id: 0,
@@ -111,6 +111,14 @@ impl Outbound {
     pub(super) fn wants_orders(&self) -> bool {
         let wants = |topic| self.wanted_qos(topic).is_some();
         self.own.as_ref().is_some_and(|own| wants(&own.commands) || wants(&own.desired))
+    }
+
+    /// Sends an edge a command, when it wants to hear of them.
+    pub(super) fn send_command(&mut self, command: Bytes, out: &mut BytesMut) -> Result<(), Ended> {
+        let Some(own) = &self.own else { return Ok(()) };
+        let Some(qos) = self.wanted_qos(&own.commands) else { return Ok(()) };
+        let topic = own.commands.to_string();
+        self.send(Publish::from_bytes(topic, qos, command), out)
     }
 
     /// Sends an edge its document; the topic when it wants it and it fits.
@@ -148,8 +156,8 @@ impl Outbound {
             codes.push(if taken { SubscribeReasonCode::Success(qos) } else { SubscribeReasonCode::Failure });
         }
         if !self.filters.is_empty() {
-            for filter in std::mem::take(&mut self.router_filters) {
-                self.link.subscribe(filter).await?;
+            if let (Some(link), Some(filter)) = (&self.link, self.router_filter.take()) {
+                link.subscribe(filter).await?;
             }
             if self.own.is_none() {
                 self.watching.get_or_insert_with(|| Watching::new(&self.watchers));
@@ -165,9 +173,12 @@ impl Outbound {
         }
     }
 
-    /// Waits for the router. Cancelling loses nothing.
+    /// Waits for the router; an edge does so for ever. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Notification>, Ended> {
-        Ok(self.link.next().await?)
+        match &mut self.link {
+            Some(link) => Ok(link.next().await?),
+            None => std::future::pending().await,
+        }
     }
 
     /// Takes `first` and what else is there. Must not be cancelled: the router would wait for an answer for ever.
@@ -180,16 +191,23 @@ impl Outbound {
         while let Some(notification) = next {
             match notification {
                 Some(Notification::Forward(forward)) => self.forward(forward.publish, out)?,
-                Some(Notification::Unschedule) => self.link.wake().await?,
+                Some(Notification::Unschedule) => self.wake().await?,
                 _ => {}
             }
             taken += 1;
             if taken == BURST || !self.has_room() {
                 break;
             }
-            next = self.link.next().now_or_never().transpose()?;
+            next = self.next().now_or_never().transpose()?;
         }
         Ok(())
+    }
+
+    async fn wake(&self) -> Result<(), RouterDead> {
+        match &self.link {
+            Some(link) => link.wake().await,
+            None => Ok(()),
+        }
     }
 
     fn add(&mut self, wanted: Subscribed) -> bool {
