@@ -3,6 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+/// The password of every owner.
+const PASSWORD: &str = "correct horse battery";
+
 /// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -21,13 +24,27 @@ impl Api {
         let account = json!({
             "tenant_name": tenant,
             "email": format!("owner@{tenant}.example"),
-            "password": "correct horse battery",
+            "password": PASSWORD,
             "name": "Owner",
         });
-        let answer = http.post(format!("{base}/api/auth/register")).json(&account).send().await?;
+        Self::with_token_of(http, base, "register", account).await
+    }
+
+    /// Signs in as the owner of a registered tenant.
+    ///
+    /// # Errors
+    /// The cloud refuses.
+    pub async fn sign_in(base: &str, tenant: &str) -> Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let credentials = json!({ "email": format!("owner@{tenant}.example"), "password": PASSWORD });
+        Self::with_token_of(http, base, "login", credentials).await
+    }
+
+    async fn with_token_of(http: reqwest::Client, base: &str, way: &str, body: Value) -> Result<Self> {
+        let answer = http.post(format!("{base}/api/auth/{way}")).json(&body).send().await?;
         let status = answer.status();
         let body: Value = answer.json().await?;
-        ensure!(status.is_success(), "register: {status} {body}");
+        ensure!(status.is_success(), "{way}: {status} {body}");
         let token = body["token"].as_str().context("token")?.to_owned();
         Ok(Self { base: base.to_owned(), http, token })
     }

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod edge_client;
 pub mod faulty;
 pub mod fixtures;
+pub mod fleet;
 pub mod ledger;
 pub mod live;
 pub mod load;

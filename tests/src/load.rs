@@ -69,33 +69,48 @@ pub fn utc_now() -> UtcMillis {
     UtcMillis::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Publishes as one edge until everything is acknowledged by the cloud's database.
-///
-/// # Errors
-/// The connection ended or the last acknowledgement did not come.
-pub async fn publish(identity: EdgeIdentity, pace: Pace) -> Result<Sent> {
-    let (mut reader, mut writer) = identity.connect().await?;
-    writer.subscribe(&identity.down_filter(), 1)?;
-    writer.flush().await?;
-    loop {
-        if let Packet::SubAck(_) = reader.next().await? {
-            break;
-        }
+/// A connected edge that hears its acknowledgements and has published nothing yet.
+#[derive(Debug)]
+pub struct Publisher {
+    identity: EdgeIdentity,
+    reader: PacketReader,
+    writer: PacketWriter,
+}
+
+impl Publisher {
+    /// Connects and subscribes.
+    ///
+    /// # Errors
+    /// The front refuses.
+    pub async fn connect(identity: EdgeIdentity) -> Result<Self> {
+        let (mut reader, mut writer) = identity.connect().await?;
+        writer.subscribe(&identity.down_filter(), 1)?;
+        writer.flush().await?;
+        while !matches!(reader.next().await?, Packet::SubAck(_)) {}
+        Ok(Self { identity, reader, writer })
     }
-    let outbox = OutboxId::from_random(fastrand::u128(..));
-    let window = Arc::new(Semaphore::new(pace.window));
-    let through = Arc::new(AtomicU64::new(0));
-    let (done, finished) = oneshot::channel();
-    let acks =
-        tokio::spawn(read_acks(reader, pace.events, outbox.clone(), Arc::clone(&window), Arc::clone(&through), done));
-    let start = Instant::now();
-    write_events(&identity, &mut writer, &outbox, pace, &window).await?;
-    timeout(DRAIN_DEADLINE, finished).await.context("the last event was not acknowledged")??;
-    let elapsed = start.elapsed();
-    acks.abort();
-    let acknowledged = through.load(Ordering::Relaxed);
-    ensure!(acknowledged == pace.events, "acknowledged {acknowledged} of {}", pace.events);
-    Ok(Sent { acknowledged, elapsed })
+
+    /// Publishes until everything is acknowledged by the cloud's database.
+    ///
+    /// # Errors
+    /// The connection ended or the last acknowledgement did not come.
+    pub async fn publish(mut self, pace: Pace) -> Result<Sent> {
+        let outbox = OutboxId::from_random(fastrand::u128(..));
+        let window = Arc::new(Semaphore::new(pace.window));
+        let through = Arc::new(AtomicU64::new(0));
+        let (done, finished) = oneshot::channel();
+        let reading =
+            read_acks(self.reader, pace.events, outbox.clone(), Arc::clone(&window), Arc::clone(&through), done);
+        let acks = tokio::spawn(reading);
+        let start = Instant::now();
+        write_events(&self.identity, &mut self.writer, &outbox, pace, &window).await?;
+        timeout(DRAIN_DEADLINE, finished).await.context("the last event was not acknowledged")??;
+        let elapsed = start.elapsed();
+        acks.abort();
+        let acknowledged = through.load(Ordering::Relaxed);
+        ensure!(acknowledged == pace.events, "acknowledged {acknowledged} of {}", pace.events);
+        Ok(Sent { acknowledged, elapsed })
+    }
 }
 
 async fn write_events(

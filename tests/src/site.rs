@@ -25,7 +25,20 @@ pub struct Cloud {
     pub mqtt: SocketAddr,
     /// What it logs from the next start on; the program's own choice when absent.
     pub log_filter: Option<&'static str>,
+    /// The PostgreSQL it keeps its state in; its own file when absent.
+    database_url: Option<String>,
     child: Option<Child>,
+}
+
+/// How a cloud differs from one with nothing set.
+#[derive(Debug, Clone, Default)]
+pub struct CloudSettings {
+    /// Where edges are told to connect to; the cloud's own port when absent.
+    pub mqtt_public_port: Option<u16>,
+    /// The PostgreSQL it keeps its state in; its own file when absent.
+    pub database_url: Option<String>,
+    /// Additional sections of the TOML file.
+    pub more: String,
 }
 
 impl Cloud {
@@ -34,12 +47,22 @@ impl Cloud {
     /// # Errors
     /// It is not built or does not come up.
     pub async fn start(directory: &Path, mqtt_public_port: Option<u16>) -> Result<Self> {
+        Self::start_with(directory, CloudSettings { mqtt_public_port, ..CloudSettings::default() }).await
+    }
+
+    /// Starts a cloud in `directory` on free loopback ports.
+    ///
+    /// # Errors
+    /// It is not built or does not come up.
+    pub async fn start_with(directory: &Path, settings: CloudSettings) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let (http_port, mqtt_port) = (free_port()?, free_port()?);
-        let public_port = mqtt_public_port.unwrap_or(mqtt_port);
+        let public_port = settings.mqtt_public_port.unwrap_or(mqtt_port);
         let configuration = format!(
-            "[http]\nbind = \"127.0.0.1:{http_port}\"\n\n[mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\n\
-             public_host = \"127.0.0.1\"\npublic_port = {public_port}\n"
+            "data_dir = {:?}\n\n[http]\nbind = \"127.0.0.1:{http_port}\"\n\n[mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\n\
+             public_host = \"127.0.0.1\"\npublic_port = {public_port}\n\n{}",
+            directory.join("cloud.db.d"),
+            settings.more
         );
         std::fs::write(directory.join("cloud.toml"), configuration)?;
         let mut cloud = Self {
@@ -47,6 +70,7 @@ impl Cloud {
             base: format!("http://127.0.0.1:{http_port}"),
             mqtt: SocketAddr::from(([127, 0, 0, 1], mqtt_port)),
             log_filter: None,
+            database_url: settings.database_url,
             child: None,
         };
         cloud.up().await?;
@@ -62,10 +86,15 @@ impl Cloud {
         command
             .args(["run", "--config"])
             .arg(self.directory.join("cloud.toml"))
-            .env("DATABASE_PATH", self.database())
             .env("CLIP_UPLOAD_DIR", self.clips())
             .env("AIVMS_LOG", self.log_filter.unwrap_or_default())
-            .env_remove("JWT_SECRET");
+            .env_remove("JWT_SECRET")
+            .env_remove("DATABASE_URL")
+            .env_remove("DATABASE_PATH");
+        match &self.database_url {
+            Some(url) => command.env("DATABASE_URL", url),
+            None => command.env("DATABASE_PATH", self.database()),
+        };
         self.child = Some(spawn(command, &self.log())?);
         let health = format!("{}/readyz", self.base);
         wait::until("ready cloud", START_DEADLINE, async || {
@@ -81,6 +110,19 @@ impl Cloud {
     /// The signal can't be sent.
     pub fn kill(&mut self) -> Result<()> {
         kill(&mut self.child)
+    }
+
+    /// The memory it occupies, in MiB: what the kernel counts as its own or shared with others.
+    ///
+    /// # Errors
+    /// It is not running.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 KiB")]
+    pub fn resident_mib(&self) -> Result<f64> {
+        let id = self.child.as_ref().context("not started")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib as f64 / 1024.0)
     }
 
     /// The database file.

@@ -24,6 +24,9 @@ const PROGRAMS: &[&str] = &[
     "bench_probes",
     "bench_store",
     "bench_ingest",
+    "bench_lists",
+    "bench_fleet",
+    "bench_alerts",
 ];
 
 /// A line of the table.
@@ -258,18 +261,74 @@ const GOALS: &[Goal] = &[
         beside: Beside::Row("store.postgres.raw.size"),
     },
     Goal {
-        what: "ingest from 50 edges, mTLS MQTT into SQLite, fsync on",
+        what: "ingest from 200 edges, mTLS MQTT into SQLite, each commit synchronised",
         bench: "ingest.rate",
         over: None,
-        bound: Bound::AtLeast(10_000.0),
+        bound: Bound::AtLeast(20_000.0),
         beside: Beside::Row("store.raw"),
     },
     Goal {
-        what: "publish to queryable, p99 at 10,000 events/s",
+        what: "publish to queryable in SQLite, p99 at 10,000 events/s",
         bench: "ingest.queryable.p99",
         over: None,
         bound: Bound::AtMost(250.0),
         beside: Beside::Row("ingest.steady"),
+    },
+    Goal {
+        what: "ingest from 200 edges, mTLS MQTT into PostgreSQL, each commit synchronised",
+        bench: "ingest.postgres.rate",
+        over: None,
+        bound: Bound::AtLeast(10_000.0),
+        beside: Beside::Row("store.postgres.raw"),
+    },
+    Goal {
+        what: "publish to queryable in PostgreSQL, p99 at 5,000 events/s",
+        bench: "ingest.postgres.queryable.p99",
+        over: None,
+        bound: Bound::AtMost(250.0),
+        beside: Beside::Row("ingest.postgres.steady"),
+    },
+    Goal {
+        what: "page of any list at 10 million events in SQLite, the slowest p99",
+        bench: "lists.p99",
+        over: None,
+        bound: Bound::AtMost(30.0),
+        beside: Beside::Row("lists.newest.p99"),
+    },
+    Goal {
+        what: "hourly and other charts of a month at 10 million events in SQLite, the slowest p99",
+        bench: "lists.chart",
+        over: None,
+        bound: Bound::AtMost(200.0),
+        beside: Beside::Row("lists.chart.hour"),
+    },
+    Goal {
+        what: "page of any list at 10 million events in PostgreSQL, the slowest p99",
+        bench: "lists.postgres.p99",
+        over: None,
+        bound: Bound::AtMost(30.0),
+        beside: Beside::Row("lists.postgres.newest.p99"),
+    },
+    Goal {
+        what: "hourly and other charts of a month at 10 million events in PostgreSQL, the slowest p99",
+        bench: "lists.postgres.chart",
+        over: None,
+        bound: Bound::AtMost(200.0),
+        beside: Beside::Row("lists.postgres.chart.hour"),
+    },
+    Goal {
+        what: "cloud with 2,000 connected idle edges, resident memory",
+        bench: "fleet.memory",
+        over: None,
+        bound: Bound::AtMost(120.0),
+        beside: Beside::Row("fleet.memory.without"),
+    },
+    Goal {
+        what: "event to webhook received, p99, 20 alerts/s beside 1,000 events/s",
+        bench: "alerts.webhook.p99",
+        over: None,
+        bound: Bound::AtMost(1_000.0),
+        beside: Beside::Row("alerts.webhook.p50"),
     },
 ];
 
