@@ -69,3 +69,28 @@ python_environment() {
         fail "pip could not install requirements/$1.txt; the message above says why"
     printf '%s\n' "$stamp" >"$folder/.made-from"
 }
+
+# find_node: puts Node.js with its npm client on the path, fetched where the machine has none or an old one.
+find_node() {
+    if ! have npm || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+        python_environment npm
+        PATH=$cache/npm/bin:$PATH
+    fi
+}
+
+# node_packages NAME: makes $cache/NAME hold what requirements/NAME/package-lock.json pins, each file checked by npm.
+node_packages() {
+    local folder=$cache/$1 pinned=$root/scripts/requirements/$1 stamp
+    stamp=$(cat "$pinned/package.json" "$pinned/package-lock.json" | sha256sum)
+    if [ "$(cat "$folder/.made-from" 2>/dev/null)" = "$stamp" ]; then
+        return
+    fi
+    find_node
+    say "fetching the Node.js packages of requirements/$1"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$pinned/package.json" "$pinned/package-lock.json" "$folder"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null) ||
+        fail "npm could not install requirements/$1; the message above says why"
+    printf '%s\n' "$stamp" >"$folder/.made-from"
+}

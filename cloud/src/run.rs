@@ -27,6 +27,7 @@ use crate::metrics::page::FiguresPage;
 use crate::metrics::{self, HttpFigures, Registry};
 use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
+use crate::notify::guard::GuardedClient;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
@@ -118,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running> {
         jwt_secret,
         jwt_secret_previous: config.jwt_secret_previous.clone(),
         public_url: config.http.public_url.clone(),
+        guarded: GuardedClient::new(config.notifications.address_rules()).context("the client that calls others")?,
         edge_timeout: config.edge_timeout(),
         mqtt_host: config.mqtt.public_host.clone(),
         mqtt_port: config.mqtt.public_port.unwrap_or(mqtt_addr.port()),

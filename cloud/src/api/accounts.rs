@@ -16,7 +16,7 @@ use super::signed_in::SignedIn;
 use super::values::Body;
 use super::{Services, Tags, Tried, address};
 use crate::clock;
-use crate::store::{Doer, NewAudit, NewTenant, User};
+use crate::store::{BY_PASSWORD, Doer, NewAudit, NewTenant, THROUGH_PROVIDER, User};
 
 pub(super) struct AccountsApi(pub Arc<Services>);
 
@@ -61,7 +61,7 @@ struct LoginRequest {
 #[serde(deny_unknown_fields)]
 #[oai(example)]
 struct SecondFactorRequest {
-    /// What `POST /api/auth/login` gave.
+    /// What `POST /api/auth/login` or `POST /api/auth/provider/exchange` gave.
     #[oai(validator(max_length = 2048))]
     challenge: String,
     /// Six digits of the authenticator app, or a recovery code.
@@ -103,7 +103,7 @@ impl AccountsApi {
         let from = Doer { address: Some(address(request, services)), ..Doer::system() };
         let user = services.store.by(&from).register_tenant(tenant, clock::now()).await?;
         tracing::info!(tenant.id = %user.tenant_id, "tenant registered");
-        let answer = sign_in::begin(services, &user, "password", request).await?;
+        let answer = sign_in::begin(services, &user, BY_PASSWORD, request).await?;
         Ok(Registered::Created(Json(answer), "/api/auth/me".into()))
     }
 
@@ -119,9 +119,9 @@ impl AccountsApi {
         let user = self.by_password(&email, body.0.password, address(request, services)).await?;
         services.brakes.honest(counted).await?;
         if user.second_factor {
-            return Ok(LoggedIn::SecondFactor(Json(Challenge::of(services, &user)?)));
+            return Ok(LoggedIn::SecondFactor(Json(Challenge::of(services, &user, None)?)));
         }
-        Ok(LoggedIn::Done(Json(sign_in::begin(services, &user, "password", request).await?)))
+        Ok(LoggedIn::Done(Json(sign_in::begin(services, &user, BY_PASSWORD, request).await?)))
     }
 
     /// Sign in with a second factor
@@ -135,13 +135,18 @@ impl AccountsApi {
     ) -> Result<Json<SignedInAnswer>, Failure> {
         let services = &self.0;
         let refused = || Failure::unauthorized("challenge: is not good or has ended; sign in again", "Bearer");
-        let (key, generation) = services.tokens.read_challenge(&body.0.challenge).ok_or_else(refused)?;
-        let user = services.store.user(key).await?.filter(|user| user.token_generation == generation);
-        let user = user.ok_or_else(refused)?;
+        let challenged = services.tokens.read_challenge(&body.0.challenge).ok_or_else(refused)?;
+        let user = services.store.user(challenged.user).await?;
+        let user = user.filter(|user| user.token_generation == challenged.generation).ok_or_else(refused)?;
+        let method = if challenged.issuer.is_some() { THROUGH_PROVIDER } else { BY_PASSWORD };
+        if let Some(issuer) = challenged.issuer {
+            let provider = services.store.provider(user.tenant).await?;
+            provider.filter(|provider| provider.issuer == issuer).ok_or_else(refused)?;
+        }
         if !sign_in::check_code(services, &user, &body.0.code).await? {
             return Err(Failure::unauthorized("code: is wrong, or was used", "Bearer"));
         }
-        Ok(Json(sign_in::begin(services, &user, "password", request).await?))
+        Ok(Json(sign_in::begin(services, &user, method, request).await?))
     }
 
     /// Who am I

@@ -29,6 +29,8 @@ const PASSWORDS: Allowance = Allowance { tries: 10, per: QUARTER };
 const RESETS_PER_ACCOUNT: Allowance = Allowance { tries: 3, per: HOUR };
 /// Tokens and mails tried from one address.
 const TOKENS_PER_ADDRESS: Allowance = Allowance { tries: 50, per: QUARTER };
+/// Browsers from one address that are sent to a provider, which costs the cloud calls of it.
+const PROVIDER_STARTS: Allowance = Allowance { tries: 200, per: QUARTER };
 /// Invitations of one tenant.
 const INVITATIONS: Allowance = Allowance { tries: 200, per: HOUR };
 
@@ -82,6 +84,12 @@ impl Brakes {
     /// Counts a token that came by mail, or a code of a provider.
     pub(super) async fn token(&self, address: &str) -> Tried<Try> {
         self.take(vec![counted("token", address, TOKENS_PER_ADDRESS)], "too many tries from this address").await
+    }
+
+    /// Counts a browser that is sent to a provider.
+    pub(super) async fn provider_start(&self, address: &str) -> Tried<Try> {
+        let counted = vec![counted("provider", address, PROVIDER_STARTS)];
+        self.take(counted, "too many sign-ins from this address; wait a little").await
     }
 
     /// Counts an invitation.

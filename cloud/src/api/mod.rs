@@ -36,6 +36,7 @@ mod own_sessions;
 mod passwords;
 mod people;
 mod preferences;
+mod providers;
 mod retention;
 mod rules;
 mod second_factor;
@@ -74,6 +75,7 @@ use crate::metrics::HttpFigures;
 use crate::mqtt::sessions::Sessions;
 use crate::network::{Proxies, network};
 use crate::notify::Notifications;
+use crate::notify::guard::GuardedClient;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
@@ -88,6 +90,8 @@ pub struct ApiSettings {
     pub jwt_secret_previous: Option<Secret>,
     /// Where people reach the cloud, for links in mails.
     pub public_url: Option<Url>,
+    /// Calls providers that tenants named, by the rules for such addresses.
+    pub guarded: GuardedClient,
     /// Time without a sign of life after which an edge counts as offline.
     pub edge_timeout: Duration,
     /// Host that edges and MQTT tools are told to connect to.
@@ -193,7 +197,7 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-pub const OUTSIDE_THE_DOCUMENT: [&str; 14] = [
+pub const OUTSIDE_THE_DOCUMENT: [&str; 16] = [
     "/.well-known/security.txt",
     "/healthz",
     "/readyz",
@@ -208,6 +212,8 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 14] = [
     "/viewer/viewer.css",
     "/viewer/viewer.js",
     "/viewer/player.js",
+    "/sign-in",
+    "/sign-in/sign-in.js",
 ];
 
 /// Builds the whole HTTP side. `stop` ends the live streams.
@@ -231,7 +237,7 @@ pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken)
         .at("/api/notifications/unsubscribe", get(unsubscribe::ask).post(unsubscribe::end))
         .at("/media/:token", get(media::serve).head(media::serve))
         .nest("/", api);
-    let routes = viewer::add(routes).data(services).map_to_response();
+    let routes = providers::add(viewer::add(routes)).data(services).map_to_response();
     guard::Guard { inner: routes, methods: Arc::new(methods), proxies, figures, https }
 }
 

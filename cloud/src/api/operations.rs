@@ -9,7 +9,7 @@ use poem_openapi::OpenApiService;
 use super::{
     Services, accounts, alerts, analytics, api_keys, audit, channels, clips, commands, deliveries, desired, docs,
     edge_devices, edge_media, edge_state, edges, events, footage, incidents, invitations, operators, own_password,
-    own_sessions, people, preferences, retention, rules, second_factor, snapshots,
+    own_sessions, people, preferences, providers, retention, rules, second_factor, snapshots,
 };
 
 /// All operations.
@@ -37,6 +37,8 @@ type Accounts = (
     people::PeopleApi,
     invitations::InvitationsApi,
     api_keys::ApiKeysApi,
+    providers::ProviderSettingsApi,
+    providers::ProviderSignInApi,
     audit::AuditApi,
     retention::RetentionApi,
 );
@@ -50,6 +52,8 @@ fn account_operations(services: &Arc<Services>) -> Accounts {
         people::PeopleApi(Arc::clone(services)),
         invitations::InvitationsApi(Arc::clone(services)),
         api_keys::ApiKeysApi(Arc::clone(services)),
+        providers::ProviderSettingsApi(Arc::clone(services)),
+        providers::ProviderSignInApi(Arc::clone(services)),
         audit::AuditApi(Arc::clone(services)),
         retention::RetentionApi(Arc::clone(services)),
     )

@@ -29,7 +29,7 @@ pub(super) struct SignedInAnswer {
     user: UserAnswer,
 }
 
-/// What stands between the password and the token.
+/// What stands between the password, or the provider, and the token.
 #[derive(Debug, Object)]
 pub(super) struct Challenge {
     /// Send it with a code to `POST /api/auth/login/second-factor`.
@@ -187,9 +187,10 @@ pub(super) fn named_cameras(all: Option<bool>, cameras: Option<Vec<CameraRef>>) 
 }
 
 impl Challenge {
-    pub(super) fn of(services: &Services, user: &User) -> Tried<Self> {
+    /// For one who has signed in but for the second factor, through the provider `issuer` or by password.
+    pub(super) fn of(services: &Services, user: &User, issuer: Option<String>) -> Tried<Self> {
         let now = clock::now();
-        let challenge = services.tokens.challenge(user, now)?;
+        let challenge = services.tokens.challenge(user, issuer, now)?;
         Ok(Self { challenge, expires_at: time(now + user_token::CHALLENGE_LIFE) })
     }
 }

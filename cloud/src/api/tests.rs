@@ -11,6 +11,7 @@ use super::signed_in::session_of;
 use super::*;
 use crate::clock;
 use crate::config::Config;
+use crate::notify::guard::GuardedClient;
 use crate::store::{NewTenant, SignIn, Store, User};
 
 #[test]
@@ -133,6 +134,7 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         jwt_secret: Secret::new("0123456789".repeat(4)),
         jwt_secret_previous: None,
         public_url: None,
+        guarded: GuardedClient::new(config.notifications.address_rules()).unwrap(),
         edge_timeout: Duration::from_secs(120),
         mqtt_host: "localhost".into(),
         mqtt_port: 8883,

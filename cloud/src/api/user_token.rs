@@ -40,6 +40,16 @@ pub(super) struct Claimed {
     pub ends_at: UtcMillis,
 }
 
+/// Who has signed in but for the second factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Challenged {
+    pub user: UserKey,
+    /// `token_generation` of then.
+    pub generation: i64,
+    /// The issuer of the tenant's provider, for who came through it; else it was by password.
+    pub issuer: Option<String>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     /// Row of the user, in decimal.
@@ -56,10 +66,13 @@ struct Claims {
     exp: i64,
 }
 
-/// What is known after the password and before the second factor.
+/// What is known after the password, or the provider, and before the second factor.
 #[derive(Debug, Serialize, Deserialize)]
 struct ChallengeClaims {
     sub: String,
+    /// The issuer of the tenant's provider, for who came through it; else it was by password.
+    #[serde(default)]
+    issuer: Option<String>,
     #[serde(rename = "gen")]
     generation: i64,
     aud: String,
@@ -100,20 +113,23 @@ impl UserTokens {
         })
     }
 
-    /// Makes the proof that `user` has shown the password.
-    pub(super) fn challenge(&self, user: &User, now: UtcMillis) -> Tried<String> {
+    /// Makes the proof that `user` has signed in but for the second factor, through the provider `issuer` or by
+    /// password.
+    pub(super) fn challenge(&self, user: &User, issuer: Option<String>, now: UtcMillis) -> Tried<String> {
         self.encode(&ChallengeClaims {
             sub: user.key.0.to_string(),
+            issuer,
             generation: user.token_generation,
             aud: CHALLENGE.into(),
             exp: seconds(now + CHALLENGE_LIFE),
         })
     }
 
-    /// Who has shown the password, with the `token_generation` of then.
-    pub(super) fn read_challenge(&self, token: &str) -> Option<(UserKey, i64)> {
+    /// Who has signed in but for the second factor.
+    pub(super) fn read_challenge(&self, token: &str) -> Option<Challenged> {
         let claims: ChallengeClaims = self.decode(token, CHALLENGE)?;
-        Some((UserKey(claims.sub.parse().ok()?), claims.generation))
+        let user = UserKey(claims.sub.parse().ok()?);
+        Some(Challenged { user, generation: claims.generation, issuer: claims.issuer })
     }
 
     fn encode(&self, claims: &impl Serialize) -> Tried<String> {
@@ -219,11 +235,11 @@ mod tests {
     #[test]
     fn a_password_alone_is_no_token_and_a_token_is_no_password() {
         let ours = tokens("ours");
-        let challenge = ours.challenge(&user(), now()).unwrap();
-        assert_eq!(ours.read_challenge(&challenge), Some((UserKey(7), 3)));
+        let challenge = ours.challenge(&user(), None, now()).unwrap();
+        assert_eq!(ours.read_challenge(&challenge), Some(Challenged { user: UserKey(7), generation: 3, issuer: None }));
         assert!(ours.read(&challenge).is_none());
         assert!(ours.read_challenge(&token(&ours, now())).is_none());
-        let old = ours.challenge(&user(), now() - CHALLENGE_LIFE - Duration::from_secs(1)).unwrap();
+        let old = ours.challenge(&user(), None, now() - CHALLENGE_LIFE - Duration::from_secs(1)).unwrap();
         assert!(ours.read_challenge(&old).is_none());
     }
 

@@ -10,7 +10,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A file of the page: its path, media type and text.
-type Asset = (&'static str, &'static str, &'static str);
+pub(super) type Asset = (&'static str, &'static str, &'static str);
 
 const ASSETS: [Asset; 4] = [
     ("/viewer", "text/html; charset=utf-8", include_str!("../viewer/index.html")),
@@ -21,9 +21,12 @@ const ASSETS: [Asset; 4] = [
 
 /// Adds the page's files.
 pub(super) fn add(routes: Route) -> Route {
-    ASSETS
-        .into_iter()
-        .fold(routes, |routes, (path, kind, text)| routes.at(path, get(make_sync(move |_| serve(kind, text)))))
+    add_files(routes, &ASSETS)
+}
+
+/// Adds the files of a page that runs its own scripts and nothing else.
+pub(super) fn add_files(routes: Route, files: &[Asset]) -> Route {
+    files.iter().fold(routes, |routes, &(path, kind, text)| routes.at(path, get(make_sync(move |_| serve(kind, text)))))
 }
 
 fn serve(kind: &'static str, text: &'static str) -> Response {

@@ -23,7 +23,8 @@ pub struct HttpConfig {
     /// Addresses of proxies, or networks they are in, whose `X-Forwarded-For` and `X-Request-Id` are believed. Default
     /// none.
     pub trusted_proxies: Proxies,
-    /// Where people reach the cloud, as `https://vms.example.com`, for links in mails. Default none: mails hold no links.
+    /// Where people reach the cloud, as `https://vms.example.com`, for links in mails and for sign-ins through
+    /// providers. Default none: mails hold no links, and there are no such sign-ins.
     pub public_url: Option<Url>,
     /// Where finders of weaknesses report them, as `mailto:security@example.com` or `https://…`; shown in
     /// `/.well-known/security.txt`. Default none: there is no such page.

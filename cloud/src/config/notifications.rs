@@ -15,11 +15,12 @@ use crate::notify::webhook::WebhookSecret;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotificationsConfig {
-    /// Networks that webhooks may call although they are not public, as `10.1.0.0/16`. Default none.
+    /// Networks that webhooks and providers of sign-ins may be in although they are not public, as `10.1.0.0/16`. Default none.
     pub allowed_networks: Vec<IpNet>,
-    /// Ports that webhooks may call. Default 443.
+    /// Ports of webhooks and providers of sign-ins that may be called. Default 443.
     pub allowed_ports: Vec<u16>,
-    /// Whether webhooks may call `http://`, where anybody on the way reads and changes them. Default no.
+    /// Whether webhooks and providers may be called by `http://`, where anybody on the way reads and changes what is
+    /// said. Default no.
     pub allow_http: bool,
     /// Signs what goes to `webhook_url`. Default one drawn on first start and kept in `data_dir`; `WEBHOOK_SECRET`.
     pub webhook_secret: Option<Secret>,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use aivms_cloud_core::notify::address::{AddressRefused, AddressRules};
 use async_trait::async_trait;
+use poem::http;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -126,6 +127,32 @@ impl GuardedClient {
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let text = beginning(response).await;
         Ok(Answer { status, retry_after, text })
+    }
+}
+
+impl GuardedClient {
+    /// Sends a request and reads the whole answer, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The address may not be called, there is no answer, or it is too long.
+    pub async fn exchange(
+        &self,
+        request: http::Request<Vec<u8>>,
+        limit: usize,
+    ) -> Result<http::Response<Vec<u8>>, CallError> {
+        let request = reqwest::Request::try_from(request).map_err(|error| no_answer(&error))?;
+        self.rules.check_url(request.url())?;
+        let mut response = self.client.execute(request).await.map_err(|error| no_answer(&error))?;
+        let mut answer = http::Response::new(Vec::new());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = response.headers().clone();
+        while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
+            if answer.body().len() + chunk.len() > limit {
+                return Err(CallError::NoAnswer(format!("the answer has more than {limit} bytes")));
+            }
+            answer.body_mut().extend_from_slice(&chunk);
+        }
+        Ok(answer)
     }
 }
 

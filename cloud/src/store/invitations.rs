@@ -237,6 +237,22 @@ fn insert(
     Ok(())
 }
 
+/// Uses the open invitation of an address up, for one who proves in another way to be the person.
+pub(super) fn take_for(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    email: &str,
+    now: UtcMillis,
+) -> Result<Option<(UserRole, CameraScope)>, StoreError> {
+    transaction.first(
+        "update invitations set token_hash = null, accepted_at = ?3
+         where tenant = ?1 and email = ?2 and token_hash is not null and expires_at > ?3
+         returning role, cameras",
+        &values![tenant.0, email, now],
+        |row| Ok((row.parsed(0)?, scope::from_json(row.json(1)?))),
+    )
+}
+
 /// Uses an invitation up.
 fn taken(
     transaction: &mut Transaction<'_>,

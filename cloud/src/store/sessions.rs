@@ -18,6 +18,13 @@ use super::{News, Store, StoreError, TenantKey, UserKey, api_keys, audit, ids};
 pub(crate) const IDLE_LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long a session lives in all; then the person signs in anew.
 pub(crate) const WHOLE_LIFE: Duration = Duration::from_secs(180 * 24 * 3_600);
+/// The same of a session that began through the tenant's provider: who has left the organisation is asked for there
+/// again after a day at the latest.
+pub(crate) const LIFE_THROUGH_PROVIDER: Duration = Duration::from_secs(24 * 3_600);
+/// [`SignIn::method`] of sessions that began with a password.
+pub(crate) const BY_PASSWORD: &str = "password";
+/// [`SignIn::method`] of sessions that began through the tenant's provider.
+pub(crate) const THROUGH_PROVIDER: &str = "provider";
 /// Least time between two notes that a session or key was used: each is a write.
 pub(crate) const NOTE_USE_EVERY: Duration = Duration::from_secs(600);
 /// Sessions of a person that have ended are shown and kept no longer than this.
@@ -211,7 +218,15 @@ pub(super) fn begin(
     let row: Option<i64> = transaction.first(
         "insert into sessions (session_id, person, method, address, agent, created_at, last_used_at, ends_at)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) returning id",
-        &values![session.as_str(), user.0, sign_in.method, &sign_in.address, &sign_in.agent, now, now + IDLE_LIFE],
+        &values![
+            session.as_str(),
+            user.0,
+            sign_in.method,
+            &sign_in.address,
+            &sign_in.agent,
+            now,
+            end(sign_in.method, now, now)
+        ],
         |row| row.get(0),
     )?;
     transaction.execute(
@@ -221,6 +236,12 @@ pub(super) fn begin(
     transaction.execute("update users set last_sign_in = ?1 where id = ?2", &values![now, user.0])?;
     tell_of_sign_in(transaction, user, sign_in, now)?;
     Ok(session)
+}
+
+/// When a session ends that is not refreshed after `now`.
+fn end(method: &str, created_at: UtcMillis, now: UtcMillis) -> UtcMillis {
+    let whole = if method == THROUGH_PROVIDER { LIFE_THROUGH_PROVIDER } else { WHOLE_LIFE };
+    (now + IDLE_LIFE).min(created_at + whole)
 }
 
 fn tell_of_sign_in(
@@ -304,16 +325,17 @@ fn refresh(
     now: UtcMillis,
 ) -> Result<Refreshed, StoreError> {
     let found = transaction.first(
-        "select s.id, s.session_id, s.person, r.used_at, s.created_at from refresh_tokens r
+        "select s.id, s.session_id, s.person, r.used_at, s.created_at, s.method from refresh_tokens r
             join sessions s on s.id = r.session
          where r.token_hash = ?1 and s.ended_at is null and s.ends_at > ?2",
         &values![old, now],
         |row| {
             let session: SessionId = row.parsed(1)?;
-            Ok((row.get::<i64>(0)?, session, UserKey(row.get(2)?), row.optional_time(3)?, row.time(4)?))
+            let life: (UtcMillis, String) = (row.time(4)?, row.get(5)?);
+            Ok((row.get::<i64>(0)?, session, UserKey(row.get(2)?), row.optional_time(3)?, life))
         },
     )?;
-    let Some((row, session, person, used_at, created_at)) = found else { return Ok(Refreshed::Refused) };
+    let Some((row, session, person, used_at, (created_at, method))) = found else { return Ok(Refreshed::Refused) };
     if used_at.is_some() {
         transaction.execute("update sessions set ended_at = ?1 where id = ?2", &values![now, row])?;
         transaction.announce(News::User(person));
@@ -323,7 +345,7 @@ fn refresh(
     let Some(user) = active(transaction, person)? else { return Ok(Refreshed::Refused) };
     transaction.execute("update refresh_tokens set used_at = ?1 where token_hash = ?2", &values![now, old])?;
     transaction.execute("insert into refresh_tokens (token_hash, session) values (?1, ?2)", &values![new, row])?;
-    let ends_at = (now + IDLE_LIFE).min(created_at + WHOLE_LIFE);
+    let ends_at = end(&method, created_at, now);
     transaction.execute(
         "update sessions set last_used_at = ?1, address = ?2, ends_at = ?3 where id = ?4",
         &values![now, address, ends_at, row],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aivms_cloud::config::{Config, MediaConfig, PresenceConfig};
+use aivms_cloud::config::{Config, MediaConfig, NotificationsConfig, PresenceConfig};
 use aivms_cloud::run::{self, Running};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ pub(crate) struct Cloud {
     pub http: Client,
     /// Settings of files, from the next start on.
     pub media: MediaConfig,
+    /// Where the cloud may call, from the next start on.
+    pub notifications: NotificationsConfig,
+    /// Where people reach the cloud, from the next start on.
+    pub public_url: Option<url::Url>,
     /// Seconds of silence after which an edge is not heard any more, from the next start on.
     pub edge_timeout_seconds: u32,
     /// Patience before an edge is told offline or online, from the next start on.
@@ -60,6 +64,8 @@ impl Cloud {
             http,
             media,
             change,
+            notifications: NotificationsConfig::default(),
+            public_url: None,
             edge_timeout_seconds: 120,
             presence: PresenceConfig::default(),
             running: None,
@@ -85,6 +91,8 @@ impl Cloud {
         config.media = self.media.clone();
         config.edge_timeout_seconds = self.edge_timeout_seconds;
         config.presence = self.presence.clone();
+        config.notifications = self.notifications.clone();
+        config.http.public_url = self.public_url.clone();
         config.http.bind = loopback;
         config.mqtt.bind = loopback;
         config.metrics.bind = Some(loopback);

@@ -37,6 +37,9 @@ async fn every_operation_is_described_with_its_failures() {
         "request_password_reset",
         "reset_password",
         "accept_invitation",
+        "start_provider_sign_in",
+        "finish_provider_sign_in",
+        "exchange_sign_in_code",
         "enroll_edge",
     ];
     let mut seen = 0;

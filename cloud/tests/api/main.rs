@@ -26,6 +26,7 @@ mod notifications;
 mod operations;
 mod operators;
 mod people;
+mod providers;
 mod retention;
 mod service;
 mod settings;

@@ -27,7 +27,7 @@ async fn join(cloud: &Cloud, owner: &Owner, email: &str, rights: Value) -> (Owne
     (Owner { token: joined.text("token") }, id)
 }
 
-async fn login(cloud: &Cloud, email: &str, password: &str) -> Answer {
+pub(crate) async fn login(cloud: &Cloud, email: &str, password: &str) -> Answer {
     cloud.post("/api/auth/login", json!({ "email": email, "password": password })).await
 }
 
@@ -290,7 +290,7 @@ async fn one_sees_and_ends_the_own_sessions() {
 }
 
 /// The code an app shows `steps` of 30 seconds from now.
-fn code(secret: &str, steps: i64) -> String {
+pub(crate) fn code(secret: &str, steps: i64) -> String {
     let bytes = totp_rs::Secret::try_from_base32(secret).unwrap().as_bytes().try_into().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let at = UtcMillis::from_millis(i64::try_from(now).unwrap() + steps * 30_000);

@@ -14,6 +14,7 @@ mod events;
 mod footage;
 mod notifications;
 mod people;
+mod providers;
 
 use std::collections::BTreeMap;
 
@@ -107,6 +108,18 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
             }
         )*};
     }
-    first_of!(accounts, audit, people, commands, edges, events, footage, edge_devices, alerts, notifications);
+    first_of!(
+        accounts,
+        audit,
+        people,
+        providers,
+        commands,
+        edges,
+        events,
+        footage,
+        edge_devices,
+        alerts,
+        notifications
+    );
     None
 }

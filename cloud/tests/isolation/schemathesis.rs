@@ -53,6 +53,12 @@ extra-data-sources = { responses = false }
 include-operation-id = ["offer_media", "send_media"]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429"]
+
+# Browsers are sent on, whatever became of the sign-in.
+[[operations]]
+include-operation-id = ["start_provider_sign_in", "finish_provider_sign_in"]
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "303", "404", "409", "429", "503"]
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -148,3 +148,26 @@ async fn a_receiver_that_never_answers_is_given_up_in_time() {
     assert_eq!(error, CallError::NoAnswer("no answer within 15 s".into()));
     assert!(begun.elapsed() < CALL_LIMIT + Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn an_answer_that_is_read_whole_has_a_limit_and_comes_from_no_redirect_and_nowhere_inside() {
+    let inside = Listener::at(SocketAddr::new(INSIDE, 0), OK).await;
+    let location = inside.address;
+    let moved =
+        format!("HTTP/1.1 302 Found\r\nlocation: http://{location}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let [small, large, moved] = [OK.to_owned(), format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(100_000)), moved];
+    let ask = async |answer: String| {
+        let receiver = Listener::at(SocketAddr::new(ALLOWED, 0), answer.leak()).await;
+        let port = receiver.address.port();
+        let request = http::Request::get(format!("http://rebind.example:{port}/")).body(Vec::new()).unwrap();
+        client(port, &[&[ALLOWED]]).exchange(request, 1_000).await
+    };
+    assert_eq!(ask(small).await.unwrap().body(), b"hello");
+    let refused = ask(large).await.unwrap_err();
+    assert_eq!(refused, CallError::NoAnswer("the answer has more than 1000 bytes".into()));
+    assert_eq!(ask(moved).await.unwrap().status(), 302);
+    let there = http::Request::get(format!("http://{location}/")).body(Vec::new()).unwrap();
+    let refused = client(location.port(), &[]).exchange(there, 1_000).await.unwrap_err();
+    assert!(matches!(refused, CallError::Refused(AddressRefused::NotPublic(..))), "{refused:?}");
+    assert_eq!(inside.seen(), 0);
+}

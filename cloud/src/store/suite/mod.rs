@@ -15,6 +15,7 @@ pub(crate) mod media;
 pub(crate) mod notifications;
 pub(crate) mod people;
 pub(crate) mod presence;
+pub(crate) mod providers;
 pub(crate) mod retention;
 
 use aivms_contract::detection::{Detection, TrackPhase};
@@ -120,6 +121,10 @@ macro_rules! store_suite {
             notifications: a_removed_or_changed_channel_is_what_it_is_now_and_its_secrets_sign_as_long_as_they_should;
             notifications: a_person_is_told_by_the_means_and_at_the_hours_it_chose;
             notifications: the_log_is_paged_filtered_and_only_a_tenants_own;
+            providers: a_flow_is_taken_once_and_in_time_with_its_tenants_provider;
+            providers: a_provider_brings_in_its_own_tenants_people_only;
+            providers: an_invited_person_comes_through_a_provider_with_the_rights_of_the_invitation;
+            providers: what_began_through_a_provider_ends_with_it_and_after_a_day;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
             presence: a_process_that_starts_after_another_has_left_finds_nobody_connected;
         }
