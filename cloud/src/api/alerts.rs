@@ -111,7 +111,7 @@ impl AlertsApi {
             end: end_time.0.map(|Text(Time(at))| at),
         };
         let page = self.0.store.list_alerts(asker, filter, page_request(limit.0, cursor.0)).await?;
-        let last = page.items.last().filter(|_| page.more).map(|alert| Text(Cursor(alert.alert_id.0)));
+        let last = page.next(|alert| Text(Cursor(alert.alert_id.0)));
         Ok(Json(AlertPage { items: page.items.into_iter().filter_map(AlertAnswer::of).collect(), next_cursor: last }))
     }
 
@@ -149,7 +149,7 @@ impl AlertsApi {
         };
         let request = page_request(limit.0, cursor.0);
         let page = self.0.store.list_suppressed(asker(&signed_in), filter, request).await?;
-        let last = page.items.last().filter(|_| page.more).map(|one| Text(Cursor(one.id)));
+        let last = page.next(|one| Text(Cursor(one.id)));
         let items = page.items.into_iter().filter_map(SuppressedAnswer::of).collect();
         Ok(Json(SuppressedPage { items, next_cursor: last }))
     }

@@ -147,8 +147,7 @@ impl ApiKeysApi {
     ) -> Result<Json<ApiKeyPage>, Failure> {
         let by = signed_in.in_person(UserRole::Admin)?;
         let page = self.0.store.list_api_keys(by.tenant, cursor.0.map(plain), limit.0).await?;
-        let last = page.items.last().filter(|_| page.more);
-        let next_cursor = last.map(|key| Text(key.key_id.clone()));
+        let next_cursor = page.next(|key| Text(key.key_id.clone()));
         Ok(Json(ApiKeyPage { items: page.items.into_iter().map(answer).collect(), next_cursor }))
     }
 

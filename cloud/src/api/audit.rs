@@ -131,7 +131,7 @@ impl AuditApi {
         let filter = filter(start_time, end_time, actor_id, action, subject_id);
         let before = cursor.0.map(|Text(PlaceCursor(place))| place);
         let page = self.0.store.audit_entries(tenant, filter, before, limit.0).await?;
-        let last = page.items.last().filter(|_| page.more).map(|entry| Text(PlaceCursor(entry.seq)));
+        let last = page.next(|entry| Text(PlaceCursor(entry.seq)));
         Ok(Json(AuditPage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: last }))
     }
 

@@ -143,7 +143,7 @@ impl CommandsApi {
         let before = cursor.0.and_then(|Text(Cursor(id))| id.to_string().to_ascii_lowercase().parse().ok());
         let tenant = signed_in.user().tenant;
         let page = self.0.store.list_commands(tenant, &edge_id, filter, before, limit.0).await?;
-        let last = page.items.last().filter(|_| page.more).and_then(|last| id_of(&last.command.id));
+        let last = page.next(|last| id_of(&last.command.id)).flatten();
         let items = page.items.into_iter().map(|stored| CommandAnswer::of(&edge_id, stored)).collect();
         Ok(Json(CommandPage { items, next_cursor: last.map(|id| Text(Cursor(id))) }))
     }

@@ -157,7 +157,7 @@ impl DeliveriesApi {
             state: state.0.map(Into::into),
         };
         let page = self.0.store.list_deliveries(user.tenant, filter, page_request(limit.0, cursor.0)).await?;
-        let last = page.items.last().filter(|_| page.more).map(|delivery| Text(Cursor(delivery.id.0)));
+        let last = page.next(|delivery| Text(Cursor(delivery.id.0)));
         Ok(Json(DeliveryPage { items: page.items.into_iter().map(answer).collect(), next_cursor: last }))
     }
 

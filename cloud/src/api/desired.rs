@@ -135,7 +135,7 @@ impl DesiredApi {
         let scope = signed_in.cameras().clone();
         let before = cursor.0.map(|Text(Cursor(id))| version_of(id));
         let page = self.0.store.desired_history(signed_in.user().tenant, &edge_id, before, limit.0).await?;
-        let last = page.items.last().filter(|_| page.more).map(|(last, _)| cursor_of(last.document.version));
+        let last = page.next(|(last, _)| cursor_of(last.document.version));
         let items = page.items.into_iter().map(|(version, before)| {
             let before = before.map(|before| visible(&edge_id, before.document, &scope));
             let after = visible(&edge_id, version.document, &scope);

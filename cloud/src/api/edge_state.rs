@@ -130,7 +130,7 @@ impl EdgeStateApi {
         let Path(Text(edge_id)) = edge_id;
         let page = page_request(limit.0, cursor.0);
         let page = self.0.store.presence_events(signed_in.user().tenant, &edge_id, page).await?;
-        let next_cursor = page.items.last().filter(|_| page.more).map(|last| Text(Cursor(last.id)));
+        let next_cursor = page.next(|last| Text(Cursor(last.id)));
         let items = page.items.into_iter().map(PresenceAnswer::from).collect();
         Ok(Json(PresencePage { items, next_cursor }))
     }

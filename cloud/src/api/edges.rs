@@ -158,7 +158,7 @@ impl EdgesApi {
         let filter = EdgeFilter { labels, only_active: active.0 };
         let after = cursor.0.map(|Text(Cursor(id))| EdgeId::from_random(u128::from_be_bytes(id.to_bytes())));
         let page = self.0.store.page_of_edges(signed_in.user().tenant, filter, after, limit.0).await?;
-        let last = page.items.last().filter(|_| page.more).and_then(|last| cursor_of(&last.edge.edge_id));
+        let last = page.next(|last| cursor_of(&last.edge.edge_id)).flatten();
         let now = clock::now();
         let items = page.items.into_iter().map(|edge| self.answer(edge, now)).collect();
         Ok(Json(EdgeList { items, next_cursor: last }))

@@ -87,7 +87,7 @@ impl IncidentsApi {
         };
         let request = page_request(limit.0, cursor.0);
         let page = self.0.store.list_incidents(asker(&signed_in), filter, request).await?;
-        let last = page.items.last().filter(|_| page.more).map(|one| Text(Cursor(one.incident_id.0)));
+        let last = page.next(|one| Text(Cursor(one.incident_id.0)));
         Ok(Json(IncidentPage { items: page.items.into_iter().filter_map(answer).collect(), next_cursor: last }))
     }
 

@@ -177,8 +177,7 @@ impl InvitationsApi {
     ) -> Result<Json<InvitationPage>, Failure> {
         let by = signed_in.in_person(UserRole::Admin)?;
         let page = self.0.store.list_invitations(by.tenant, cursor.0.map(plain), limit.0).await?;
-        let last = page.items.last().filter(|_| page.more);
-        let next_cursor = last.map(|invitation| Text(invitation.invitation_id.clone()));
+        let next_cursor = page.next(|invitation| Text(invitation.invitation_id.clone()));
         Ok(Json(InvitationPage { items: page.items.into_iter().map(answer).collect(), next_cursor }))
     }
 

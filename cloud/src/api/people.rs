@@ -119,8 +119,7 @@ impl PeopleApi {
     ) -> Result<Json<PersonPage>, Failure> {
         let by = signed_in.in_person(UserRole::Admin)?;
         let page = self.0.store.list_people(by.tenant, cursor.0.map(plain), limit.0).await?;
-        let last = page.items.last().filter(|_| page.more);
-        let next_cursor = last.map(|person| Text(person.user_id.clone()));
+        let next_cursor = page.next(|person| Text(person.user_id.clone()));
         Ok(Json(PersonPage { items: page.items.into_iter().map(answer).collect(), next_cursor }))
     }
 

@@ -105,7 +105,7 @@ impl RulesApi {
     ) -> Result<Json<RulePage>, Failure> {
         let request = page_request(limit.0, cursor.0);
         let page = self.0.store.list_rules(signed_in.user().tenant, request, clock::now()).await?;
-        let last = page.items.last().filter(|_| page.more).map(|rule| Text(Cursor(rule.rule_id.0)));
+        let last = page.next(|rule| Text(Cursor(rule.rule_id.0)));
         Ok(Json(RulePage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: last }))
     }
 

@@ -81,6 +81,11 @@ impl<T> Page<T> {
         items.truncate(limit as usize);
         Self { items, more }
     }
+
+    /// What the next page is asked for with, made of the last row of this one; `None` on the last page.
+    pub fn next<K>(&self, place: impl FnOnce(&T) -> K) -> Option<K> {
+        self.items.last().filter(|_| self.more).map(place)
+    }
 }
 
 impl Store {
