@@ -4,6 +4,7 @@
 mod accounts;
 mod alerts;
 mod analytics;
+mod api_keys;
 mod audit;
 mod backup;
 mod balancers;
@@ -28,5 +29,7 @@ mod operators;
 mod people;
 mod providers;
 mod retention;
+mod second_factor;
 mod service;
+mod sessions;
 mod settings;

@@ -13,7 +13,8 @@ use self::way::{
     start_path, whole_way,
 };
 use crate::cloud::{Answer, Cloud, Owner, PASSWORD};
-use crate::people::{code, login};
+use crate::people::login;
+use crate::second_factor::code;
 
 async fn log(cloud: &Cloud, owner: &Owner, action: &str) -> Vec<Value> {
     let answer = cloud.get_as(owner, &format!("/api/audit?action={action}")).await;
