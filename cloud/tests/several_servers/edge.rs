@@ -41,8 +41,8 @@ pub(crate) enum Ended {
 
 /// A connection.
 pub(crate) struct Session {
-    client: AsyncClient,
-    events: EventLoop,
+    pub client: AsyncClient,
+    pub events: EventLoop,
 }
 
 impl Edge {
@@ -61,6 +61,16 @@ impl Edge {
         let tls = Arc::new(tls(&enrollment, &key.serialize_pem()));
         let balanced = servers.balanced_mqtt();
         Self { id: enrollment.edge_id.clone(), enrollment: Arc::new(enrollment), tls, balanced }
+    }
+
+    /// The MQTT front behind the balancer.
+    pub(crate) fn balanced(&self) -> SocketAddr {
+        self.balanced
+    }
+
+    /// Where it says things of this kind.
+    pub(crate) fn topic(&self, kind: UpKind) -> String {
+        Topic::up(self.enrollment.tenant_id.clone(), self.id.clone(), kind).to_string()
     }
 
     /// Connects and subscribes what it is told.
@@ -103,7 +113,7 @@ impl Edge {
 
     /// Sends on one connection until it ends or everything is acknowledged.
     async fn send(&self, mut session: Session, events: &[Envelope], rate: u64, began: Instant, through: &mut u64) {
-        let topic = Topic::up(self.enrollment.tenant_id.clone(), self.id.clone(), UpKind::Detections).to_string();
+        let topic = self.topic(UpKind::Detections);
         let mut next = *through;
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         while *through < events.len() as u64 {

@@ -1,10 +1,14 @@
 //! Three processes of the cloud over one PostgreSQL, behind HAProxy, as in production: edges and people may be on any
 //! of them, and any of them may be killed.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code")]
 
 mod edge;
 mod feed;
+mod holder;
+mod load;
+mod receiver;
 mod servers;
+mod worker;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -143,6 +147,12 @@ impl Owner {
     async fn get(&self, base: &str, path: &str) -> Value {
         let answer = self.http.get(format!("{base}{path}")).bearer_auth(&self.token).send().await.unwrap();
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
+    async fn make(&self, path: &str, what: &Value) -> Value {
+        let answer = self.http.post(path).bearer_auth(&self.token).json(what).send().await.unwrap();
+        assert_eq!(answer.status(), 201, "POST {path}: {what}");
         answer.json().await.unwrap()
     }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::holder;
+
 /// Longest time a process may take to be ready on a loaded machine.
 const START: Duration = Duration::from_secs(60);
 const COUNT: usize = 3;
@@ -25,6 +27,8 @@ pub(crate) struct Servers {
     balancer: Child,
     http_port: u16,
     mqtt_port: u16,
+    /// What else stands in the settings of each cloud.
+    settings: String,
 }
 
 struct Cloud {
@@ -42,13 +46,18 @@ pub(crate) struct Owner {
 
 impl Servers {
     pub(crate) async fn start() -> Self {
+        Self::start_with(String::new()).await
+    }
+
+    /// With further tables in the settings of each cloud.
+    pub(crate) async fn start_with(settings: String) -> Self {
         let (directory, database) = (tempfile::tempdir().unwrap(), TestDatabase::create().unwrap());
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let [http_port, mqtt_port] = [free_port(), free_port()];
         let clouds: Vec<_> =
             (0..COUNT).map(|_| Cloud { http_port: free_port(), mqtt_port: free_port(), child: None }).collect();
         let balancer = balancer(directory.path(), http_port, mqtt_port, &clouds);
-        let mut servers = Self { database, directory, http, clouds, balancer, http_port, mqtt_port };
+        let mut servers = Self { database, directory, http, clouds, balancer, http_port, mqtt_port, settings };
         for index in 0..COUNT {
             servers.resume(index).await;
         }
@@ -77,6 +86,12 @@ impl Servers {
         SocketAddr::from(([127, 0, 0, 1], self.clouds[index].mqtt_port))
     }
 
+    /// The server that holds the connection whose near end is `address`.
+    pub(crate) fn holder(&self, address: SocketAddr) -> Option<usize> {
+        let holds = |cloud: &Cloud| cloud.child.as_ref().is_some_and(|child| holder::holds(child.id(), address));
+        self.clouds.iter().position(holds)
+    }
+
     /// Ends a server at once, as a power cut would.
     pub(crate) fn kill(&mut self, index: usize) {
         end(&mut self.clouds[index].child);
@@ -91,9 +106,10 @@ impl Servers {
         let text = format!(
             "data_dir = \"{0}/data\"\nclip_upload_dir = \"{0}/clips\"\n[media]\nmin_free_mib = 0\n\
              [http]\nbind = \"127.0.0.1:{http_port}\"\n\
-             [mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\npublic_host = \"localhost\"\npublic_port = {1}\n",
+             [mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\npublic_host = \"localhost\"\npublic_port = {1}\n{2}",
             folder.display(),
             self.mqtt_port,
+            self.settings,
         );
         std::fs::write(&settings, text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_aivms-cloud"));
