@@ -6,96 +6,30 @@
 //! Every queue is drained by the shell: [`Hub::take_call`], [`Hub::take_for_edge`], [`Hub::take_for_viewer`] and
 //! [`Hub::take_answer`]. Time is monotonic, from any beginning.
 
+mod heard;
+mod limits;
 mod stream;
 mod viewer;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use aivms_contract::id::CameraId;
-use aivms_contract::relay::{EndReason, FrameHeader, FrameKind, FromEdge, ToEdge, View};
+use aivms_contract::relay::{EndReason, ToEdge, View};
 use aivms_contract::time::UtcMillis;
 
-use stream::{Fate, Source, Stream};
-use viewer::Viewer;
+pub use limits::{
+    CALL_EVERY, EDGE_WAIT, GRACE, MAX_ALL_PLAYBACK_BYTES, MAX_CREDIT, MAX_DETAIL_BYTES, MAX_INIT_BYTES, MAX_MIME_BYTES,
+    MAX_REQUESTS, MAX_STREAMS, MAX_VIEWERS,
+};
+pub use words::{Answer, Ask, ForViewer, Full, Wanted};
 
-/// Most viewers of one edge; one more is told to come back later.
-pub const MAX_VIEWERS: usize = 64;
-/// Most streams of one edge. An edge sends each over a line that is seldom fast.
-pub const MAX_STREAMS: usize = 32;
-/// Most requests an edge has not answered; one more is told to come back later.
-pub const MAX_REQUESTS: usize = 32;
-/// Most fragments a playing viewer may be owed; what it grants beyond is cut.
-pub const MAX_CREDIT: u32 = 16;
-/// Largest init frame in bytes, head and all; those of real cameras have about one thousand. A stream with a larger
-/// one is closed.
-pub const MAX_INIT_BYTES: usize = 64 * 1024;
-/// Longest `mime` of a stream in bytes; one with a longer is closed.
-pub const MAX_MIME_BYTES: usize = 256;
-/// Longest reason in bytes why a stream is over; a longer one is left out.
-pub const MAX_DETAIL_BYTES: usize = 2 * 1024;
-/// Most bytes of playback that wait for all viewers of one edge; with more, the one for whom most waits is sent away.
-pub const MAX_ALL_PLAYBACK_BYTES: usize = 256 * 1024 * 1024;
-/// How long a camera goes on sending after its last viewer left: whoever comes back meanwhile has a picture at once.
-pub const GRACE: Duration = Duration::from_secs(2);
-/// How often an edge that is needed and not connected is called.
-pub const CALL_EVERY: Duration = Duration::from_secs(5);
-/// How long viewers wait for an edge before they are told that it is away.
-pub const EDGE_WAIT: Duration = Duration::from_secs(20);
+use stream::{Source, Stream};
+use viewer::Viewer;
 
 /// A viewer of this hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewerId(u64);
-
-/// What a viewer wants to see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The camera.
-    pub camera: CameraId,
-    /// Live or playback.
-    pub view: View,
-    /// Whether the viewer plays H.265.
-    pub h265: bool,
-}
-
-/// A question to the edge that has one answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// Which cameras there are.
-    Cameras,
-    /// What is recorded of a camera in a time.
-    Timeline(CameraId, UtcMillis, UtcMillis),
-    /// Small pictures of an hour.
-    Sprite(CameraId, UtcMillis),
-    /// What was detected in a time.
-    Boxes(CameraId, UtcMillis, UtcMillis),
-}
-
-/// What a viewer gets.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ForViewer {
-    /// A text frame. [`FromEdge::Ended`] is the last.
-    Text(FromEdge),
-    /// A binary frame as the edge sent it.
-    Frame(Arc<[u8]>),
-}
-
-/// The answer to a question.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// A text frame.
-    Text(FromEdge),
-    /// A binary frame, head and all.
-    Frame(Arc<[u8]>),
-    /// The edge could not be reached, or went away before it answered.
-    EdgeAway,
-}
-
-/// Says that there is no room for one more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many look at this edge; try again later")]
-pub struct Full;
 
 /// The hub of one edge.
 #[derive(Debug, Default)]
@@ -229,42 +163,6 @@ impl Hub {
         self.need_edge(now);
     }
 
-    /// The edge has said something.
-    pub fn text(&mut self, message: &FromEdge, now: Duration) {
-        match message {
-            FromEdge::Opened { stream, mime, .. } if mime.len() > MAX_MIME_BYTES => self.refuse(*stream, now),
-            FromEdge::Opened { stream, from, .. } => {
-                if let Some(open) = self.streams.get_mut(stream)
-                    && open.opened(message.clone(), *from)
-                {
-                    self.give(*stream, message);
-                }
-            }
-            FromEdge::Skipped { stream, .. } | FromEdge::Dropped { stream, .. } => {
-                self.give(*stream, message);
-            }
-            FromEdge::Ended { stream, reason, detail } => {
-                let detail = if detail.len() > MAX_DETAIL_BYTES { "" } else { detail };
-                self.give(*stream, &FromEdge::Ended { stream: *stream, reason: *reason, detail: detail.to_owned() });
-                self.streams.remove(stream);
-                self.need_edge(now);
-            }
-            FromEdge::Cameras { request, .. }
-            | FromEdge::Timeline { request, .. }
-            | FromEdge::Failed { request, .. } => self.answer(*request, Answer::Text(message.clone()), now),
-            FromEdge::Error { .. } | FromEdge::Unknown => {}
-        }
-    }
-
-    /// The edge has sent a binary frame.
-    pub fn frame(&mut self, header: &FrameHeader, frame: &Arc<[u8]>, now: Duration) {
-        match header.kind {
-            FrameKind::Init | FrameKind::Fragment => self.media(header, frame, now),
-            FrameKind::Jpeg | FrameKind::Boxes => self.answer(header.stream, Answer::Frame(Arc::clone(frame)), now),
-            FrameKind::Unknown(_) => {}
-        }
-    }
-
     /// Does what is due.
     pub fn tick(&mut self, now: Duration) {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
@@ -390,57 +288,6 @@ impl Hub {
         }
     }
 
-    fn answer(&mut self, request: u32, answer: Answer, now: Duration) {
-        if self.requests.remove(&request).is_some() {
-            self.answers.push_back((request, answer));
-        }
-        self.need_edge(now);
-    }
-
-    fn media(&mut self, header: &FrameHeader, frame: &Arc<[u8]>, now: Duration) {
-        let Some(stream) = self.streams.get_mut(&header.stream) else { return };
-        match stream.keep(header, frame) {
-            Fate::Wanted => {}
-            Fate::Unwanted => return,
-            Fate::Refused => return self.refuse(header.stream, now),
-        }
-        let mut too_slow = Vec::new();
-        for id in &stream.viewers {
-            if let Some(viewer) = self.viewers.get_mut(id)
-                && !viewer.give_frame(header, frame, now)
-            {
-                too_slow.push(*id);
-            }
-        }
-        too_slow.extend(self.hoarder());
-        too_slow.into_iter().for_each(|viewer| self.send_away(viewer, EndReason::TooSlow, TOO_SLOW, now));
-    }
-
-    /// The playing viewer for whom most waits, when too much waits for all of them.
-    fn hoarder(&self) -> Option<ViewerId> {
-        let playing = || self.viewers.iter().filter(|(_, viewer)| !viewer.is_live);
-        let bytes: usize = playing().map(|(_, viewer)| viewer.bytes()).sum();
-        let most = playing().max_by_key(|(_, viewer)| viewer.bytes());
-        most.filter(|_| bytes > MAX_ALL_PLAYBACK_BYTES).map(|(id, _)| *id)
-    }
-
-    /// Closes a stream of which the edge sends what it may not.
-    fn refuse(&mut self, number: u32, now: Duration) {
-        let (reason, detail) = (EndReason::Failed, NOT_KEPT_TO.to_owned());
-        self.give(number, &FromEdge::Ended { stream: number, reason, detail });
-        self.close(number);
-        self.need_edge(now);
-    }
-
-    fn give(&mut self, stream: u32, message: &FromEdge) {
-        let Some(stream) = self.streams.get(&stream) else { return };
-        for id in &stream.viewers {
-            if let Some(viewer) = self.viewers.get_mut(id) {
-                viewer.give(message.clone());
-            }
-        }
-    }
-
     fn playing(&mut self, viewer: ViewerId) -> Option<(u32, &mut Viewer)> {
         let viewer = self.viewers.get_mut(&viewer).filter(|viewer| !viewer.is_live)?;
         Some((viewer.stream, viewer))
@@ -453,25 +300,7 @@ impl Hub {
 }
 
 const TOO_SLOW: &str = "the connection is too slow for this video: choose the camera's smaller stream, or look again";
-const NOT_KEPT_TO: &str = "the edge sends what it may not: update its software, and look again";
 const EDGE_AWAY: &str = "the edge does not answer: check that it has power and a network";
-
-/// Bytes of memory a frame takes while it waits, roughly: frames without content are not for nothing.
-fn weight(frame: &Arc<[u8]>) -> usize {
-    const BESIDES: usize = 256;
-    frame.len() + BESIDES
-}
-
-impl Ask {
-    fn message(&self, request: u32) -> ToEdge {
-        match self.clone() {
-            Self::Cameras => ToEdge::Cameras { request },
-            Self::Timeline(camera_id, from, to) => ToEdge::Timeline { request, camera_id, from, to },
-            Self::Sprite(camera_id, hour) => ToEdge::Sprite { request, camera_id, hour },
-            Self::Boxes(camera_id, from, to) => ToEdge::Boxes { request, camera_id, from, to },
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use aivms_contract::id::CameraId;
 use aivms_contract::relay::{FrameHeader, FrameKind, FromEdge, ToEdge, View};
 use aivms_contract::time::UtcMillis;
 
-use super::viewer::Viewer;
-use super::{MAX_CREDIT, MAX_INIT_BYTES, ViewerId, Wanted, weight};
+use super::viewer::{Viewer, weight};
+use super::{MAX_CREDIT, MAX_INIT_BYTES, ViewerId, Wanted};
 
 /// Most bytes kept since the last key picture. A stream with more between two of them is kept from none: late viewers
 /// wait for the next.

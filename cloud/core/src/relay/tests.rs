@@ -1,6 +1,8 @@
 //! One edge's hub in simulated time.
 
-use aivms_contract::relay::Role;
+use std::sync::Arc;
+
+use aivms_contract::relay::{FrameHeader, FrameKind, FromEdge, Role};
 use proptest::prelude::*;
 
 use super::*;

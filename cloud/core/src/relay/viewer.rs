@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aivms_contract::relay::{EndReason, FrameHeader, FrameKind, FromEdge};
 
-use super::{ForViewer, weight};
+use super::ForViewer;
 
 /// Most bytes of live video that wait for one viewer, more than what a late one begins with. With more, what waits is
 /// dropped and the viewer goes on at the next key picture.
@@ -182,4 +182,10 @@ impl Waiting {
             ForViewer::Text(_) => 0,
         }
     }
+}
+
+/// Bytes of memory a frame takes while it waits, roughly: frames without content are not for nothing.
+pub(super) fn weight(frame: &Arc<[u8]>) -> usize {
+    const BESIDES: usize = 256;
+    frame.len() + BESIDES
 }
