@@ -35,5 +35,6 @@ pub mod retention;
 pub mod run;
 pub mod sealed;
 pub mod secret_file;
+mod servers;
 mod service;
 pub mod store;

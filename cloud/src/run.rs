@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::api::{self, ApiParts, ApiSettings};
+use crate::api::{self, Api, ApiParts, ApiSettings};
 use crate::ca::CertificateAuthority;
 use crate::config::{Config, MqttConfig, Secret};
 use crate::dispatch::Dispatch;
@@ -29,10 +29,10 @@ use crate::mqtt::sessions::Sessions;
 use crate::mqtt::{Front, FrontSettings};
 use crate::notify::guard::GuardedClient;
 use crate::readiness::Readiness;
-use crate::relay::Relay;
+use crate::relay::{Relay, SEALED_FOR_TICKETS, Tickets};
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, counting, escalation, https, notify, retention, secret_file, service};
+use crate::{clock, counting, escalation, https, notify, retention, secret_file, servers, service};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -91,14 +91,17 @@ impl Running {
 pub async fn start(config: Config) -> Result<Running> {
     install_crypto_provider();
     let store = open_store(&config).await?;
-    store.join_processes().await.context("database")?;
     let data_dir = config.data_dir();
     let jwt_secret = match config.jwt_secret.clone() {
         Some(secret) => secret,
         None => secret_file::read_or_draw(&data_dir.join("jwt-secret"))?,
     };
     let ca = Arc::new(CertificateAuthority::open(&data_dir, clock::now()).context("certificate authority")?);
-    seal_anew(&store, &jwt_secret, config.jwt_secret_previous.as_ref()).await?;
+    let previous = config.jwt_secret_previous.as_ref();
+    let (listener, links) = servers::open(&config, &jwt_secret, &ca, &store).await?;
+    let address = listener.as_ref().map(|listener| config.servers.told_address(listener.address()));
+    store.join_processes(address).await.context("database")?;
+    seal_anew(&store, &jwt_secret, previous).await?;
     let media = open_media(&config, &store).await?;
     let (sender, notifications) = notify::set_up(&config, &jwt_secret, media.clone())?;
     let mailer = notifications.mailer.clone();
@@ -106,7 +109,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let (sessions, hints, stop) = (Sessions::default(), LiveHints::default(), CancellationToken::new());
     let hearing = hearing::hear(store.news(), Arc::downgrade(&store), hints.clone(), sessions.clone());
     let hearing = AbortOnDropHandle::new(tokio::spawn(hearing));
-    let (relay, calls) = Relay::new(stop.clone());
+    let tickets = Tickets::new(Sealer::new(&jwt_secret, previous, SEALED_FOR_TICKETS));
+    let (relay, calls) = Relay::new(Arc::clone(&store), tickets, links, stop.clone());
     let (ingest, batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let front_settings = front_settings(&config.mqtt);
     let front = Front::bind(front_settings, Arc::clone(&store), Arc::clone(&ca), sessions.clone(), ingest.clone());
@@ -139,13 +143,14 @@ pub async fn start(config: Config) -> Result<Running> {
         ingest,
         sessions,
         hints,
-        relay,
+        relay: relay.clone(),
         media: media.clone(),
         notifications,
         readiness: readiness.clone(),
         figures,
     };
-    let endpoint = api::endpoint(parts, settings, stop.clone());
+    let api = Api::new(parts, settings, stop.clone());
+    let endpoint = api::endpoint(api.clone());
     tracing::info!("API on {scheme}://{http_addr}, its documentation on {scheme}://{http_addr}/docs");
     tracing::info!("MQTT with TLS client certificates on {mqtt_addr}");
 
@@ -162,7 +167,12 @@ pub async fn start(config: Config) -> Result<Running> {
         tracing::info!("figures on http://{}/metrics", page.address());
         fronts.spawn(page.serve(registry, Arc::clone(&store), readiness, stop.clone()));
     }
-    tokio::spawn(calls.run(front.down_link(), stop.clone()));
+    if let Some(listener) = listener {
+        tracing::info!("links of other servers on {}", listener.address());
+        let take = move |link, errand| api.clone().take(link, errand);
+        tokio::spawn(listener.serve(take, stop.clone()));
+    }
+    tokio::spawn(calls.run(relay, Arc::clone(&store), front.down_link(), stop.clone()));
     let dispatch = Dispatch::new(Arc::clone(&store), front.down_link());
     let dispatch_stop = stop.clone();
     fronts.spawn(async move {

@@ -9,15 +9,18 @@ use futures_util::{SinkExt, StreamExt};
 use poem::web::Data;
 use poem::web::headers::authorization::Bearer;
 use poem::web::headers::{Authorization, HeaderMapExt};
-use poem::web::websocket::{CloseCode, Message, WebSocket, WebSocketConfig, WebSocketStream};
+use poem::web::websocket::{CloseCode, Message, WebSocket, WebSocketConfig};
 use poem::{IntoResponse, Request, Response, handler};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::Services;
-use super::edge_token::{EdgeCaller, caller};
+use super::edge_token::caller;
 use super::failure::Failure;
+use super::passing::{Socket, Whose, pass_on};
 use crate::clock;
-use crate::relay::{Place, Seat};
+use crate::relay::{Place, Reached, Seat};
+use crate::servers::Errand;
+use crate::store::Fingerprint;
 
 /// Interval of pings either way. It also keeps the connection from counting as idle or unanswered, see `crate::http`.
 pub(super) const PING: Duration = Duration::from_secs(10);
@@ -27,6 +30,16 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 pub(super) const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// How often the certificate is looked at again, besides being told.
 const RECHECK: Duration = Duration::from_secs(45);
+
+/// When to try again after the process that has the relay did not take the WebSocket.
+pub(super) const RETRY: Duration = Duration::from_secs(5);
+
+/// The WebSocket of an edge, whichever process it came to.
+pub(super) struct EdgeSocket {
+    pub(super) place: Place,
+    /// The certificate that was shown.
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// Why a WebSocket is closed from here.
 type Reason = (CloseCode, String);
@@ -40,8 +53,19 @@ pub(super) async fn relay(
     let bearer = request.headers().typed_get::<Authorization<Bearer>>();
     let bearer = bearer.ok_or_else(|| Failure::unauthorized("the edge's token is needed", "Bearer"))?;
     let edge = caller(&services, bearer.token(), clock::now()).await?;
+    let place = Place { tenant: edge.certificate.identity.tenant.clone(), edge: edge.edge_id, key: edge.edge };
+    let errand = Errand::Edge { place: place.clone(), fingerprint: edge.fingerprint };
+    let edge = EdgeSocket { place, fingerprint: edge.fingerprint };
     let services = Arc::clone(&services);
-    Ok(socket.config(limits(MAX_FRAME_BYTES)).on_upgrade(move |socket| serve(socket, services, edge)).into_response())
+    let socket = socket.config(limits(MAX_FRAME_BYTES));
+    Ok(match services.relay.reach(&errand).await.map_err(Failure::from)? {
+        Reached::Here => socket.on_upgrade(move |socket| serve(socket, services, edge)).into_response(),
+        Reached::There(link) => {
+            let passing = async move |socket| pass_on(socket, *link, Whose::Edges, &services).await;
+            socket.on_upgrade(passing).into_response()
+        }
+        Reached::Refused(reason) => return Err(Failure::unavailable(reason, RETRY).into()),
+    })
 }
 
 /// Limits of a WebSocket whose other side sends frames of at most `bytes`.
@@ -49,9 +73,10 @@ pub(super) fn limits(bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default().max_message_size(Some(bytes)).max_frame_size(Some(bytes))
 }
 
-async fn serve(socket: WebSocketStream, services: Arc<Services>, edge: EdgeCaller) {
-    let place = Place { tenant: edge.certificate.identity.tenant.clone(), edge: edge.edge_id.clone() };
-    let seat = services.relay.hub(&place).connect(edge.fingerprint);
+/// Seats the edge until it goes or is sent away.
+pub(super) async fn serve(socket: impl Socket, services: Arc<Services>, edge: EdgeSocket) {
+    let place = &edge.place;
+    let seat = services.relay.hub(place).connect(edge.fingerprint);
     tracing::debug!(edge.id = %place.edge, "the relay of an edge is connected");
     let (mut sink, stream) = socket.split();
     // Withdrawn between the look at the token and the seat: nobody would have told us.
@@ -66,12 +91,12 @@ async fn serve(socket: WebSocketStream, services: Arc<Services>, edge: EdgeCalle
     }
 }
 
-async fn talk(
-    sink: &mut SplitSink<WebSocketStream, Message>,
-    mut stream: SplitStream<WebSocketStream>,
+async fn talk<S: Socket>(
+    sink: &mut SplitSink<S, Message>,
+    mut stream: SplitStream<S>,
     seat: &Seat,
     services: &Services,
-    edge: &EdgeCaller,
+    edge: &EdgeSocket,
 ) -> Option<Reason> {
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,7 +128,7 @@ async fn talk(
 }
 
 /// Sends within the time limit; `None` when the connection is of no use any more.
-pub(super) async fn send(sink: &mut SplitSink<WebSocketStream, Message>, message: Message) -> Option<()> {
+pub(super) async fn send<S: Socket>(sink: &mut SplitSink<S, Message>, message: Message) -> Option<()> {
     timeout(SEND_LIMIT, sink.send(message)).await.ok()?.ok()
 }
 
@@ -117,7 +142,7 @@ fn take(message: Message, seat: &Seat) -> Option<Result<(), String>> {
     })
 }
 
-async fn still_counts(services: &Services, edge: &EdgeCaller) -> bool {
+async fn still_counts(services: &Services, edge: &EdgeSocket) -> bool {
     // A database that does not answer is no reason to cut anybody.
     services.store.active_certificate(&edge.fingerprint, clock::now()).await.map_or(true, |found| found.is_some())
 }

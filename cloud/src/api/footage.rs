@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_cloud_core::audit::Action;
-use aivms_cloud_core::relay::{Answer, Ask, Wanted};
+use aivms_cloud_core::relay::{Answer, Ask, Full, Wanted};
 use aivms_contract::footage::GapCause;
 use aivms_contract::id::{CameraId, EdgeId};
 use aivms_contract::relay::{FrameHeader, FromEdge, View};
@@ -15,16 +15,18 @@ use poem_openapi::types::Any;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
+use super::edge_relay::RETRY;
 use super::failure::Failure;
+use super::passing::{answer_of, ask_here};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, example_end, time};
 use super::views::Viewed;
 use super::{Services, Tags, secrets};
 use crate::clock;
-use crate::relay::{Place, Ticket};
-use crate::store::{StoreError, TenantKey, User};
+use crate::relay::{Place, Reached, Ticket};
+use crate::servers::Errand;
+use crate::store::{EdgeKey, StoreError, TenantKey, User};
 
 /// How long an edge may take to answer: it may have to be called and to connect first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
@@ -178,13 +180,11 @@ impl FootageApi {
         let viewed = Viewed { action: Action::FootageViewed, edge: &place.edge, camera: &camera, detail };
         self.0.viewed(user.tenant, &doer, &[viewed]).await?;
         let view = from.map_or(View::Live, |Text(Time(from))| View::Playback { from, key_frames_only });
-        let number = secrets::random_text()?;
-        let ticket = Ticket { place, wanted: Wanted { camera, view, h265 }, user: user.key, credential, ends_at };
-        if !self.0.relay.tickets().issue(number.clone(), ticket, Instant::now()) {
-            return Err(Failure::too_many("too many tickets are not used yet", crate::relay::TICKET_LIFETIME));
-        }
-        let expires_at = time(clock::now() + crate::relay::TICKET_LIFETIME);
-        Ok(Bought::Done(Json(TicketAnswer { ticket: number, expires_at })))
+        let (number, good_until) = (secrets::random_text()?, clock::now() + crate::relay::TICKET_LIFETIME);
+        let wanted = Wanted { camera, view, h265 };
+        let ticket = Ticket { number, good_until, place, wanted, user: user.key, credential, ends_at };
+        let ticket = self.0.relay.tickets().write(&ticket).ok_or_else(Failure::internal)?;
+        Ok(Bought::Done(Json(TicketAnswer { ticket, expires_at: time(good_until) })))
     }
 
     /// List the cameras of an edge
@@ -281,14 +281,20 @@ impl FootageApi {
 
 impl FootageApi {
     async fn place(&self, user: &User, edge: EdgeId) -> Result<Place, Failure> {
-        place(&self.0, user.tenant, edge).await.map(|edge| Place { tenant: user.tenant_id.clone(), edge })
+        let key = edge_to_ask(&self.0, user.tenant, &edge).await?;
+        Ok(Place { tenant: user.tenant_id.clone(), edge, key })
     }
 
     async fn ask(&self, user: &User, edge: EdgeId, ask: &Ask, limit: Duration) -> Result<Answer, Failure> {
         let place = self.place(user, edge).await?;
-        let asked = self.0.relay.hub(&place).ask(ask);
-        let asked = asked.map_err(|full| Failure::too_many(full.to_string(), Duration::from_secs(1)))?;
-        match asked.answer(limit).await {
+        let errand = Errand::Ask { place: place.clone(), ask: ask.clone(), limit };
+        let full = |full: Full| Failure::too_many(full.to_string(), Duration::from_secs(1));
+        let answer = match self.0.relay.reach(&errand).await? {
+            Reached::Here => ask_here(&self.0, &place, ask, limit).await.map_err(full)?,
+            Reached::There(link) => answer_of(*link, limit).await?,
+            Reached::Refused(reason) => return Err(Failure::unavailable(reason, RETRY)),
+        };
+        match answer {
             Answer::EdgeAway => Err(Failure::edge_away()),
             Answer::Text(FromEdge::Failed { reason, .. }) => Err(Failure::not_found(reason)),
             answer => Ok(answer),
@@ -297,12 +303,12 @@ impl FootageApi {
 }
 
 /// The edge, if it is of this tenant and may still be asked.
-async fn place(services: &Services, tenant: TenantKey, edge_id: EdgeId) -> Result<EdgeId, Failure> {
-    let edge = services.store.edge(tenant, &edge_id).await?.ok_or(StoreError::NotFound)?;
+async fn edge_to_ask(services: &Services, tenant: TenantKey, edge_id: &EdgeId) -> Result<EdgeKey, Failure> {
+    let edge = services.store.edge(tenant, edge_id).await?.ok_or(StoreError::NotFound)?;
     if edge.revoked {
         return Err(Failure::conflict(Some("edge_id"), "edge_id: this edge has been revoked"));
     }
-    Ok(edge_id)
+    Ok(edge.key)
 }
 
 fn span(from: Query<Text<Time>>, to: Query<Text<Time>>, most: Duration) -> Result<(UtcMillis, UtcMillis), Failure> {
@@ -323,7 +329,7 @@ fn payload(answer: &Answer) -> Result<&[u8], Failure> {
 }
 
 /// The edge answered with something else than was asked for; it may be newer or older than the cloud.
-fn not_understood() -> Failure {
+pub(super) fn not_understood() -> Failure {
     Failure::unavailable("the edge's answer is not understood; is its version the cloud's?", Duration::from_secs(60))
 }
 

@@ -33,6 +33,7 @@ mod operations;
 mod operators;
 mod own_password;
 mod own_sessions;
+mod passing;
 mod passwords;
 mod people;
 mod preferences;
@@ -79,6 +80,7 @@ use crate::notify::guard::GuardedClient;
 use crate::readiness::Readiness;
 use crate::relay::Relay;
 use crate::sealed::Sealer;
+use crate::servers::{Errand, Link};
 use crate::store::{SharedStore, UserKey};
 
 /// What the API is told at start.
@@ -216,10 +218,31 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 16] = [
     "/sign-in/sign-in.js",
 ];
 
-/// Builds the whole HTTP side. `stop` ends the live streams.
-pub fn endpoint(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> impl Endpoint<Output = Response> {
-    let (https, proxies, figures) = (settings.https, settings.trusted_proxies.clone(), parts.figures.clone());
-    let services = Arc::new(Services::new(parts, settings, stop));
+/// Everything the API works with; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    services: Arc<Services>,
+    figures: HttpFigures,
+}
+
+impl Api {
+    /// Puts the parts together. `stop` ends the live streams.
+    #[must_use]
+    pub fn new(parts: ApiParts, settings: ApiSettings, stop: CancellationToken) -> Self {
+        let figures = parts.figures.clone();
+        Self { services: Arc::new(Services::new(parts, settings, stop)), figures }
+    }
+
+    /// Does what another process of the cloud asks for, until its link ends.
+    pub(crate) async fn take(self, link: Link, errand: Errand) {
+        passing::take(self.services, link, errand).await;
+    }
+}
+
+/// Builds the whole HTTP side.
+pub fn endpoint(api: Api) -> impl Endpoint<Output = Response> {
+    let Api { services, figures } = api;
+    let (https, proxies) = (services.settings.https, services.settings.trusted_proxies.clone());
     let api = operations::service(&services);
     let spec = api.spec();
     let document = docs::with_closed_schemas(&spec, &spec);

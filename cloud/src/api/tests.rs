@@ -12,6 +12,7 @@ use super::*;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::guard::GuardedClient;
+use crate::relay::{SEALED_FOR_TICKETS, Tickets};
 use crate::store::{NewTenant, SignIn, Store, User};
 
 #[test]
@@ -69,7 +70,7 @@ async fn a_withdrawal_whose_caller_goes_away_still_ends_the_session() {
     let connection = crate::mqtt::sessions::Connection { edge: None, generation: 1 };
     let seat = services.sessions.enter(&identity, "", issued.record.fingerprint, connection).unwrap();
 
-    let endpoint = endpoint(parts, settings, CancellationToken::new());
+    let endpoint = endpoint(Api::new(parts, settings, CancellationToken::new()));
     let slow_disk = rusqlite::Connection::open(directory.path().join("cloud.db")).unwrap();
     slow_disk.execute_batch("begin immediate").unwrap();
     let revoke = Request::builder()
@@ -117,7 +118,8 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
     let hints = LiveHints::default();
     let (ingest, _batches) = Ingest::new(Arc::clone(&store), hints.clone());
     let ca = Arc::new(CertificateAuthority::open(directory.path(), clock::now()).unwrap());
-    let (relay, _calls) = Relay::new(CancellationToken::new());
+    let sealer = Sealer::new(&Secret::new("0123456789".repeat(4)), None, SEALED_FOR_TICKETS);
+    let (relay, _calls) = Relay::new(Arc::clone(&store), Tickets::new(sealer), None, CancellationToken::new());
     let config = Config {
         clip_upload_dir: directory.path().join("clips"),
         data_dir: Some(directory.path().join("data")),

@@ -10,17 +10,19 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use poem::http::header::{HOST, ORIGIN};
 use poem::web::Data;
-use poem::web::websocket::{CloseCode, Message, WebSocket, WebSocketStream};
+use poem::web::websocket::{CloseCode, Message, WebSocket};
 use poem::{IntoResponse, Request, Response, handler};
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::Services;
-use super::edge_relay::{PING, SEND_LIMIT, SILENCE, limits, send};
+use super::edge_relay::{PING, RETRY, SEND_LIMIT, SILENCE, limits, send};
 use super::failure::Failure;
+use super::passing::{Socket, Whose, pass_on};
 use super::user_changes::changed;
 use crate::clock;
-use crate::relay::{Ticket, Viewing};
+use crate::relay::{Reached, Ticket, Viewing};
+use crate::servers::Errand;
 
 /// Largest message of a viewer in bytes.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
@@ -28,6 +30,9 @@ const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 const MAX_MESSAGES: u32 = 400;
 /// How often it is looked at whether the person may still see this.
 const RECHECK: Duration = Duration::from_secs(15);
+
+/// Why nothing is shown.
+pub(super) const NO_TICKET: &str = "ticket: is not good, or was used; buy one with POST /api/live/tickets";
 
 /// What a viewer says.
 #[derive(Debug, Deserialize)]
@@ -60,14 +65,21 @@ pub(super) async fn stream(
     if !is_same_host(request) {
         return Err(Failure::forbidden("Origin: this page is of another host").into());
     }
-    let ticket =
-        request.params::<Query>().ok().and_then(|query| services.relay.tickets().spend(&query.ticket, Instant::now()));
-    let ticket = ticket.ok_or_else(|| {
-        Failure::unauthorized("ticket: is not good, or was used; buy one with POST /api/live/tickets", "Bearer")
-    })?;
-    let services = Arc::clone(&services);
-    let socket = socket.config(limits(MAX_MESSAGE_BYTES));
-    Ok(socket.on_upgrade(move |socket| serve(socket, services, ticket)).into_response())
+    let (tickets, refused) = (services.relay.tickets(), || Failure::unauthorized(NO_TICKET, "Bearer"));
+    let query = request.params::<Query>().ok();
+    let ticket = query.and_then(|query| tickets.read(&query.ticket, clock::now())).ok_or_else(refused)?;
+    let reached = services.relay.reach(&Errand::View(ticket.clone())).await.map_err(Failure::from)?;
+    let (services, socket) = (Arc::clone(&services), socket.config(limits(MAX_MESSAGE_BYTES)));
+    Ok(match reached {
+        Reached::Here if !services.relay.tickets().spend(&ticket, clock::now()) => return Err(refused().into()),
+        Reached::Here => socket.on_upgrade(move |socket| serve(socket, services, ticket)).into_response(),
+        Reached::There(link) => {
+            let passing = async move |socket| pass_on(socket, *link, Whose::Viewers, &services).await;
+            socket.on_upgrade(passing).into_response()
+        }
+        Reached::Refused(reason) if reason == NO_TICKET => return Err(refused().into()),
+        Reached::Refused(reason) => return Err(Failure::unavailable(reason, RETRY).into()),
+    })
 }
 
 /// Whether a browser, which always says so, asks from a page of this host. Programs say nothing.
@@ -79,7 +91,8 @@ fn is_same_host(request: &Request) -> bool {
     }
 }
 
-async fn serve(socket: WebSocketStream, services: Arc<Services>, ticket: Ticket) {
+/// Shows what the ticket is for until one side has had enough.
+pub(super) async fn serve(socket: impl Socket, services: Arc<Services>, ticket: Ticket) {
     let (mut sink, source) = socket.split();
     match services.relay.hub(&ticket.place).join(&ticket.wanted) {
         Ok(viewing) => talk(&mut sink, source, &viewing, &services, &ticket).await,
@@ -92,9 +105,9 @@ async fn serve(socket: WebSocketStream, services: Arc<Services>, ticket: Ticket)
 }
 
 /// Passes on until one side has had enough; `None` when the connection is of no use any more.
-async fn talk(
-    sink: &mut SplitSink<WebSocketStream, Message>,
-    mut source: SplitStream<WebSocketStream>,
+async fn talk<S: Socket>(
+    sink: &mut SplitSink<S, Message>,
+    mut source: SplitStream<S>,
     viewing: &Viewing,
     services: &Services,
     ticket: &Ticket,
@@ -162,7 +175,8 @@ fn frame(message: &ForViewer) -> Message {
     }
 }
 
-fn text(message: &FromEdge) -> Message {
+/// A text frame.
+pub(super) fn text(message: &FromEdge) -> Message {
     Message::text(serde_json::to_string(message).expect("contract types always serialise"))
 }
 

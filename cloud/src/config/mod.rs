@@ -14,6 +14,7 @@ mod presence;
 #[cfg(test)]
 mod reference;
 mod secret;
+mod servers;
 mod smtp;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use mqtt::MqttConfig;
 pub use notifications::NotificationsConfig;
 pub use presence::PresenceConfig;
 pub use secret::Secret;
+pub use servers::ServersConfig;
 pub use smtp::SmtpConfig;
 
 use crate::media::MediaSettings;
@@ -84,6 +86,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// When an edge is told offline and online.
     pub presence: PresenceConfig,
+    /// How several processes reach each other.
+    pub servers: ServersConfig,
 }
 
 impl Default for Config {
@@ -105,6 +109,7 @@ impl Default for Config {
             notifications: NotificationsConfig::default(),
             metrics: MetricsConfig::default(),
             presence: PresenceConfig::default(),
+            servers: ServersConfig::default(),
         }
     }
 }
@@ -136,6 +141,7 @@ impl Config {
             &mut self.smtp,
             &mut self.notifications,
             &mut self.metrics,
+            &mut self.servers,
         ]
     }
 

@@ -92,9 +92,14 @@ fn each_variable_in_the_reference_sets_its_setting() {
             "WEBHOOK_SECRET" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "DATABASE_URL" => "postgres://user@host/name",
             "WEBHOOK_URL" => "https://hooks.example.com/x",
+            "SERVERS_BIND" => "10.0.0.5:7443",
+            "SERVERS_ADDRESS" => "cloud-1:7443",
             _ => "01234567890123456789012345678901234567890123456789",
         };
-        let environment = |name: &str| (name == variable).then(|| value.to_owned());
+        // One of them is of no use without another.
+        let beside =
+            |name: &str| (variable == "SERVERS_ADDRESS" && name == "SERVERS_BIND").then(|| "0.0.0.0:7443".into());
+        let environment = |name: &str| if name == variable { Some(value.to_owned()) } else { beside(name) };
         let set = Config::load(None, environment).unwrap().to_toml().unwrap();
         let line =
             |text: &str| text.lines().filter(|line| line.starts_with(&row.key)).map(str::to_owned).collect::<Vec<_>>();

@@ -123,6 +123,11 @@ impl Listeners {
         self.state().edges.contains_key(&key)
     }
 
+    /// Who the edge is, if it listens.
+    pub(super) fn identity(&self, key: EdgeKey) -> Option<(TenantId, EdgeId)> {
+        self.state().edges.get(&key).map(|listener| (listener.tenant.clone(), listener.edge.clone()))
+    }
+
     /// Who the edge is and which of `open` it is to be told now; what is not open any more is forgotten.
     pub(super) fn due(
         &self,

@@ -177,6 +177,11 @@ impl DownLink {
         self.listeners.contains(edge)
     }
 
+    /// Who the edge is; `None` when it does not listen here.
+    pub(crate) fn identity(&self, edge: EdgeKey) -> Option<(TenantId, EdgeId)> {
+        self.listeners.identity(edge)
+    }
+
     /// Who the edge is and which of the `open` commands it is to be told now; `None` when it does not listen here.
     pub(crate) fn due(&self, edge: EdgeKey, open: &[CommandId]) -> Option<(TenantId, EdgeId, Vec<CommandId>)> {
         self.listeners.due(edge, open, Instant::now())

@@ -5,12 +5,14 @@ use std::time::Duration;
 use aivms_contract::command::Command;
 use aivms_contract::id::CommandId;
 use aivms_contract::topic::DownKind;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Place;
+use super::{Place, Relay};
 use crate::clock;
 use crate::mqtt::DownLink;
+use crate::store::{EdgeKey, News, SharedStore};
 
 /// Calls on their way to the front. One that finds no room is dropped; the next comes a few seconds later.
 const CALLS: usize = 256;
@@ -39,21 +41,44 @@ impl Caller {
 }
 
 impl Calls {
-    /// Passes calls on until `stop`.
-    pub async fn run(mut self, front: DownLink, stop: CancellationToken) {
+    /// Passes calls on, and hears what other processes say of relays, until `stop`.
+    pub(crate) async fn run(mut self, relay: Relay, store: SharedStore, front: DownLink, stop: CancellationToken) {
+        let mut news = store.news();
         loop {
-            let place = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
                 place = self.0.recv() => match place {
-                    Some(place) => place,
+                    Some(place) => call(&place, &store, &front).await,
                     None => return,
                 },
-            };
-            let payload = command();
-            if let Err(error) = front.publish(&place.tenant, &place.edge, DownKind::Commands, payload).await {
-                tracing::warn!(%error, edge.id = %place.edge, "an edge can't be called");
+                heard = news.recv() => match heard {
+                    Ok(News::RelayWanted(edge)) => tell(edge, &front).await,
+                    Ok(News::RelayTaken(edge)) => relay.leave_what_was_taken(|place| place.key == edge).await,
+                    Ok(News::Withdrawn(certificates)) => relay.end(&certificates),
+                    Ok(News::Missed) | Err(RecvError::Lagged(_)) => relay.leave_what_was_taken(|_| true).await,
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return,
+                },
             }
         }
+    }
+}
+
+/// Calls an edge, on whichever process it is.
+async fn call(place: &Place, store: &SharedStore, front: &DownLink) {
+    if front.listens(place.key) {
+        return tell(place.key, front).await;
+    }
+    if let Err(error) = store.call_edge(place.key).await {
+        tracing::warn!(%error, edge.id = %place.edge, "an edge can't be called");
+    }
+}
+
+/// Tells an edge that is on this process.
+async fn tell(edge: EdgeKey, front: &DownLink) {
+    let Some((tenant, edge)) = front.identity(edge) else { return };
+    if let Err(error) = front.publish(&tenant, &edge, DownKind::Commands, command()).await {
+        tracing::warn!(%error, edge.id = %edge, "an edge can't be called");
     }
 }
 

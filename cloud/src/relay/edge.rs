@@ -157,10 +157,18 @@ impl EdgeHub {
                 connection.end.cancel();
             }
             state.core.disconnected(now);
-            let viewers: Vec<_> = state.waiters.0.keys().copied().collect();
-            for viewer in viewers {
-                state.core.send_away(viewer, EndReason::Revoked, "the edge's access was withdrawn", now);
+            state.send_all_away(EndReason::Revoked, "the edge's access was withdrawn", now);
+        });
+    }
+
+    /// Ends everything: another process has the relay of the edge.
+    pub(super) fn give_up(&self) {
+        self.with(|state, now| {
+            if let Some(connection) = state.connection.take() {
+                connection.end.cancel();
             }
+            state.core.disconnected(now);
+            state.send_all_away(EndReason::EdgeAway, "another server shows this edge now: look again", now);
         });
     }
 
@@ -189,6 +197,13 @@ impl EdgeHub {
     /// A panic elsewhere never makes the hub unusable: every change to it is complete.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn send_all_away(&mut self, reason: EndReason, detail: &str, now: Duration) {
+        let viewers: Vec<_> = self.waiters.0.keys().copied().collect();
+        viewers.into_iter().for_each(|viewer| self.core.send_away(viewer, reason, detail, now));
     }
 }
 

@@ -3,9 +3,12 @@
 //! What happens is decided in [`aivms_cloud_core::relay`]; here are the lock around it, those who wait, and time. An
 //! edge that is needed and not there is called over MQTT ([`Calls`]); it opens its WebSocket then. Nobody waits while
 //! holding a lock, and every queue is bounded by the core.
+//!
+//! Of several processes one has the hub of an edge (`homes`); the others pass on to it.
 
 mod calls;
 mod edge;
+mod homes;
 mod tickets;
 
 use std::collections::HashMap;
@@ -13,43 +16,53 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aivms_cloud_core::relay::ViewerId;
 use aivms_contract::id::{EdgeId, TenantId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{Registry, sampled};
-use crate::store::Fingerprint;
+use crate::servers::Links;
+use crate::store::{EdgeKey, Fingerprint, SharedStore};
 
 pub use calls::Calls;
 pub(crate) use edge::{EdgeHub, Seat, Viewing};
-pub(crate) use tickets::{LIFETIME as TICKET_LIFETIME, Ticket, Tickets};
+pub(crate) use homes::Reached;
+pub(crate) use tickets::{LIFETIME as TICKET_LIFETIME, SEALED_FOR_TICKETS, Ticket, Tickets};
 
 /// One edge of one tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) tenant: TenantId,
     pub(crate) edge: EdgeId,
+    pub(crate) key: EdgeKey,
 }
 
 /// The hubs of all edges somebody looks at; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Relay {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     hubs: Mutex<HashMap<Place, Arc<EdgeHub>>>,
     tickets: Tickets,
+    store: SharedStore,
+    /// To other processes, where they are.
+    links: Option<Links>,
     caller: calls::Caller,
     stop: CancellationToken,
 }
 
 impl Relay {
-    /// Makes the pair; the hubs end with `stop`.
-    #[must_use]
-    pub fn new(stop: CancellationToken) -> (Self, Calls) {
+    /// Makes the pair; the hubs end with `stop`. Without `links` every hub is in this process.
+    pub(crate) fn new(
+        store: SharedStore,
+        tickets: Tickets,
+        links: Option<Links>,
+        stop: CancellationToken,
+    ) -> (Self, Calls) {
         let (caller, calls) = calls::channel();
-        let inner = Inner { hubs: Mutex::default(), tickets: Tickets::default(), caller, stop };
+        let inner = Inner { hubs: Mutex::default(), tickets, store, links, caller, stop };
         (Self { inner: Arc::new(inner) }, calls)
     }
 

@@ -1,4 +1,7 @@
 //! Tickets: a browser can't send a token with a WebSocket, so it buys one of these with it first.
+//!
+//! A ticket says all that it is good for, sealed, so that whichever process the browser comes to can read it. That it
+//! is used once is seen to by the process that has the edge's relay, which every viewer of the edge ends up at.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,23 +9,28 @@ use std::time::Duration;
 
 use aivms_cloud_core::relay::Wanted;
 use aivms_contract::time::UtcMillis;
-use tokio::time::Instant;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 
 use super::Place;
+use crate::sealed::Sealer;
 use crate::store::{Credential, UserKey};
 
 /// How long a ticket is good.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
-/// Most tickets that are not used yet; further ones are refused until some have ended.
-const MAX_TICKETS: usize = 4_096;
-/// Most of them of one user, so that nobody keeps others out.
-const MAX_PER_USER: usize = 64;
-/// Most of them of one tenant's users together, likewise.
-const MAX_PER_TENANT: usize = 512;
+/// What tickets are sealed for.
+pub(crate) const SEALED_FOR_TICKETS: &str = "tickets of viewers";
+/// Longest ticket in characters that is looked at; one has some 700.
+const MAX_CHARS: usize = 4_096;
 
 /// What one connection may see.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ticket {
+    /// Random: tells it from every other one.
+    pub(crate) number: String,
+    /// Until when a connection may be opened with it.
+    pub(crate) good_until: UtcMillis,
     pub(crate) place: Place,
     pub(crate) wanted: Wanted,
     /// Who bought it.
@@ -33,75 +41,89 @@ pub(crate) struct Ticket {
     pub(crate) ends_at: UtcMillis,
 }
 
-/// Tickets that are not used yet.
-#[derive(Debug, Default)]
-pub(crate) struct Tickets(Mutex<HashMap<String, (Instant, Ticket)>>);
+/// Writes, reads and spends tickets.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    sealer: Sealer,
+    /// Numbers of those that were spent here and could still be good, with their ends.
+    spent: Mutex<HashMap<String, UtcMillis>>,
+}
 
 impl Tickets {
-    /// Keeps a ticket under its number; false when there is no room.
-    pub(crate) fn issue(&self, number: String, ticket: Ticket, now: Instant) -> bool {
-        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tickets.retain(|_, (until, _)| *until > now);
-        let same_user = tickets.values().filter(|(_, other)| other.user == ticket.user).count();
-        let same_tenant = tickets.values().filter(|(_, other)| other.place.tenant == ticket.place.tenant).count();
-        if tickets.len() >= MAX_TICKETS || same_user >= MAX_PER_USER || same_tenant >= MAX_PER_TENANT {
-            return false;
-        }
-        tickets.insert(number, (now + LIFETIME, ticket));
-        true
+    pub(crate) fn new(sealer: Sealer) -> Self {
+        Self { sealer, spent: Mutex::default() }
     }
 
-    /// Takes a ticket; it is good once.
-    pub(crate) fn spend(&self, number: &str, now: Instant) -> Option<Ticket> {
-        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, ticket) = tickets.remove(number)?;
-        (until > now).then_some(ticket)
+    /// The ticket as a browser shows it; `None` when the system has no random numbers.
+    pub(crate) fn write(&self, ticket: &Ticket) -> Option<String> {
+        let json = serde_json::to_vec(ticket).ok()?;
+        self.sealer.seal(&json).map(|sealed| URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// What stands in a ticket that is good; it may have been spent.
+    pub(crate) fn read(&self, text: &str, now: UtcMillis) -> Option<Ticket> {
+        let sealed = URL_SAFE_NO_PAD.decode(Some(text).filter(|text| text.len() <= MAX_CHARS)?).ok()?;
+        let ticket: Ticket = serde_json::from_slice(&self.sealer.open(&sealed)?).ok()?;
+        (ticket.good_until > now).then_some(ticket)
+    }
+
+    /// Spends a ticket; false when it has ended or was spent before.
+    pub(crate) fn spend(&self, ticket: &Ticket, now: UtcMillis) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.retain(|_, until| *until > now);
+        ticket.good_until > now && spent.insert(ticket.number.clone(), ticket.good_until).is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
+    use crate::store::EdgeKey;
     use aivms_contract::relay::View;
 
-    fn ticket(user: i64) -> Ticket {
-        ticket_of("acme", user)
+    fn bought() -> UtcMillis {
+        UtcMillis::from_millis(1_795_352_700_000)
     }
 
-    fn ticket_of(tenant: &str, user: i64) -> Ticket {
+    fn ticket(number: &str) -> Ticket {
+        let (tenant, edge) = ("acme".parse().unwrap(), "edge_1".parse().unwrap());
         Ticket {
-            place: Place { tenant: tenant.parse().unwrap(), edge: "edge_1".parse().unwrap() },
+            number: number.to_owned(),
+            good_until: bought() + LIFETIME,
+            place: Place { tenant, edge, key: EdgeKey(1) },
             wanted: Wanted { camera: "gate".parse().unwrap(), view: View::Live, h265: false },
-            user: UserKey(user),
+            user: UserKey(1),
             credential: Credential::Key([0; 32]),
-            ends_at: UtcMillis::from_millis(0),
+            ends_at: bought(),
         }
+    }
+
+    fn tickets(secret: &str) -> Tickets {
+        Tickets::new(Sealer::new(&Secret::new(secret.repeat(32)), None, SEALED_FOR_TICKETS))
     }
 
     #[test]
     fn a_ticket_is_good_once_and_for_a_short_time() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
-        assert!(tickets.issue("a".into(), ticket(1), now) && tickets.issue("b".into(), ticket(1), now));
-        assert!(tickets.spend("a", now).is_some());
-        assert!(tickets.spend("a", now).is_none(), "it is spent");
-        assert!(tickets.spend("c", now).is_none(), "it was never issued");
-        assert!(tickets.spend("b", now + LIFETIME).is_none(), "it has ended");
+        let tickets = tickets("a");
+        assert!(tickets.spend(&ticket("1"), bought()) && tickets.spend(&ticket("2"), bought()));
+        assert!(!tickets.spend(&ticket("1"), bought() + LIFETIME / 2), "it is spent");
+        assert!(!tickets.spend(&ticket("1"), bought() + LIFETIME), "and after its end nobody needs to remember that");
+        assert!(!tickets.spend(&ticket("3"), bought() + LIFETIME), "it has ended");
+        tickets.spend(&ticket("4"), bought() + LIFETIME * 2);
+        assert!(tickets.spent.lock().unwrap().is_empty(), "nothing is kept of those that have ended");
     }
 
     #[test]
-    fn one_user_never_keeps_others_from_buying() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
-        let bought = (0..MAX_PER_USER + 9).filter(|n| tickets.issue(n.to_string(), ticket(1), now)).count();
-        assert_eq!(bought, MAX_PER_USER);
-        assert!(tickets.issue("other".into(), ticket(2), now));
-        assert!(tickets.issue("later".into(), ticket(1), now + LIFETIME), "ended ones make room");
-    }
-
-    #[test]
-    fn the_users_of_one_tenant_never_keep_those_of_others_from_buying() {
-        let (tickets, now) = (Tickets::default(), Instant::now());
-        let bought = (0..MAX_TICKETS).filter(|n| tickets.issue(n.to_string(), ticket(*n as i64), now)).count();
-        assert_eq!(bought, MAX_PER_TENANT);
-        assert!(tickets.issue("other".into(), ticket_of("other", -1), now));
+    fn every_process_that_shares_the_server_secret_reads_a_ticket_and_nobody_else_writes_one() {
+        let text = tickets("a").write(&ticket("1")).unwrap();
+        assert_eq!(tickets("a").read(&text, bought()), Some(ticket("1")));
+        assert_eq!(tickets("a").read(&text, bought() + LIFETIME), None, "it has ended");
+        assert_eq!(tickets("b").read(&text, bought()), None);
+        let changed = format!("{}A", text.strip_suffix(|_| true).unwrap());
+        assert_eq!(tickets("a").read(&changed, bought()).filter(|_| changed != text), None);
+        for wrong in ["", "?", "AAAA", &"A".repeat(10_000)] {
+            assert_eq!(tickets("a").read(wrong, bought()), None);
+        }
     }
 }

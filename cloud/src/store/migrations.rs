@@ -17,4 +17,5 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0010_presence.sql"),
     include_str!("migrations/0011_operations.sql"),
     include_str!("migrations/0015_list_indexes.sql"),
+    include_str!("migrations/0014_servers.sql"),
 ];

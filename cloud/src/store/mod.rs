@@ -47,6 +47,7 @@ mod processes;
 mod provider_sign_ins;
 mod providers;
 mod quarters;
+mod relay_homes;
 mod retention;
 mod rules;
 mod scope;
@@ -60,8 +61,8 @@ mod tries;
 mod turns;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, broadcast};
@@ -111,6 +112,7 @@ pub(crate) use self::provider_sign_ins::FLOW_LIFE;
 pub use self::provider_sign_ins::{Arrival, Flow, Identified, NotAdmitted, TakenFlow};
 pub use self::providers::Provider;
 pub use self::quarters::Count;
+pub use self::relay_homes::{Peer, RelayHome};
 pub use self::retention::{Amount, Usage};
 pub use self::rules::{RuleChange, StoredRule};
 pub use self::second_factors::{Proof, SecondFactor};
@@ -184,6 +186,8 @@ pub struct Store {
     figures: StoreFigures,
     /// Names this process among those at work; drawn at random.
     process: String,
+    /// Where other processes reach this one, if at all; set when it joins them.
+    address: Arc<OnceLock<Option<String>>>,
     /// The highest number of a connection, where this process alone counts them.
     connections: Arc<OnceCell<AtomicI64>>,
 }
@@ -219,8 +223,14 @@ impl Store {
 
     fn of(engine: Engine, news: broadcast::Sender<News>) -> Self {
         let process = format!("{:032x}", fastrand::u128(..));
-        let (engine, context, connections) = (Arc::new(engine), Context::default(), Arc::default());
-        Self { engine, context, news, figures: StoreFigures::default(), process, connections }
+        let (engine, context, figures) = (Arc::new(engine), Context::default(), StoreFigures::default());
+        Self { engine, context, news, figures, process, address: Arc::default(), connections: Arc::default() }
+    }
+
+    /// The name of this process among those at work.
+    #[must_use]
+    pub fn process(&self) -> &str {
+        &self.process
     }
 
     /// What is committed from now on, by this and every other process of the cloud. A receiver that lags has missed

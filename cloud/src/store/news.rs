@@ -31,6 +31,10 @@ pub enum News {
     Alerts(TenantKey),
     /// Rules of the tenant have changed.
     Rules(TenantKey),
+    /// Somebody waits for the edge's relay: it is to open it.
+    RelayWanted(EdgeKey),
+    /// Another process than before has the relay of the edge.
+    RelayTaken(EdgeKey),
     /// Some news was missed: read everything again.
     Missed,
 }

@@ -34,21 +34,25 @@ impl Store {
         u64::try_from(number).map_err(|_| StoreError::Database("connections have a negative number".into()))
     }
 
-    /// Enters this process among those at work. Edges that were connected to a process that is no more are marked as
+    /// Enters this process among those at work; others reach it at `address`, if at all. Edges that were connected to a process that is no more are marked as
     /// not connected; an SQLite file has one process, so there all are.
     ///
     /// # Errors
     /// The database's own.
-    pub async fn join_processes(&self) -> Result<(), StoreError> {
+    pub async fn join_processes(&self, address: Option<String>) -> Result<(), StoreError> {
         let process = self.process.clone();
+        // It joins once.
+        let _ = self.address.set(address.clone());
         self.write(move |transaction| {
             if transaction.dialect() == Dialect::Sqlite {
                 transaction.execute("delete from processes", &[])?;
             }
-            say_alive(transaction, &process)?;
+            say_alive(transaction, &process, address.as_deref())?;
             delete_silent(transaction)?;
             let lost = "update edges set connected = 0, process = null
                         where connected = 1 and (process is null or process not in (select id from processes))";
+            transaction.execute(lost, &[])?;
+            let lost = "delete from relay_homes where process not in (select id from processes)";
             transaction.execute(lost, &[]).map(drop)
         })
         .await
@@ -60,11 +64,11 @@ impl Store {
     /// # Errors
     /// The database's own.
     pub async fn stay_alive(&self) -> Result<bool, StoreError> {
-        let process = self.process.clone();
+        let (process, address) = (self.process.clone(), self.address.get().cloned().flatten());
         let work = move |transaction: &mut Transaction<'_>| {
-            let known = say_alive(transaction, &process)?;
+            let known = say_alive(transaction, &process, address.as_deref())?;
             let silent = delete_silent(transaction)?;
-            silent.iter().try_for_each(|process| forget_connections(transaction, process))?;
+            silent.iter().try_for_each(|process| forget(transaction, process))?;
             Ok((known, silent))
         };
         let (known, silent) = self.write(work).await?;
@@ -81,7 +85,7 @@ impl Store {
     pub async fn leave_processes(&self) -> Result<(), StoreError> {
         let process = self.process.clone();
         self.write(move |transaction| {
-            forget_connections(transaction, &process)?;
+            forget(transaction, &process)?;
             transaction.execute("delete from processes where id = ?1", &values![&process]).map(drop)
         })
         .await
@@ -100,14 +104,14 @@ impl Store {
 }
 
 /// True when the process was known.
-fn say_alive(transaction: &mut Transaction<'_>, process: &str) -> Result<bool, StoreError> {
+fn say_alive(transaction: &mut Transaction<'_>, process: &str, address: Option<&str>) -> Result<bool, StoreError> {
     let known = transaction.exists("select id from processes where id = ?1", &values![process])?;
     let sql = format!(
-        "insert into processes (id, alive_until) values (?1, {} + {LEASE_MS})
+        "insert into processes (id, alive_until, address) values (?1, {} + {LEASE_MS}, ?2)
          on conflict (id) do update set alive_until = excluded.alive_until",
         clock(transaction)
     );
-    transaction.execute(&sql, &values![process])?;
+    transaction.execute(&sql, &values![process, address])?;
     Ok(known)
 }
 
@@ -116,8 +120,9 @@ fn delete_silent(transaction: &mut Transaction<'_>) -> Result<Vec<String>, Store
     transaction.all(&sql, &[], |row| row.get(0))
 }
 
-/// Marks the edges that were connected to a process that is no more as not connected.
-fn forget_connections(transaction: &mut Transaction<'_>, process: &str) -> Result<(), StoreError> {
+/// Marks the edges that were connected to a process that is no more as not connected, and gives their relays free.
+fn forget(transaction: &mut Transaction<'_>, process: &str) -> Result<(), StoreError> {
+    transaction.execute("delete from relay_homes where process = ?1", &values![process])?;
     let sql = "update edges set connected = 0, process = null where process = ?1";
     transaction.execute(sql, &values![process]).map(drop)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aivms_cloud_core::audit::{Action, Actor, ActorKind};
 use aivms_cloud_core::people::SessionId;
 use aivms_contract::time::UtcMillis;
+use serde::{Deserialize, Serialize};
 
 use super::accounts::User;
 use super::people::{By, active, note};
@@ -31,7 +32,7 @@ pub(crate) const NOTE_USE_EVERY: Duration = Duration::from_secs(600);
 const KEEP_ENDED: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// What a request shows to prove who sends it, after its signature or form was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credential {
     /// An access token of a session.
     Session {

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_contract::ack::Ack;
-use aivms_contract::edge_api::{EnrollRequest, Enrollment};
+use aivms_contract::edge_api::{EnrollRequest, Enrollment, TOKEN_AUDIENCE, TokenClaims};
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::id::{EdgeId, OutboxId};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::{Topic, UpKind};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{CertificateParams, KeyPair};
 use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, QoS, Transport};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::servers::{Owner, Servers};
@@ -26,6 +30,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 pub(crate) struct Edge {
     pub id: EdgeId,
     enrollment: Arc<Enrollment>,
+    key: Arc<KeyPair>,
     tls: Arc<rustls::ClientConfig>,
     balanced: SocketAddr,
 }
@@ -60,12 +65,23 @@ impl Edge {
         let enrollment: Enrollment = answer.json().await.unwrap();
         let tls = Arc::new(tls(&enrollment, &key.serialize_pem()));
         let balanced = servers.balanced_mqtt();
-        Self { id: enrollment.edge_id.clone(), enrollment: Arc::new(enrollment), tls, balanced }
+        Self { id: enrollment.edge_id.clone(), enrollment: Arc::new(enrollment), key: Arc::new(key), tls, balanced }
     }
 
     /// The MQTT front behind the balancer.
     pub(crate) fn balanced(&self) -> SocketAddr {
         self.balanced
+    }
+
+    /// A token as an appliance makes it.
+    pub(crate) fn token(&self) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        let certificate = CertificateDer::from_pem_slice(self.enrollment.certificate_pem.as_bytes()).unwrap();
+        header.x5t_s256 = Some(URL_SAFE_NO_PAD.encode(Sha256::digest(certificate)));
+        let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap();
+        let sub = format!("urn:aivms:tenant:{}:edge:{}", self.enrollment.tenant_id, self.id);
+        let claims = TokenClaims { sub, aud: TOKEN_AUDIENCE.into(), iat: now, exp: now + 300 };
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_der(&self.key.serialize_der())).unwrap()
     }
 
     /// Where it says things of this kind.

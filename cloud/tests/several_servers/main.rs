@@ -5,9 +5,12 @@
 mod edge;
 mod feed;
 mod holder;
+mod live_edge;
 mod load;
 mod receiver;
 mod servers;
+mod viewer;
+mod watching;
 mod worker;
 
 use std::collections::BTreeSet;

@@ -34,6 +34,8 @@ pub(crate) struct Servers {
 struct Cloud {
     http_port: u16,
     mqtt_port: u16,
+    /// Where other servers reach it.
+    link_port: u16,
     child: Option<Child>,
 }
 
@@ -54,8 +56,8 @@ impl Servers {
         let (directory, database) = (tempfile::tempdir().unwrap(), TestDatabase::create().unwrap());
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         let [http_port, mqtt_port] = [free_port(), free_port()];
-        let clouds: Vec<_> =
-            (0..COUNT).map(|_| Cloud { http_port: free_port(), mqtt_port: free_port(), child: None }).collect();
+        let cloud = |_| Cloud { http_port: free_port(), mqtt_port: free_port(), link_port: free_port(), child: None };
+        let clouds: Vec<_> = (0..COUNT).map(cloud).collect();
         let balancer = balancer(directory.path(), http_port, mqtt_port, &clouds);
         let mut servers = Self { database, directory, http, clouds, balancer, http_port, mqtt_port, settings };
         for index in 0..COUNT {
@@ -100,12 +102,12 @@ impl Servers {
     /// Starts a server and waits until it is ready.
     pub(crate) async fn resume(&mut self, index: usize) {
         let folder = self.directory.path();
-        let Cloud { http_port, mqtt_port, .. } = self.clouds[index];
+        let Cloud { http_port, mqtt_port, link_port, .. } = self.clouds[index];
         let settings = folder.join(format!("cloud-{index}.toml"));
         // What the servers share beside the database: the authority's key, the signing secret, the clips.
         let text = format!(
             "data_dir = \"{0}/data\"\nclip_upload_dir = \"{0}/clips\"\n[media]\nmin_free_mib = 0\n\
-             [http]\nbind = \"127.0.0.1:{http_port}\"\n\
+             [servers]\nbind = \"127.0.0.1:{link_port}\"\n[http]\nbind = \"127.0.0.1:{http_port}\"\n\
              [mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\npublic_host = \"localhost\"\npublic_port = {1}\n{2}",
             folder.display(),
             self.mqtt_port,
@@ -173,22 +175,23 @@ impl Drop for Servers {
     }
 }
 
-/// HAProxy with the settings of the guide: MQTT passes through as it is, HTTP goes to whoever says that it is ready.
+/// HAProxy with the settings of the guide as they stand there, but for addresses.
 fn balancer(folder: &Path, http_port: u16, mqtt_port: u16, clouds: &[Cloud]) -> Child {
-    let servers = |port: fn(&Cloud) -> u16| {
-        let line = |(index, cloud): (usize, &Cloud)| {
-            format!("    server cloud{index} 127.0.0.1:{} check inter 500ms fall 2 rise 1\n", port(cloud))
-        };
-        clouds.iter().enumerate().map(line).collect::<String>()
+    let guide = include_str!("../../../docs/guide/several-servers.md");
+    let (_, settings) = guide.split_once("```haproxy\n").unwrap();
+    let (settings, _) = settings.split_once("```").unwrap();
+    let mut text = settings.to_owned();
+    let mut put = |from: &str, port: u16| {
+        assert!(text.contains(from), "{from} in the guide");
+        let (before, _) = from.rsplit_once(' ').unwrap();
+        text = text.replace(from, &format!("{before} 127.0.0.1:{port}"));
     };
-    let text = format!(
-        "defaults\n    timeout connect 2s\n    timeout client 600s\n    timeout server 600s\n    option redispatch\n\n\
-         listen mqtt\n    mode tcp\n    bind 127.0.0.1:{mqtt_port}\n    balance leastconn\n{}\n\
-         listen http\n    mode http\n    bind 127.0.0.1:{http_port}\n    balance roundrobin\n    \
-         option httpchk GET /readyz\n{}",
-        servers(|cloud| cloud.mqtt_port),
-        servers(|cloud| cloud.http_port),
-    );
+    for (number, cloud) in (1..).zip(clouds) {
+        put(&format!("server cloud{number} 10.0.0.{number}:8883"), cloud.mqtt_port);
+        put(&format!("server cloud{number} 10.0.0.{number}:8080"), cloud.http_port);
+    }
+    put("bind :8883", mqtt_port);
+    put("bind :8080", http_port);
     let path = folder.join("haproxy.cfg");
     std::fs::write(&path, text).unwrap();
     let mut command = Command::new("haproxy");

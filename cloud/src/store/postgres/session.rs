@@ -90,15 +90,16 @@ impl Session {
         result
     }
 
-    /// The news and the commit travel together.
+    /// The news and the commit travel together. News alone, of a transaction without a statement, is told at once.
     fn commit(&mut self, news: &[News]) -> Result<(), Error> {
-        let (Some(client), None) = (&self.client, self.begin) else { return Ok(()) };
+        let Some(client) = &self.client else { return Ok(()) };
+        let has_begun = self.begin.is_none();
         self.runtime.block_on(async {
             for payload in payloads(news) {
                 let told = client.prepare_cached("select pg_notify('aivms_news', $1)").await?;
                 client.execute(&told, &[&payload]).await?;
             }
-            client.batch_execute("commit").await
+            if has_begun { client.batch_execute("commit").await } else { Ok(()) }
         })
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::Receiver;
 
 use super::super::sql::{Transaction, values};
 use super::super::suite::store_suite;
-use super::super::{NewTenant, News, Presence, SharedStore, Store, StoreError, TenantKey, UserKey};
+use super::super::{NewTenant, News, Peer, Presence, RelayHome, SharedStore, Store, StoreError, TenantKey, UserKey};
 
 pub(super) fn open(database: &TestDatabase) -> SharedStore {
     open_url(database.url())
@@ -267,17 +267,10 @@ async fn a_server_that_is_not_there_is_said_so_without_the_password() {
 async fn only_the_edges_of_a_process_that_fell_silent_are_marked_as_gone() {
     let database = TestDatabase::create().unwrap();
     let (one, two) = (open(&database), open(&database));
-    one.join_processes().await.unwrap();
-    two.join_processes().await.unwrap();
-    let tenant = NewTenant {
-        tenant_id: "acme".parse().unwrap(),
-        tenant_name: "Acme".into(),
-        email: "ann@acme.example".into(),
-        name: "Ann".into(),
-        password_hash: "x".into(),
-    };
+    one.join_processes(None).await.unwrap();
+    two.join_processes(None).await.unwrap();
     let at = UtcMillis::from_millis(1);
-    let owner = one.register_tenant(tenant, at).await.unwrap();
+    let owner = one.register_tenant(acme(), at).await.unwrap();
     let mut edges = Vec::new();
     for (store, name) in [(&one, "edge_one"), (&two, "edge_two")] {
         let edge = store.create_edge(owner.tenant, &name.parse().unwrap(), name, [0; 32], at).await.unwrap();
@@ -305,8 +298,55 @@ async fn only_the_edges_of_a_process_that_fell_silent_are_marked_as_gone() {
     assert!(one.stay_alive().await.unwrap());
     one.leave_processes().await.unwrap();
     let third = open(&database);
-    third.join_processes().await.unwrap();
+    third.join_processes(None).await.unwrap();
     assert_eq!(connected(third).await, [false, true], "a start marks nobody's edges but the dead's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_of_an_edge_is_one_process_business_until_that_one_is_gone_or_does_not_answer() {
+    let database = TestDatabase::create().unwrap();
+    let (one, two) = (open(&database), open(&database));
+    one.join_processes(Some("one:1".into())).await.unwrap();
+    two.join_processes(Some("two:2".into())).await.unwrap();
+    let (at, edge_id) = (UtcMillis::from_millis(1), "edge_one".parse().unwrap());
+    let owner = one.register_tenant(acme(), at).await.unwrap();
+    let edge = one.create_edge(owner.tenant, &edge_id, "One", [0; 32], at).await.unwrap().key;
+    let there = |store: &SharedStore, address: &str| {
+        RelayHome::There(Peer { process: store.process().to_owned(), address: address.to_owned() })
+    };
+    let (first, second) = tokio::join!(one.relay_home(edge), two.relay_home(edge));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let (home, other, address) = if first == RelayHome::Here { (&one, &two, "one:1") } else { (&two, &one, "two:2") };
+    assert!([&first, &second].contains(&&there(home, address)), "of two at once one has it: {first:?}, {second:?}");
+    assert_eq!(home.relay_home(edge).await.unwrap(), RelayHome::Here);
+
+    let mut news = listening(home).await;
+    assert_eq!(
+        other.take_relay(edge, Some("somebody else")).await.unwrap(),
+        there(home, address),
+        "that one has it not"
+    );
+    assert_eq!(other.take_relay(edge, Some(home.process())).await.unwrap(), RelayHome::Here);
+    wait_for(&mut news, &News::RelayTaken(edge)).await;
+    assert!(matches!(home.relay_home(edge).await.unwrap(), RelayHome::There(_)), "and finds that it is gone");
+    other.call_edge(edge).await.unwrap();
+    wait_for(&mut news, &News::RelayWanted(edge)).await;
+
+    other.leave_processes().await.unwrap();
+    assert_eq!(home.relay_home(edge).await.unwrap(), RelayHome::Here, "who leaves leaves its relays");
+    database.psql(&["update processes set alive_until = 0"]).unwrap();
+    assert!(!other.stay_alive().await.unwrap());
+    assert_eq!(other.relay_home(edge).await.unwrap(), RelayHome::Here, "and so does who falls silent");
+}
+
+fn acme() -> NewTenant {
+    NewTenant {
+        tenant_id: "acme".parse().unwrap(),
+        tenant_name: "Acme".into(),
+        email: "ann@acme.example".into(),
+        name: "Ann".into(),
+        password_hash: "x".into(),
+    }
 }
 
 async fn tell(store: &SharedStore, news: News) {

@@ -40,7 +40,7 @@ pub(crate) async fn a_process_that_starts_after_another_has_left_finds_nobody_co
     store.record_heartbeat(edge.key, at(150), None).await.unwrap();
     drop(store);
     let store = open();
-    store.join_processes().await.unwrap();
+    store.join_processes(None).await.unwrap();
     let cleared = read(&store, &owner, &edge).await;
     assert!(!cleared.connected);
     assert_eq!((cleared.last_seen, cleared.version.as_deref()), (Some(at(200)), Some("1.2.3")));
