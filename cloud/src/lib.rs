@@ -4,7 +4,7 @@
 //! [`store`] records in one transaction; the acknowledgement goes back and [`live`] tells the watchers. The other way,
 //! [`dispatch`] brings commands and desired documents from the store to the edges that are connected, and
 //! [`edge_watch`] notices those that are not. [`api`] is everything people and enrolling edges call; [`relay`] passes
-//! live video and playback on. [`run`] builds, wires and supervises all of it.
+//! live video and playback on, through `servers` to other processes of the cloud. [`run`] builds, wires and supervises all of it.
 
 pub mod api;
 pub mod audit;

@@ -172,3 +172,6 @@ fn kind(message: Option<&Message>) -> &'static str {
         Some(_) => "something else",
     }
 }
+
+#[cfg(test)]
+mod tests;

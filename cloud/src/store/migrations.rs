@@ -16,6 +16,6 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0009_analytics_and_retention.sql"),
     include_str!("migrations/0010_presence.sql"),
     include_str!("migrations/0011_operations.sql"),
-    include_str!("migrations/0015_list_indexes.sql"),
-    include_str!("migrations/0014_servers.sql"),
+    include_str!("migrations/0012_list_indexes.sql"),
+    include_str!("migrations/0013_servers.sql"),
 ];

@@ -1,4 +1,4 @@
--- Version 14: live view over several processes.
+-- Version 13: live view over several processes.
 
 -- Where other processes reach this one, host and port; null where they can't.
 alter table processes add column address text;

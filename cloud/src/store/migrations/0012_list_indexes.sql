@@ -1,4 +1,4 @@
--- Version 15: an index for each name that lists are filtered by.
+-- Version 12: an index for each name that lists are filtered by.
 --
 -- A page of a list reads a range of one of them; what else is asked for is looked for in a bounded part of it
 -- (`event_search.rs`), so that a page takes milliseconds whatever is asked and however much is stored.
