@@ -38,3 +38,4 @@ pub mod secret_file;
 mod servers;
 mod service;
 pub mod store;
+pub mod tenants;

@@ -78,11 +78,28 @@ async fn apply(
             }
             sleep(STEP_PAUSE).await;
         }
+        if kept == Kept::Alerts {
+            count += delete_alerts(store, tenant).await?;
+        }
         if count > 0 {
             deleted.insert(kept.as_str(), count);
         }
     }
     Ok(deleted)
+}
+
+/// Raised alerts that are resolved, with all that belongs to them.
+async fn delete_alerts(store: &SharedStore, tenant: TenantKey) -> Result<u64, MediaError> {
+    let mut count = 0;
+    for _ in 0..STEPS {
+        let step = store.delete_expired_alerts(tenant, clock::now()).await?;
+        if step == 0 {
+            break;
+        }
+        count += step;
+        sleep(STEP_PAUSE).await;
+    }
+    Ok(count)
 }
 
 /// The file goes before its row: after a crash between the two the next round finds the row again.

@@ -32,7 +32,8 @@ use crate::readiness::Readiness;
 use crate::relay::{Relay, SEALED_FOR_TICKETS, Tickets};
 use crate::sealed::Sealer;
 use crate::store::{SharedStore, Store};
-use crate::{clock, counting, escalation, https, notify, retention, secret_file, servers, service};
+use crate::tenants::TenantSettings;
+use crate::{clock, counting, escalation, https, notify, retention, secret_file, servers, service, tenants};
 
 /// Longest wait for requests in flight when stopping; service managers wait 90 s before they kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -131,6 +132,7 @@ pub async fn start(config: Config) -> Result<Running> {
         https: config.http.is_https(),
         security_contact: config.http.security_contact.clone(),
         link_seconds: config.media.link_seconds,
+        deletion_wait_days: config.tenants.deletion_wait_days,
     };
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let readiness = Readiness::new(Arc::clone(&store), stop.clone());
@@ -197,6 +199,9 @@ pub async fn start(config: Config) -> Result<Running> {
         retention::run(retained, files, retention_stop).await;
         Ok(())
     });
+    let tenant_settings =
+        TenantSettings { export_days: config.tenants.export_days, public_url: config.http.public_url.clone() };
+    fronts.spawn(ended(tenants::run(Arc::clone(&store), media.clone(), tenant_settings, stop.clone())));
     let janitor_stop = stop.clone();
     fronts.spawn(async move {
         Janitor::new(media).run(janitor_stop).await;

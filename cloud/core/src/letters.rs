@@ -29,6 +29,37 @@ pub fn password_reset(base: Option<&str>, token: &str, minutes: u64) -> Letter {
     ("Set a new password for AIVMS".to_owned(), text)
 }
 
+/// Tells an owner that everything of the tenant is going to be deleted, so that it can be called off.
+#[must_use]
+pub fn deletion_asked(tenant_name: &str, asked_by: &str, due_at: &str) -> Letter {
+    let text = format!(
+        "Hello,\n\n{asked_by} asked for {tenant_name} to be deleted on AIVMS, with everything in it: edges, cameras, \
+         events, alerts, clips, people and the audit log.\n\nIt begins at {due_at}. Until then every owner can call it \
+         off: DELETE /api/tenant/deletion. After that there is no way back.\n\nTo keep a copy, make an export before: \
+         POST /api/tenant/exports. If you do not know what this is about, call it off and change your password.\n"
+    );
+    (format!("{tenant_name} is going to be deleted on AIVMS"), text)
+}
+
+/// Tells an owner that the deletion was called off.
+#[must_use]
+pub fn deletion_cancelled(tenant_name: &str, by: &str) -> Letter {
+    let text =
+        format!("Hello,\n\n{by} called the deletion of {tenant_name} on AIVMS off. Everything stays as it is.\n");
+    (format!("{tenant_name} stays on AIVMS"), text)
+}
+
+/// Tells who asked for an export that it can be downloaded.
+#[must_use]
+pub fn export_finished(tenant_name: &str, base: Option<&str>, export_id: &str, days: u32) -> Letter {
+    let base = base.map(|base| base.trim_end_matches('/')).unwrap_or_default();
+    let text = format!(
+        "Hello,\n\nthe export of {tenant_name} that you asked for is ready. GET {base}/api/tenant/exports/{export_id} \
+         gives a link to download it. It is deleted after {days} days.\n"
+    );
+    (format!("The export of {tenant_name} is ready"), text)
+}
+
 mod url_text {
     /// Where to go with a token. It stands behind `#`, which browsers send to nobody and servers never log.
     pub(super) fn joined(base: Option<&str>, page: &str, token: &str, operation: &str) -> String {

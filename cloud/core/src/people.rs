@@ -54,6 +54,8 @@ ids! {
     SessionId: "session_";
     /// One API key; not the key itself.
     ApiKeyId: "key_";
+    /// One export of everything of a tenant.
+    TenantExportId: "export_";
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::events::{default_limit, plain};
 use super::failure::Failure;
 use super::media::{FileState, State};
 use super::media_list::{self, MediaQuery, ToldFile};
+use super::media_locks::LockAnswer;
 use super::signed_in::SignedIn;
 use super::values::{Text, TextForm, Time, time};
 use super::{Services, Tags};
@@ -84,6 +85,9 @@ pub(super) struct ClipAnswer {
     /// End of the link.
     #[oai(nullable)]
     url_expires_at: Option<Text<Time>>,
+    /// That retention leaves it; null when it does not.
+    #[oai(nullable)]
+    lock: Option<LockAnswer>,
 }
 
 /// A span of which no footage exists.
@@ -162,7 +166,7 @@ pub(super) fn clip_answer((event, file): ToldFile) -> Option<ClipAnswer> {
 }
 
 fn joined(edge_id: EdgeId, clip: Clip, file: FileState) -> ClipAnswer {
-    let FileState { state, percent, stored_at, url, url_expires_at } = file;
+    let FileState { state, percent, stored_at, url, url_expires_at, lock } = file;
     ClipAnswer {
         clip_id: Text(clip.clip_id),
         edge_id: Text(edge_id),
@@ -183,6 +187,7 @@ fn joined(edge_id: EdgeId, clip: Clip, file: FileState) -> ClipAnswer {
         stored_at,
         url,
         url_expires_at,
+        lock,
     }
 }
 
@@ -218,6 +223,7 @@ impl Example for ClipAnswer {
             stored_at: Some(time(start)),
             url: Some(format!("/media/{}", "A".repeat(64))),
             url_expires_at: Some(time(start)),
+            lock: None,
         };
         joined(EdgeId::EXAMPLE.parse().expect("the example is an id"), clip, file)
     }

@@ -1,5 +1,6 @@
 //! Stored files: how far they are, the links to them, and what the links show.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use poem::http::header::{
 };
 use poem::http::{Method, StatusCode};
 use poem::web::{Data, Path};
-use poem::{Body, Request, Response, handler};
+use poem::{Body, Request, Response, ResponseBuilder, handler};
 use poem_openapi::Enum;
 
 use super::failure::Failure;
+use super::media_locks::LockAnswer;
 use super::values::{Text, Time, time};
 use super::{Services, address};
 use crate::clock;
@@ -39,18 +41,19 @@ pub(super) struct FileState {
     pub stored_at: Option<Text<Time>>,
     pub url: Option<String>,
     pub url_expires_at: Option<Text<Time>>,
+    pub lock: Option<LockAnswer>,
 }
 
 /// How far a file is, with a link to it once it is stored.
 pub(super) async fn file_state(services: &Services, media: Option<&Media>) -> FileState {
-    let Some(media) = media else {
-        return FileState { state: State::Announced, percent: 0, stored_at: None, url: None, url_expires_at: None };
-    };
+    let away =
+        |state, percent| FileState { state, percent, stored_at: None, url: None, url_expires_at: None, lock: None };
+    let Some(media) = media else { return away(State::Announced, 0) };
     if media.stored_at.is_none() {
         let received = services.media.received(media).await;
         // 100 is for what can be seen.
         let percent = u8::try_from(received * 100 / media.size.max(1)).unwrap_or(99).min(99);
-        return FileState { state: State::Uploading, percent, stored_at: None, url: None, url_expires_at: None };
+        return away(State::Uploading, percent);
     }
     let until = clock::now() + Duration::from_secs(services.settings.link_seconds.into());
     let token = services.links.sign(Linked { tenant: media.tenant, media: media.key, until });
@@ -60,6 +63,7 @@ pub(super) async fn file_state(services: &Services, media: Option<&Media>) -> Fi
         stored_at: media.stored_at.map(time),
         url_expires_at: token.is_some().then(|| time(until)),
         url: token.map(|token| format!("/media/{token}")),
+        lock: media.lock.clone().map(Into::into),
     }
 }
 
@@ -80,33 +84,12 @@ async fn answer(request: &Request, token: &str, services: &Services) -> Result<R
     let media = services.store.media(linked.tenant, linked.media).await?;
     let media = media.filter(|media| media.stored_at.is_some()).ok_or_else(gone)?;
     let etag = format!("\"{}\"", media.sha256);
-    let head = Response::builder()
-        .header(ETAG, &etag)
-        .header(ACCEPT_RANGES, "bytes")
-        .header(CACHE_CONTROL, "private, max-age=3600, immutable");
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if header(IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
-        return Ok(head.status(StatusCode::NOT_MODIFIED).finish());
-    }
-    let (status, part) = match asked(header(RANGE), header(IF_RANGE), &etag, media.size) {
-        Asked::Whole => (StatusCode::OK, 0..media.size),
-        Asked::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
-        Asked::Nothing => {
-            let size = format!("bytes */{}", media.size);
-            return Ok(head.status(StatusCode::RANGE_NOT_SATISFIABLE).header(CONTENT_RANGE, size).finish());
-        }
+    let content_type = media.content_type.as_str();
+    let shown = Shown { etag, size: media.size, content_type, disposition: disposition(request, &media) };
+    let (head, part) = match shown.asked_of(request) {
+        Asking::Answered(response) => return Ok(response),
+        Asking::Bytes(head, part) => (head, part),
     };
-    let mut head = head
-        .status(status)
-        .header(CONTENT_TYPE, media.content_type.as_str())
-        .header(CONTENT_LENGTH, part.end - part.start)
-        .header(CONTENT_DISPOSITION, disposition(request, &media));
-    if status == StatusCode::PARTIAL_CONTENT {
-        head = head.header(CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, media.size));
-    }
-    if request.method() == Method::HEAD {
-        return Ok(head.finish());
-    }
     if is_download(request) {
         services.downloaded(&media, address(request, services)).await?;
     }
@@ -114,6 +97,56 @@ async fn answer(request: &Request, token: &str, services: &Services) -> Result<R
         tracing::error!(edge.id = %media.edge_id, media.id = %media.media_id, %error, "a stored file can't be read");
     });
     Ok(head.body(Body::from_bytes_stream(bytes.map_err(|_| gone())?)))
+}
+
+/// A file that is shown, whole or in parts.
+pub(super) struct Shown {
+    /// The entity tag, in its quotation marks.
+    pub etag: String,
+    pub size: u64,
+    pub content_type: &'static str,
+    pub disposition: String,
+}
+
+/// What a request for a file comes to.
+pub(super) enum Asking {
+    /// Nothing of the file is to be sent.
+    Answered(Response),
+    /// These bytes are, behind this head.
+    Bytes(ResponseBuilder, Range<u64>),
+}
+
+impl Shown {
+    /// Looks at ranges, entity tags and the method of a request.
+    pub(super) fn asked_of(&self, request: &Request) -> Asking {
+        let Self { etag, size, content_type, disposition } = self;
+        let head = Response::builder()
+            .header(ETAG, etag)
+            .header(ACCEPT_RANGES, "bytes")
+            .header(CACHE_CONTROL, "private, max-age=3600, immutable");
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let is_same = |known: &str| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*");
+        if header(IF_NONE_MATCH).is_some_and(is_same) {
+            return Asking::Answered(head.status(StatusCode::NOT_MODIFIED).finish());
+        }
+        let (status, part) = match asked(header(RANGE), header(IF_RANGE), etag, *size) {
+            Asked::Whole => (StatusCode::OK, 0..*size),
+            Asked::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+            Asked::Nothing => {
+                let head = head.status(StatusCode::RANGE_NOT_SATISFIABLE);
+                return Asking::Answered(head.header(CONTENT_RANGE, format!("bytes */{size}")).finish());
+            }
+        };
+        let mut head = head
+            .status(status)
+            .header(CONTENT_TYPE, *content_type)
+            .header(CONTENT_LENGTH, part.end - part.start)
+            .header(CONTENT_DISPOSITION, disposition);
+        if status == StatusCode::PARTIAL_CONTENT {
+            head = head.header(CONTENT_RANGE, format!("bytes {}-{}/{size}", part.start, part.end - 1));
+        }
+        if request.method() == Method::HEAD { Asking::Answered(head.finish()) } else { Asking::Bytes(head, part) }
+    }
 }
 
 /// Shown in the page, or with `?download=1` saved under a name that says what it is.

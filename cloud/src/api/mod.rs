@@ -29,6 +29,7 @@ mod invitations;
 mod live;
 mod media;
 mod media_list;
+mod media_locks;
 mod operations;
 mod operators;
 mod own_password;
@@ -46,6 +47,8 @@ mod security_txt;
 mod sign_in;
 mod signed_in;
 mod snapshots;
+mod tenant_deletion;
+mod tenant_exports;
 mod unsubscribe;
 mod user_changes;
 mod user_token;
@@ -71,7 +74,7 @@ use crate::ca::CertificateAuthority;
 use crate::config::Secret;
 use crate::ingest::Ingest;
 use crate::live::LiveHints;
-use crate::media::{LinkSigner, MediaFiles};
+use crate::media::{ExportLinks, LinkSigner, MediaFiles};
 use crate::metrics::HttpFigures;
 use crate::mqtt::sessions::Sessions;
 use crate::network::{Proxies, network};
@@ -108,6 +111,8 @@ pub struct ApiSettings {
     pub security_contact: Option<url::Url>,
     /// Seconds for which a link to a file is good.
     pub link_seconds: u32,
+    /// Days from asking for the deletion of a tenant to its beginning.
+    pub deletion_wait_days: u32,
 }
 
 /// The parts of the cloud the API works with.
@@ -185,6 +190,7 @@ struct Services {
     notifications: Notifications,
     readiness: Readiness,
     links: LinkSigner,
+    export_links: ExportLinks,
     answer_keys: idempotency::AnswerKeys,
     settings: ApiSettings,
     tokens: user_token::UserTokens,
@@ -199,7 +205,7 @@ struct Services {
 }
 
 /// Paths that the document does not have; each answers GET.
-pub const OUTSIDE_THE_DOCUMENT: [&str; 16] = [
+pub const OUTSIDE_THE_DOCUMENT: [&str; 17] = [
     "/.well-known/security.txt",
     "/healthz",
     "/readyz",
@@ -209,6 +215,7 @@ pub const OUTSIDE_THE_DOCUMENT: [&str; 16] = [
     "/api/live/stream",
     "/api/edge/relay",
     "/media/{token}",
+    "/exports/{token}",
     "/api/notifications/unsubscribe",
     "/viewer",
     "/viewer/viewer.css",
@@ -259,6 +266,7 @@ pub fn endpoint(api: Api) -> impl Endpoint<Output = Response> {
         .at("/api/edge/relay", get(edge_relay::relay))
         .at("/api/notifications/unsubscribe", get(unsubscribe::ask).post(unsubscribe::end))
         .at("/media/:token", get(media::serve).head(media::serve))
+        .at("/exports/:token", get(tenant_exports::serve).head(tenant_exports::serve))
         .nest("/", api);
     let routes = providers::add(viewer::add(routes)).data(services).map_to_response();
     guard::Guard { inner: routes, methods: Arc::new(methods), proxies, figures, https }
@@ -276,6 +284,7 @@ impl Services {
             sealer: Sealer::new(&settings.jwt_secret, settings.jwt_secret_previous.as_ref(), SEALED_FOR_PEOPLE),
             changes: user_changes::follow(&parts.store, stop.clone()),
             links: LinkSigner::new(&settings.jwt_secret),
+            export_links: ExportLinks::new(&settings.jwt_secret),
             answer_keys: idempotency::AnswerKeys::new(&settings.jwt_secret),
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),

@@ -8,8 +8,9 @@ use poem_openapi::OpenApiService;
 
 use super::{
     Services, accounts, alerts, analytics, api_keys, audit, channels, clips, commands, deliveries, desired, docs,
-    edge_devices, edge_media, edge_state, edges, events, footage, incidents, invitations, operators, own_password,
-    own_sessions, people, preferences, providers, retention, rules, second_factor, snapshots,
+    edge_devices, edge_media, edge_state, edges, events, footage, incidents, invitations, media_locks, operators,
+    own_password, own_sessions, people, preferences, providers, retention, rules, second_factor, snapshots,
+    tenant_deletion, tenant_exports,
 };
 
 /// All operations.
@@ -41,6 +42,8 @@ type Accounts = (
     providers::ProviderSignInApi,
     audit::AuditApi,
     retention::RetentionApi,
+    tenant_exports::TenantExportsApi,
+    tenant_deletion::TenantDeletionApi,
 );
 
 fn account_operations(services: &Arc<Services>) -> Accounts {
@@ -56,6 +59,8 @@ fn account_operations(services: &Arc<Services>) -> Accounts {
         providers::ProviderSignInApi(Arc::clone(services)),
         audit::AuditApi(Arc::clone(services)),
         retention::RetentionApi(Arc::clone(services)),
+        tenant_exports::TenantExportsApi(Arc::clone(services)),
+        tenant_deletion::TenantDeletionApi(Arc::clone(services)),
     )
 }
 
@@ -87,13 +92,14 @@ fn event_operations(services: &Arc<Services>) -> Events {
 }
 
 /// Video and pictures.
-type Footage = (footage::FootageApi, clips::ClipsApi, snapshots::SnapshotsApi);
+type Footage = (footage::FootageApi, clips::ClipsApi, snapshots::SnapshotsApi, media_locks::MediaLocksApi);
 
 fn footage_operations(services: &Arc<Services>) -> Footage {
     (
         footage::FootageApi(Arc::clone(services)),
         clips::ClipsApi(Arc::clone(services)),
         snapshots::SnapshotsApi(Arc::clone(services)),
+        media_locks::MediaLocksApi(Arc::clone(services)),
     )
 }
 

@@ -30,7 +30,7 @@ struct PolicyForm {
     /// Zone events.
     #[oai(nullable, validator(minimum(value = "1"), maximum(value = "3650")))]
     zone_events_days: Option<u32>,
-    /// What edges told as alerts.
+    /// What edges told as alerts, and raised alerts from when they were resolved; open ones stay.
     #[oai(nullable, validator(minimum(value = "1"), maximum(value = "3650")))]
     alerts_days: Option<u32>,
     /// Health reports of edges.

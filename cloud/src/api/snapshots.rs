@@ -17,6 +17,7 @@ use super::events::{Frame, corners, default_limit, plain};
 use super::failure::Failure;
 use super::media::{FileState, State};
 use super::media_list::{self, MediaQuery, ToldFile};
+use super::media_locks::LockAnswer;
 use super::signed_in::SignedIn;
 use super::values::{Text, TextForm, Time, shortest, time};
 use super::{Services, Tags};
@@ -78,6 +79,9 @@ pub(super) struct SnapshotAnswer {
     /// End of the link.
     #[oai(nullable)]
     url_expires_at: Option<Text<Time>>,
+    /// That retention leaves it; null when it does not.
+    #[oai(nullable)]
+    lock: Option<LockAnswer>,
 }
 
 /// The object that a snapshot shows.
@@ -159,7 +163,7 @@ pub(super) fn snapshot_answer((event, file): ToldFile) -> Option<SnapshotAnswer>
 }
 
 fn joined(edge_id: EdgeId, snapshot: Snapshot, file: FileState) -> SnapshotAnswer {
-    let FileState { state, percent, stored_at, url, url_expires_at } = file;
+    let FileState { state, percent, stored_at, url, url_expires_at, lock } = file;
     SnapshotAnswer {
         snapshot_id: Text(snapshot.snapshot_id),
         edge_id: Text(edge_id),
@@ -178,6 +182,7 @@ fn joined(edge_id: EdgeId, snapshot: Snapshot, file: FileState) -> SnapshotAnswe
         stored_at,
         url,
         url_expires_at,
+        lock,
     }
 }
 
@@ -208,7 +213,14 @@ impl Example for SnapshotAnswer {
             boxes: false,
             masked: false,
         };
-        let file = FileState { state: State::Uploading, percent: 40, stored_at: None, url: None, url_expires_at: None };
+        let file = FileState {
+            state: State::Uploading,
+            percent: 40,
+            stored_at: None,
+            url: None,
+            url_expires_at: None,
+            lock: None,
+        };
         joined(EdgeId::EXAMPLE.parse().expect("the example is an id"), snapshot, file)
     }
 }

@@ -144,6 +144,7 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         https: false,
         security_contact: None,
         link_seconds: 600,
+        deletion_wait_days: 7,
     };
     (directory, parts, settings)
 }

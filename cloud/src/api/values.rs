@@ -7,7 +7,7 @@ use std::str::FromStr;
 use aivms_cloud_core::label::{LABEL_PATTERN, Label};
 use aivms_cloud_core::notify::id::{ChannelId, DeliveryId, SubscriptionId};
 use aivms_cloud_core::page::{CURSOR_PATTERN, Cursor, PLACE_CURSOR_PATTERN, PlaceCursor};
-use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, UserId};
+use aivms_cloud_core::people::{ApiKeyId, InvitationId, SessionId, TenantExportId, UserId};
 use aivms_cloud_core::rules::{AlertId, IncidentId, RuleId};
 use aivms_contract::id::{
     CameraId, ClipId, CommandId, EdgeId, EventId, OperatorId, OutboxId, SnapshotId, TenantId, TrackId, ZoneId,
@@ -85,6 +85,7 @@ text_forms! {
     InvitationId: "invitation_id", SEGMENT_PATTERN, "invitation_01kb3x0v7t5m9q2r8s4w6y1z3a";
     SessionId: "session_id", SEGMENT_PATTERN, "session_01kb3x0v7t5m9q2r8s4w6y1z3a";
     ApiKeyId: "key_id", SEGMENT_PATTERN, "key_01kb3x0v7t5m9q2r8s4w6y1z3a";
+    TenantExportId: "export_id", SEGMENT_PATTERN, "export_01kb3x0v7t5m9q2r8s4w6y1z3a";
     Label: "label", Some(LABEL_PATTERN), "site:Hamburg";
     ChannelId: "channel_id", Some("^chn_[a-z0-9]{26}$"), "chn_01kb3x0v7t5m9q2r8s4w6y1z3a";
     DeliveryId: "delivery_id", Some("^[0-7][0-9A-HJKMNP-TV-Z]{25}$"), "01KB3X0V7T5M9Q2R8S4W6Y1Z3A";

@@ -16,6 +16,7 @@ mod reference;
 mod secret;
 mod servers;
 mod smtp;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use presence::PresenceConfig;
 pub use secret::Secret;
 pub use servers::ServersConfig;
 pub use smtp::SmtpConfig;
+pub use tenants::TenantsConfig;
 
 use crate::media::MediaSettings;
 use crate::notify::mail::SmtpSettings;
@@ -88,6 +90,8 @@ pub struct Config {
     pub presence: PresenceConfig,
     /// How several processes reach each other.
     pub servers: ServersConfig,
+    /// Exports of tenants, and the time before one is deleted.
+    pub tenants: TenantsConfig,
 }
 
 impl Default for Config {
@@ -110,6 +114,7 @@ impl Default for Config {
             metrics: MetricsConfig::default(),
             presence: PresenceConfig::default(),
             servers: ServersConfig::default(),
+            tenants: TenantsConfig::default(),
         }
     }
 }
@@ -142,6 +147,7 @@ impl Config {
             &mut self.notifications,
             &mut self.metrics,
             &mut self.servers,
+            &mut self.tenants,
         ]
     }
 

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::config::Secret;
-use crate::store::{MediaKey, TenantKey};
+use crate::store::{MediaKey, TenantExportKey, TenantKey};
 
 const BLOCK: usize = 16;
 const TAG: usize = 32;
@@ -23,6 +23,42 @@ pub struct LinkSigner {
     sealing: EncryptingKey,
     opening: DecryptingKey,
     signing: hmac::Key,
+}
+
+/// Signs and reads links to exports of tenants: those to files are none, and the other way round.
+#[derive(Debug)]
+pub struct ExportLinks(LinkSigner);
+
+/// What a link to an export stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkedExport {
+    /// The tenant.
+    pub tenant: TenantKey,
+    /// The export.
+    pub export: TenantExportKey,
+    /// Until when the link is good, to the second.
+    pub until: UtcMillis,
+}
+
+impl ExportLinks {
+    /// Derives the keys from the secret of the user tokens.
+    #[must_use]
+    pub fn new(secret: &Secret) -> Self {
+        Self(LinkSigner::of("aivms export links", secret))
+    }
+
+    /// As [`LinkSigner::sign`].
+    #[must_use]
+    pub fn sign(&self, LinkedExport { tenant, export, until }: LinkedExport) -> Option<String> {
+        self.0.sign(Linked { tenant, media: MediaKey(export.0), until })
+    }
+
+    /// As [`LinkSigner::read`].
+    #[must_use]
+    pub fn read(&self, token: &str, now: UtcMillis) -> Option<LinkedExport> {
+        let Linked { tenant, media, until } = self.0.read(token, now)?;
+        Some(LinkedExport { tenant, export: TenantExportKey(media.0), until })
+    }
 }
 
 /// What a link stands for.
@@ -43,13 +79,19 @@ impl LinkSigner {
     /// Never: the keys have the lengths of their ciphers.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
-        let derived = |purpose: &str| Sha256::new().chain_update(purpose).chain_update(secret.reveal()).finalize();
-        let sealing = derived("aivms media links, rows");
+        Self::of("aivms media links", secret)
+    }
+
+    fn of(what: &str, secret: &Secret) -> Self {
+        let derived = |purpose: &str| {
+            Sha256::new().chain_update(what).chain_update(purpose).chain_update(secret.reveal()).finalize()
+        };
+        let sealing = derived(", rows");
         let key = || UnboundCipherKey::new(&AES_128, &sealing[..BLOCK]).expect("the key has the cipher's length");
         Self {
             sealing: EncryptingKey::ecb(key()).expect("AES has this mode"),
             opening: DecryptingKey::ecb(key()).expect("AES has this mode"),
-            signing: hmac::Key::new(hmac::HMAC_SHA256, &derived("aivms media links, signature")),
+            signing: hmac::Key::new(hmac::HMAC_SHA256, &derived(", signature")),
         }
     }
 
@@ -126,6 +168,16 @@ mod tests {
             forged.replace_range(place..=place, &other);
             prop_assert_eq!(signer.read(&forged, UtcMillis::from_millis(0)).is_some(), forged == token);
         }
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_none_to_an_export_and_the_other_way_round() {
+        let (now, secret) = (UtcMillis::from_millis(0), Secret::new("first".repeat(8)));
+        let (files, exports) = (LinkSigner::new(&secret), ExportLinks::new(&secret));
+        let export = LinkedExport { tenant: TenantKey(1), export: TenantExportKey(7), until: linked(1, 7, 9).until };
+        let token = exports.sign(export).unwrap();
+        assert_eq!((exports.read(&token, now), files.read(&token, now)), (Some(export), None));
+        assert_eq!(exports.read(&files.sign(linked(1, 7, 9)).unwrap(), now), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! stored and the edge may delete its own. A crash between any two steps leaves a state from which the next offer, or
 //! [`Janitor`], goes on: putting the same bytes to the same place again changes nothing.
 
+mod archive;
 mod janitor;
 mod link;
 mod objects;
@@ -28,8 +29,9 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
 use url::Url;
 
+pub use self::archive::Archive;
 pub use self::janitor::Janitor;
-pub use self::link::{LinkSigner, Linked};
+pub use self::link::{ExportLinks, LinkSigner, Linked, LinkedExport};
 
 use self::objects::Objects;
 use self::staging::Staging;
@@ -199,15 +201,87 @@ impl MediaFiles {
         self.inner.staging.received(media.key).await.unwrap_or_default().min(media.size)
     }
 
-    /// Deletes a stored file, then its row: after a crash between the two it is deleted again.
+    /// Deletes a stored file that nobody has locked meanwhile, then its row; false when somebody has. After a crash
+    /// between the two it counts as unfinished, and [`Janitor`] goes on.
     ///
     /// # Errors
     /// See [`MediaError`].
-    pub async fn delete(&self, media: &Media) -> Result<(), MediaError> {
+    pub async fn delete(&self, media: &Media) -> Result<bool, MediaError> {
         let _turn = self.turn(media.key).await;
+        if !self.inner.store.begin_media_deletion(media.key).await? {
+            return Ok(false);
+        }
+        self.remove(media).await.map(|()| true)
+    }
+
+    async fn remove(&self, media: &Media) -> Result<(), MediaError> {
         self.inner.objects.remove(&media.object).await.map_err(MediaError::Objects)?;
         self.inner.store.forget_stored_media(media.key).await?;
         Ok(())
+    }
+
+    /// Deletes a file whatever its state, locked or not, and its row: the tenant goes.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn erase(&self, media: &Media) -> Result<(), MediaError> {
+        let _turn = self.turn(media.key).await;
+        self.inner.staging.remove(media.key).await.map_err(MediaError::Staging)?;
+        self.remove(media).await
+    }
+
+    /// Removes everything that lies in the folder of a tenant; returns how many objects that were.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn erase_folder(&self, tenant: &TenantId) -> Result<u64, MediaError> {
+        self.inner.objects.remove_below(tenant.as_str()).await.map_err(MediaError::Objects)
+    }
+
+    /// Begins an archive of about `expected` bytes at `place`.
+    ///
+    /// # Errors
+    /// See [`MediaError`]; [`MediaError::NoRoom`] when the disk of a folder has no room for it.
+    pub async fn begin_archive(&self, place: &str, expected: u64) -> Result<Archive, MediaError> {
+        let Inner { objects, staging, settings, .. } = &*self.inner;
+        if settings.bucket.is_none() {
+            staging.need_room(settings.folder.clone(), expected).await.map_err(staging_failed)?;
+        }
+        Archive::begin(objects, place, expected, clock::now()).await
+    }
+
+    /// Removes an export's archive, and what tries to write it left, by the place of one of them.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn remove_archives(&self, place: &str, export_id: &str) -> Result<(), MediaError> {
+        let folder = place.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.inner.objects.remove_beginning_with(folder, export_id).await.map_err(MediaError::Objects)
+    }
+
+    /// Removes what lies at a place.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn remove_at(&self, place: &str) -> Result<(), MediaError> {
+        self.inner.objects.remove(place).await.map_err(MediaError::Objects)
+    }
+
+    /// Reads a part of what lies at a place.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn read_at(
+        &self,
+        place: &str,
+        part: Range<u64>,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, MediaError> {
+        let bytes = self.inner.objects.read(place, part).await.map_err(MediaError::Objects)?;
+        let served = self.inner.served_bytes.clone();
+        let counted = bytes.inspect_ok(move |piece| {
+            served.inc_by(piece.len() as u64);
+        });
+        Ok(counted.boxed())
     }
 
     /// Most bytes of a tenant's files; `None` without a limit.
@@ -225,12 +299,7 @@ impl MediaFiles {
         media: &Media,
         part: Range<u64>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, MediaError> {
-        let bytes = self.inner.objects.read(&media.object, part).await.map_err(MediaError::Objects)?;
-        let served = self.inner.served_bytes.clone();
-        let counted = bytes.inspect_ok(move |piece| {
-            served.inc_by(piece.len() as u64);
-        });
-        Ok(counted.boxed())
+        self.read_at(&media.object, part).await
     }
 
     async fn work_on(

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,6 +24,10 @@ use url::Url;
 const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts on their way at once.
 const PARTS_AT_ONCE: usize = 4;
+/// Parts that an upload of known size is made of: buckets take 10,000, and the size is a guess.
+const PARTS_OF_AN_UPLOAD: u64 = 5_000;
+/// Most bytes of a part, whatever the size.
+const LARGEST_PART_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes read at once from a file.
 const READ_BYTES: usize = 64 * 1024;
 /// Variables that say how to reach a bucket. Others may have names that look like settings of one.
@@ -33,6 +37,8 @@ const VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// Where it is, for what a folder holds that is no object: unfinished files.
+    folder: Option<PathBuf>,
 }
 
 impl Objects {
@@ -40,7 +46,7 @@ impl Objects {
     pub(super) fn folder(dir: &FilePath) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let folder = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true);
-        Ok(Self { store: Arc::new(folder) })
+        Ok(Self { store: Arc::new(folder), folder: Some(dir.to_owned()) })
     }
 
     /// Uses the bucket and path of `url`; credentials come from `variables`.
@@ -48,7 +54,8 @@ impl Objects {
         let known = variables.filter(|(name, _)| VARIABLES.iter().any(|prefix| name.starts_with(prefix)));
         let (store, path) = parse_url_opts(url, known)?;
         let store: Arc<dyn ObjectStore> = Arc::from(store);
-        Ok(Self { store: if path.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, path)) } })
+        let store = if path.as_ref().is_empty() { store } else { Arc::new(PrefixStore::new(store, path)) };
+        Ok(Self { store, folder: None })
     }
 
     /// Puts the file at `from` in place of what is at `object`. Either all of it is there afterwards or nothing.
@@ -78,6 +85,58 @@ impl Objects {
             }
         }
         upload.finish().await.map(|_| ())
+    }
+
+    /// Begins to put an object of about `expected` bytes. Nothing is there before it is finished.
+    pub(super) async fn begin_upload(&self, object: &str, expected: u64) -> Result<WriteMultipart, Error> {
+        let part = (expected / PARTS_OF_AN_UPLOAD).clamp(PART_BYTES as u64, LARGEST_PART_BYTES);
+        let part = usize::try_from(part).unwrap_or(PART_BYTES);
+        let upload = self.store.put_multipart(&Path::from(object)).await?;
+        Ok(WriteMultipart::new_with_chunk_size(upload, part))
+    }
+
+    /// Removes everything below `folder`, which is a tenant's; returns how many objects.
+    pub(super) async fn remove_below(&self, folder: &str) -> Result<u64, Error> {
+        let removed = self.remove_listed(folder, |_| true).await?;
+        if let Some(dir) = &self.folder {
+            // Unfinished files and empty folders, which are no objects.
+            match tokio::fs::remove_dir_all(dir.join(folder)).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(read_failed(error)),
+                _ => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes what lies in `folder` and has a name that begins so.
+    pub(super) async fn remove_beginning_with(&self, folder: &str, name: &str) -> Result<(), Error> {
+        self.remove_listed(folder, |path| path.filename().is_some_and(|found| found.starts_with(name))).await?;
+        let Some(dir) = &self.folder else { return Ok(()) };
+        let mut files = match tokio::fs::read_dir(dir.join(folder)).await {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(read_failed(error)),
+        };
+        while let Some(file) = files.next_entry().await.map_err(read_failed)? {
+            if file.file_name().to_string_lossy().starts_with(name) {
+                tokio::fs::remove_file(file.path()).await.map_err(read_failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_listed(&self, folder: &str, is_one: impl Fn(&Path) -> bool) -> Result<u64, Error> {
+        let (mut removed, mut found) = (0, self.store.list(Some(&Path::from(folder))));
+        while let Some(object) = found.try_next().await? {
+            if is_one(&object.location) {
+                match self.store.delete(&object.location).await {
+                    Err(Error::NotFound { .. }) => {}
+                    other => other?,
+                }
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Reads a part of an object.

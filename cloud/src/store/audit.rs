@@ -223,7 +223,7 @@ impl Store {
     /// The database's own.
     pub async fn tenants(&self) -> Result<Vec<(TenantKey, TenantId)>, StoreError> {
         self.lookup(|transaction| {
-            let sql = "select id, tenant_id from tenants order by id";
+            let sql = "select id, tenant_id from tenants where closed_at is null order by id";
             transaction.all(sql, &[], |row| Ok((TenantKey(row.get(0)?), row.parsed(1)?)))
         })
         .await

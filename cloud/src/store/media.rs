@@ -59,6 +59,19 @@ pub struct Media {
     pub object: String,
     /// When it was put where it stays; `None` before.
     pub stored_at: Option<UtcMillis>,
+    /// That retention leaves it, if it does.
+    pub lock: Option<MediaLock>,
+}
+
+/// That retention leaves a file and what tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaLock {
+    /// Since when.
+    pub at: UtcMillis,
+    /// Who locked it, an address.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 impl Media {
@@ -142,6 +155,21 @@ impl Store {
         self.lookup(move |transaction| transaction.first(&sql, &values![key.0, tenant.0], read)).await
     }
 
+    /// Stored files of the tenant in the order of their rows, after `after`.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn stored_media_after(
+        &self,
+        tenant: TenantKey,
+        after: MediaKey,
+        limit: u32,
+    ) -> Result<Vec<Media>, StoreError> {
+        let sql =
+            format!("{MEDIA} where m.tenant = ?1 and m.id > ?2 and m.stored_at is not null order by m.id limit ?3");
+        self.list(tenant, move |transaction| transaction.all(&sql, &values![tenant.0, after.0, limit], read)).await
+    }
+
     /// Says that a file is where it stays; saying it again changes nothing.
     ///
     /// # Errors
@@ -170,7 +198,7 @@ impl Store {
 }
 
 const MEDIA: &str = "select m.id, m.tenant, e.edge_id, m.kind, m.media_id, m.camera, m.size, m.sha256, m.content_type,
-    m.captured_at, m.event_id, m.object, m.stored_at from media m join edges e on e.id = m.edge";
+    m.captured_at, m.event_id, m.object, m.stored_at, m.locked_at, m.locked_by, m.lock_reason from media m join edges e on e.id = m.edge";
 
 fn offer(transaction: &mut Transaction<'_>, offered: &OfferedMedia, now: UtcMillis) -> Result<Media, StoreError> {
     let offer = &offered.offer;
@@ -247,7 +275,7 @@ fn forget(transaction: &mut Transaction<'_>, key: MediaKey) -> Result<bool, Stor
     Ok(gone.is_some())
 }
 
-/// Stored files from before `before`, oldest first.
+/// Stored files from before `before` that nobody locked, oldest first.
 pub(super) fn stored_before(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
@@ -257,12 +285,13 @@ pub(super) fn stored_before(
 ) -> Result<Vec<Media>, StoreError> {
     let sql = format!(
         "{MEDIA} where m.tenant = ?1 and m.kind = ?2 and m.captured_at < ?3 and m.stored_at is not null
+             and m.locked_at is null
          order by m.captured_at, m.id limit ?4"
     );
     transaction.all(&sql, &values![tenant.0, media_kind_number(kind), before, limit], read)
 }
 
-/// Bytes of stored files, from before `before`.
+/// Bytes of stored files: of all, or of those from before `before` that nobody locked.
 pub(super) fn stored_bytes(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
@@ -271,9 +300,20 @@ pub(super) fn stored_bytes(
 ) -> Result<u64, StoreError> {
     let sql = "select cast(coalesce(sum(size), 0) as bigint) from media
                where tenant = ?1 and kind = ?2 and stored_at is not null
-                   and captured_at < coalesce(cast(?3 as bigint), 9223372036854775807)";
+                   and captured_at < coalesce(cast(?3 as bigint), 9223372036854775807)
+                   and (cast(?3 as bigint) is null or locked_at is null)";
     let values = values![tenant.0, media_kind_number(kind), before];
     Ok(transaction.first(sql, &values, |row| row.get(0))?.unwrap_or_default())
+}
+
+/// Some files of the tenant, stored or not.
+pub(super) fn of_tenant(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    limit: u32,
+) -> Result<Vec<Media>, StoreError> {
+    let sql = format!("{MEDIA} where m.tenant = ?1 order by m.id limit ?2");
+    transaction.all(&sql, &values![tenant.0, limit], read)
 }
 
 /// Forgets a stored file and gives its bytes back to the tenant; true when there was one.
@@ -327,7 +367,14 @@ fn read(row: &Row) -> Result<Media, StoreError> {
         event_id: row.get::<Option<[u8; 16]>>(10)?.map(EventId::from_bytes),
         object: row.get(11)?,
         stored_at: row.optional_time(12)?,
+        lock: read_lock(row)?,
     })
+}
+
+fn read_lock(row: &Row) -> Result<Option<MediaLock>, StoreError> {
+    let Some(at) = row.optional_time(13)? else { return Ok(None) };
+    let [by, reason] = [14, 15].map(|column| row.get::<Option<String>>(column));
+    Ok(Some(MediaLock { at, by: by?.unwrap_or_default(), reason: reason?.unwrap_or_default() }))
 }
 
 fn numbered<T: Copy, const N: usize>(row: &Row, index: usize, values: [(i64, T); N]) -> Result<T, StoreError> {
@@ -336,7 +383,7 @@ fn numbered<T: Copy, const N: usize>(row: &Row, index: usize, values: [(i64, T);
     found.ok_or_else(|| StoreError::Database(format!("column {index}: {number} is not known")))
 }
 
-fn media_kind_number(kind: MediaKind) -> i64 {
+pub(super) fn media_kind_number(kind: MediaKind) -> i64 {
     match kind {
         MediaKind::Clip => 1,
         MediaKind::Snapshot => 2,

@@ -11,6 +11,7 @@ mod alerts;
 mod analytics;
 mod api_keys;
 pub(crate) mod audit;
+mod catalog;
 mod certificates;
 mod channels;
 mod commands;
@@ -33,6 +34,7 @@ mod invitations;
 mod lists;
 pub(crate) mod mail;
 mod media;
+mod media_locks;
 mod migrations;
 mod names;
 mod news;
@@ -57,6 +59,9 @@ mod sql;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod tenant_data;
+mod tenant_deletion;
+mod tenant_exports;
 mod tries;
 mod turns;
 
@@ -98,7 +103,7 @@ pub use self::idempotency::{Claim, Claimed, KeyedRequest};
 pub(crate) use self::invitations::LIFE as INVITATION_LIFE;
 pub use self::invitations::{Invitation, Invited, Joining, NewInvitation};
 pub use self::lists::{EventFilter, EventPage, Page, PageRequest};
-pub use self::media::{Media, MediaKey, OfferedMedia};
+pub use self::media::{Media, MediaKey, MediaLock, OfferedMedia};
 pub use self::news::News;
 pub use self::operations::Census;
 pub use self::outgoing_mail::{MailFate, OutgoingMail};
@@ -121,6 +126,9 @@ pub use self::sessions::{Bearer, Credential, Refreshed, SessionRow, SignIn};
 use self::sql::Transaction;
 use self::sqlite::SqliteDatabase;
 pub use self::sqlite::{check_sqlite, snapshot_sqlite};
+pub use self::tenant_data::{DataPage, Noun, PLAN};
+pub use self::tenant_deletion::{DueDeletion, TableToEmpty, TenantDeletion};
+pub use self::tenant_exports::{ExportProgress, LeasedExport, TenantExport, TenantExportKey, TenantExportState};
 pub(crate) use self::tries::Counted;
 
 /// The database of a running cloud.

@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// The database's own.
     pub async fn census(&self) -> Result<Census, StoreError> {
-        let sql = "select (select count(*) from tenants), count(*), coalesce(cast(sum(connected) as bigint), 0)
+        let sql = "select (select count(*) from tenants where closed_at is null), count(*), coalesce(cast(sum(connected) as bigint), 0)
                    from edges where revoked_at is null";
         let counted = self.lookup(move |transaction| {
             transaction.first(sql, &[], |row| {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::events::kind_number;
 use super::media::{self, Media, MediaKey};
 use super::sql::{Transaction, values};
-use super::{Store, StoreError, TenantKey, audit, quarters};
+use super::{Store, StoreError, TenantKey, alerts, audit, media_locks, quarters};
 
 /// Events deleted in one transaction: ingest waits no longer than for a batch of its own.
 pub(crate) const DELETED_AT_ONCE: u32 = 500;
@@ -110,7 +110,24 @@ impl Store {
         .await
     }
 
-    /// Stored files of clips or snapshots from before `before`, oldest first.
+    /// Deletes some raised alerts that are resolved and over, with all that belongs to them; returns how many. As
+    /// [`Store::delete_expired_events`], the policy is asked again.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn delete_expired_alerts(&self, tenant: TenantKey, now: UtcMillis) -> Result<u64, StoreError> {
+        self.write(move |transaction| {
+            let sql = "select policy from retention_policies where tenant = ?1";
+            let policy = transaction.first(sql, &values![tenant.0], |row| policy(&row.get::<String>(0)?))?;
+            match policy.and_then(|policy| policy.cutoff(Kept::Alerts, now)) {
+                Some(before) => alerts::delete_expired(transaction, tenant, before),
+                None => Ok(0),
+            }
+        })
+        .await
+    }
+
+    /// Stored files of clips or snapshots from before `before` that nobody locked, oldest first.
     ///
     /// # Errors
     /// The database's own.
@@ -162,7 +179,10 @@ impl Store {
             let mut amounts = BTreeMap::new();
             for kept in Kept::ALL {
                 let Some(before) = policy.cutoff(kept, now) else { continue };
-                let amount = amount_before(transaction, tenant, kept, Some(before))?;
+                let mut amount = amount_before(transaction, tenant, kept, Some(before))?;
+                if kept == Kept::Alerts {
+                    amount.count += alerts::expired(transaction, tenant, before)?;
+                }
                 if amount.count > 0 {
                     amounts.insert(kept, amount);
                 }
@@ -194,6 +214,13 @@ impl Store {
     }
 }
 
+/// Whether a legal hold stands.
+pub(super) fn is_on_hold(transaction: &mut Transaction<'_>, tenant: TenantKey) -> Result<bool, StoreError> {
+    let sql = "select policy from retention_policies where tenant = ?1";
+    let found = transaction.first(sql, &values![tenant.0], |row| policy(&row.get::<String>(0)?))?;
+    Ok(found.is_some_and(|policy| policy.legal_hold))
+}
+
 fn policy(text: &str) -> Result<Policy, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Database(format!("a retention policy: {error}")))
 }
@@ -211,6 +238,11 @@ fn event_kind(kept: Kept) -> UpKind {
     }
 }
 
+/// What holds for events of clips and snapshots whose file nobody has locked.
+const NOT_LOCKED: &str = " and not exists (select 1 from media m
+    where m.tenant = events.tenant and m.edge = events.edge and m.media_id = events.subject and m.locked_at is not null
+        and m.kind = case events.kind when 5 then 1 else 2 end)";
+
 fn delete_events(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
@@ -218,12 +250,14 @@ fn delete_events(
     before: UtcMillis,
 ) -> Result<u64, StoreError> {
     let kind = kind_number(event_kind(kept));
-    let sql = "select id from events where tenant = ?1 and kind = ?2 and id < ?3 order by id limit ?4";
+    let unlocked = if matches!(kept, Kept::Clips | Kept::Snapshots) { NOT_LOCKED } else { "" };
+    let sql =
+        format!("select id from events where tenant = ?1 and kind = ?2 and id < ?3{unlocked} order by id limit ?4");
     let values = values![tenant.0, kind, EventId::first_at(before), DELETED_AT_ONCE];
-    let ids: Vec<EventId> = transaction.all(sql, &values, |row| row.get::<[u8; 16]>(0).map(EventId::from_bytes))?;
+    let ids: Vec<EventId> = transaction.all(&sql, &values, |row| row.get::<[u8; 16]>(0).map(EventId::from_bytes))?;
     let Some(last) = ids.last() else { return Ok(0) };
-    let sql = "delete from events where tenant = ?1 and kind = ?2 and id <= ?3";
-    let deleted = transaction.execute(sql, &values![tenant.0, kind, *last])?;
+    let sql = format!("delete from events where tenant = ?1 and kind = ?2 and id <= ?3{unlocked}");
+    let deleted = transaction.execute(&sql, &values![tenant.0, kind, *last])?;
     let quarters: BTreeSet<_> = ids.iter().map(|id| (tenant, Quarter::of(id.at()))).collect();
     quarters::mark(transaction, &quarters)?;
     Ok(deleted)
@@ -245,5 +279,9 @@ fn amount_before(
     let Some(files) = files else { return Ok(events) };
     // A clip is an event and, once it has arrived, a file; its bytes are the file's.
     let bytes = media::stored_bytes(transaction, tenant, files, before)?;
-    Ok(Amount { count: events.count, bytes })
+    let locked = match before {
+        Some(before) => media_locks::locked_before(transaction, tenant, files, before)?,
+        None => 0,
+    };
+    Ok(Amount { count: events.count.saturating_sub(locked), bytes })
 }

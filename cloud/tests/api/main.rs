@@ -33,3 +33,4 @@ mod second_factor;
 mod service;
 mod sessions;
 mod settings;
+mod tenants;

@@ -15,6 +15,7 @@ mod footage;
 mod notifications;
 mod people;
 mod providers;
+mod tenants;
 
 use std::collections::BTreeMap;
 
@@ -119,7 +120,8 @@ async fn find(party: &Party<'_>, operation: &str) -> Option<Call> {
         footage,
         edge_devices,
         alerts,
-        notifications
+        notifications,
+        tenants
     );
     None
 }

@@ -41,7 +41,7 @@ pub(crate) async fn one_tenant<'c>(cloud: &'c Cloud, name: &str, operations: &[O
     let party = tenant_with_events(cloud, name).await;
     carry_out_everything(&party, operations).await;
     let settled = async {
-        while !are_deliveries_settled(&party).await {
+        while !are_deliveries_settled(&party).await || !are_exports_settled(&party).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -54,6 +54,13 @@ pub(crate) async fn one_tenant<'c>(cloud: &'c Cloud, name: &str, operations: &[O
 async fn are_deliveries_settled(party: &Party<'_>) -> bool {
     let log = party.cloud.get_as(&party.owner, "/api/notifications/deliveries?limit=200").await;
     log.body["items"].as_array().unwrap().iter().all(|delivery| delivery["attempts"] != 0)
+}
+
+/// Whether nothing is written for the tenant any more.
+async fn are_exports_settled(party: &Party<'_>) -> bool {
+    let list = party.cloud.get_as(&party.owner, "/api/tenant/exports").await;
+    let is_under_way = |export: &Value| export["state"] == "waiting" || export["state"] == "running";
+    !list.body["items"].as_array().unwrap().iter().any(is_under_way)
 }
 
 /// A tenant whose edge has told and sent one of each, and answers about its footage.

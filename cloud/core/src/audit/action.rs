@@ -38,6 +38,12 @@ actions! {
     TenantChanged = "tenant.changed",
     /// An export of everything of the tenant was asked for.
     TenantExportRequested = "tenant.export_requested",
+    /// An export was written.
+    TenantExportFinished = "tenant.export_finished",
+    /// An export could not be written.
+    TenantExportFailed = "tenant.export_failed",
+    /// An export was deleted by hand.
+    TenantExportDeleted = "tenant.export_deleted",
     /// An export was downloaded.
     TenantExportDownloaded = "tenant.export_downloaded",
     /// The deletion of the tenant was asked for; it begins after a grace time.

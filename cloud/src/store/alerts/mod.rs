@@ -8,6 +8,7 @@ mod incidents;
 mod lists;
 mod memory;
 mod raise;
+mod retention;
 mod steps;
 mod suppressed;
 
@@ -24,6 +25,7 @@ pub(super) use self::consider::consider_batch;
 pub use self::feed::FedAlert;
 pub use self::incidents::{Incident, IncidentFilter};
 pub use self::lists::AlertFilter;
+pub(super) use self::retention::{delete_expired, expired};
 pub use self::steps::{AlertChange, Changed};
 pub use self::suppressed::{Suppressed, SuppressedFilter};
 use super::{TenantKey, UserKey};

@@ -122,6 +122,11 @@ impl Row {
         Self(columns)
     }
 
+    /// A column as it is.
+    pub(crate) fn value(&self, index: usize) -> Result<&Value, StoreError> {
+        self.column(index)
+    }
+
     fn column(&self, index: usize) -> Result<&Value, StoreError> {
         self.0.get(index).ok_or_else(|| StoreError::Database(format!("column {index}: there is none")))
     }

@@ -24,7 +24,7 @@ fn database() -> Connection {
     migrate(&mut connection).unwrap();
     connection
         .execute_batch(
-            "insert into tenants values (1, 't', 't', 0);
+            "insert into tenants (id, tenant_id, name, created_at) values (1, 't', 't', 0);
              insert into edges (id, tenant, edge_id, name, created_at) values (1, 1, 'edge_a', '', 0);
              insert into cameras values (1, 1, 'door');
              insert into zones values (1, 1, 'lobby');

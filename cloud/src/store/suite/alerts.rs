@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aivms_cloud_core::retention::{Kept, Policy};
 use aivms_cloud_core::rights::CameraScope;
 use aivms_cloud_core::rules::{
     AlertState, EscalationStep, Gate, Kind, Occurrence, ReadyRule, Repeated, Rule, RuleId, Side, What,
@@ -12,6 +13,7 @@ use aivms_contract::envelope::Body;
 use aivms_contract::zone_event::ZoneEventType;
 
 use super::super::alerts::consider;
+use super::super::sql::values;
 use super::super::{
     Alert, AlertChange, AlertFilter, Asker, BackTestRequest, Changed, IncidentFilter, RuleChange, SharedStore,
     SuppressedFilter, TenantKey,
@@ -366,4 +368,46 @@ pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {
     assert_eq!(report.looked_at, seconds.len() as u64);
     let nothing = store.back_test(TenantKey(owner.tenant.0 + 1_000), request(candidate, None)).await.unwrap();
     assert_eq!(nothing.looked_at, 0);
+}
+
+pub(crate) async fn resolved_alerts_go_by_the_policy_with_all_that_belongs_to_them_and_open_ones_stay(open: Open<'_>) {
+    const DAY: i64 = 24 * 3_600 * 1_000;
+    let store = open();
+    let (owner, rival) = (tenant(&store, "acme").await, tenant(&store, "rival").await);
+    let (ours, theirs) = (edge(&store, &owner, "edge_a").await, edge(&store, &rival, "edge_b").await);
+    for (owner, edge) in [(&owner, &ours), (&rival, &theirs)] {
+        with_rule(&store, owner, zone_rule()).await;
+        let batch = [1, 2, 3].map(|seq| enter(owner, edge, seq, i64::try_from(seq).unwrap(), &format!("t{seq}")));
+        store.record_events(batch.into()).await.unwrap();
+        for alert in alerts(&store, owner).await.iter().filter(|alert| alert.track.as_deref() != Some("t3")) {
+            let (who, told) = (asker(owner), AlertChange::Comment("a cat".into()));
+            store.change_alert(who.clone(), owner.key, alert.alert_id, told, at(10)).await.unwrap();
+            let resolved_at = if alert.track.as_deref() == Some("t1") { at(20) } else { at(5 * DAY) };
+            let done = AlertChange::Resolve(None);
+            store.change_alert(who, owner.key, alert.alert_id, done, resolved_at).await.unwrap();
+        }
+    }
+    assert_eq!(store.delete_expired_alerts(owner.tenant, at(90 * DAY)).await.unwrap(), 0, "without a policy");
+    let policy = Policy { alerts: Some(3), ..Policy::default() };
+    store.set_retention_policy(owner.tenant, policy.clone(), at(0)).await.unwrap();
+    let would = store.would_delete(owner.tenant, policy.clone(), at(6 * DAY)).await.unwrap();
+    assert_eq!(would[&Kept::Alerts].count, 1);
+    assert_eq!(store.delete_expired_alerts(owner.tenant, at(6 * DAY)).await.unwrap(), 1);
+    assert_eq!(store.delete_expired_alerts(owner.tenant, at(6 * DAY)).await.unwrap(), 0);
+    let tracks = async |owner: &User| -> BTreeSet<String> {
+        alerts(&store, owner).await.into_iter().filter_map(|alert| alert.track).collect()
+    };
+    assert_eq!(tracks(&owner).await, BTreeSet::from(["t2".to_owned(), "t3".to_owned()]));
+    let counted = "select cast(sum(alerts) as bigint) from incidents where tenant = ?1";
+    let tenant = owner.tenant.0;
+    let counted =
+        store.lookup(move |transaction| transaction.first(counted, &values![tenant], |row| row.get::<i64>(0)));
+    assert_eq!(counted.await.unwrap(), Some(2), "an incident has as many alerts as are left");
+    let held = Policy { legal_hold: true, ..policy.clone() };
+    store.set_retention_policy(owner.tenant, held, at(0)).await.unwrap();
+    assert_eq!(store.delete_expired_alerts(owner.tenant, at(90 * DAY)).await.unwrap(), 0, "under a hold");
+    store.set_retention_policy(owner.tenant, policy, at(0)).await.unwrap();
+    assert_eq!(store.delete_expired_alerts(owner.tenant, at(90 * DAY)).await.unwrap(), 1);
+    assert_eq!(tracks(&owner).await, BTreeSet::from(["t3".to_owned()]), "an open one is somebody's work");
+    assert_eq!(tracks(&rival).await.len(), 3);
 }

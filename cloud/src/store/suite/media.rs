@@ -10,7 +10,7 @@ use aivms_contract::snapshot::Snapshot;
 use super::super::{Edge, EventFilter, Media, OfferedMedia, PageRequest, StoreError, StoredEvent, User};
 use super::{Open, at, edge, incoming, tenant};
 
-const NO_QUOTA: u64 = u64::MAX;
+pub(super) const NO_QUOTA: u64 = u64::MAX;
 
 pub(crate) async fn a_file_offered_again_is_the_same_and_another_one_under_its_id_is_refused(open: Open<'_>) {
     let store = open();
@@ -125,7 +125,7 @@ pub(crate) async fn nothing_of_one_tenants_files_is_shown_to_another(open: Open<
     assert!(store.media(owner.tenant, file.key).await.unwrap().is_some());
 }
 
-fn clip(owner: &User, edge: &Edge, media_id: &str, size_bytes: u64, quota_bytes: u64) -> OfferedMedia {
+pub(super) fn clip(owner: &User, edge: &Edge, media_id: &str, size_bytes: u64, quota_bytes: u64) -> OfferedMedia {
     let offer = MediaOffer {
         kind: MediaKind::Clip,
         media_id: media_id.parse().unwrap(),
@@ -139,7 +139,7 @@ fn clip(owner: &User, edge: &Edge, media_id: &str, size_bytes: u64, quota_bytes:
     OfferedMedia { tenant: owner.tenant, edge: edge.key, offer, object: format!("acme/{media_id}.mp4"), quota_bytes }
 }
 
-fn clip_event(clip_id: &str, camera: &str, millis: i64, event_id: Option<EventId>) -> Clip {
+pub(super) fn clip_event(clip_id: &str, camera: &str, millis: i64, event_id: Option<EventId>) -> Clip {
     Clip {
         clip_id: clip_id.parse().unwrap(),
         camera_id: camera.parse().unwrap(),

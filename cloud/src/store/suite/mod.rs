@@ -17,6 +17,7 @@ pub(crate) mod people;
 pub(crate) mod presence;
 pub(crate) mod providers;
 pub(crate) mod retention;
+pub(crate) mod tenants;
 
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::{Body, Envelope};
@@ -52,7 +53,14 @@ macro_rules! store_suite {
             analytics: what_happened_in_zones_is_counted_exactly_before_and_after_counting_ahead;
             retention: events_go_when_they_are_older_than_the_policy_says_and_no_others;
             retention: nothing_goes_under_a_legal_hold;
+            retention: a_locked_clip_stays_with_what_tells_of_it_until_its_lock_is_taken_away;
+            alerts: resolved_alerts_go_by_the_policy_with_all_that_belongs_to_them_and_open_ones_stay;
             retention: usage_and_charts_say_what_is_there_after_events_went;
+            tenants: no_table_keeps_a_row_of_a_deleted_tenant_and_another_tenant_loses_none;
+            tenants: every_table_of_a_tenant_is_exported_or_left_out_for_a_reason;
+            tenants: a_deletion_is_called_off_until_it_begins_and_never_after;
+            tenants: an_export_is_one_process_business_until_it_dies_and_is_given_up_after_a_few;
+            tenants: lines_of_every_noun_come_page_by_page_without_gap_or_double;
             audit: entries_appended_at_once_make_one_whole_chain_per_tenant;
             audit: an_entry_stands_if_and_only_if_its_change_does;
             audit: what_is_done_to_edges_is_told_with_who_did_it;

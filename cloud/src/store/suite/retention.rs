@@ -5,9 +5,11 @@ use std::time::Duration;
 use aivms_cloud_core::retention::{Kept, Policy};
 use aivms_contract::detection::Detection;
 use aivms_contract::envelope::Body;
+use aivms_contract::media::MediaKind;
 
 use super::super::retention::DELETED_AT_ONCE;
-use super::super::{Amount, CountQuery, EventFilter, PageRequest, SharedStore, User};
+use super::super::{Amount, AuditFilter, CountQuery, EventFilter, PageRequest, SharedStore, StoreError, User};
+use super::media;
 use super::{Open, at, detection, edge, incoming, tenant, zone_event};
 use aivms_cloud_core::analytics::Bucket;
 
@@ -101,4 +103,52 @@ pub(crate) async fn usage_and_charts_say_what_is_there_after_events_went(open: O
     assert!(left > 0 && left < 20);
     count_ahead().await;
     assert_eq!(seen().await, after);
+}
+
+pub(crate) async fn a_locked_clip_stays_with_what_tells_of_it_until_its_lock_is_taken_away(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let ours = edge(&store, &owner, "edge_a").await;
+    let ids = ["kept", "gone"];
+    for (seq, id) in (1..).zip(ids) {
+        let event = Body::Clips(media::clip_event(id, "door", 1, None));
+        store.record_events(vec![incoming(&owner, &ours, seq, event)]).await.unwrap();
+        let offered = store.offer_media(media::clip(&owner, &ours, id, 10, media::NO_QUOTA), at(1)).await.unwrap();
+        let early = store.lock_media(&offered, "too early".into(), at(2)).await;
+        assert!(matches!(early, Err(StoreError::NotFound)), "{early:?}");
+        store.media_stored(offered.key, at(3)).await.unwrap();
+    }
+    let clips = async || {
+        let page = PageRequest { before: None, limit: 10 };
+        let listed =
+            store.list_media_events(owner.tenant, MediaKind::Clip, EventFilter::default(), page).await.unwrap();
+        listed.items.into_iter().map(|(_, media)| media.unwrap()).collect::<Vec<_>>()
+    };
+    let kept = clips().await.into_iter().find(|media| media.media_id.as_str() == "kept").unwrap();
+    store.lock_media(&kept, "Case 4711".into(), at(4)).await.unwrap();
+    store.lock_media(&kept, "Case 4712".into(), at(5)).await.unwrap();
+    let policy = Policy { clips: Some(1), ..Policy::default() };
+    store.set_retention_policy(owner.tenant, policy.clone(), at(0)).await.unwrap();
+    let would = store.would_delete(owner.tenant, policy, at(9 * DAY)).await.unwrap();
+    assert_eq!(would[&Kept::Clips], Amount { count: 1, bytes: 10 });
+    let expired = store.expired_media(owner.tenant, MediaKind::Clip, at(8 * DAY), 10).await.unwrap();
+    assert_eq!(expired.iter().map(|media| media.media_id.as_str()).collect::<Vec<_>>(), ["gone"]);
+    assert!(!store.begin_media_deletion(kept.key).await.unwrap(), "it was locked meanwhile");
+    assert!(store.begin_media_deletion(expired[0].key).await.unwrap());
+    let late = store.lock_media(&expired[0], "too late".into(), at(6)).await;
+    assert!(matches!(late, Err(StoreError::NotFound)), "{late:?}");
+    store.forget_stored_media(expired[0].key).await.unwrap();
+    assert_eq!(delete_all(&store, &owner, Kept::Clips, 9).await, [1, 0]);
+    let left = clips().await;
+    let lock = left[0].lock.clone().unwrap();
+    assert_eq!((left.len(), lock.reason.as_str(), lock.at), (1, "Case 4712", at(4)));
+    store.unlock_media(&left[0], at(7)).await.unwrap();
+    store.unlock_media(&left[0], at(8)).await.unwrap();
+    assert_eq!(store.expired_media(owner.tenant, MediaKind::Clip, at(8 * DAY), 10).await.unwrap().len(), 1);
+    assert_eq!(delete_all(&store, &owner, Kept::Clips, 9).await, [1, 0]);
+    let filter = AuditFilter::default();
+    let told = store.audit_entries(owner.tenant, filter, None, 10).await.unwrap().items;
+    let told: Vec<_> = told.iter().filter(|entry| entry.action.starts_with("clip.")).collect();
+    let told: Vec<_> = told.iter().map(|entry| (entry.action.as_str(), entry.subject.as_deref())).collect();
+    assert_eq!(told, [("clip.unlocked", Some("kept")), ("clip.locked", Some("kept")), ("clip.locked", Some("kept"))]);
 }
