@@ -9,6 +9,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Deserialize;
 
+use super::brakes::QUARTER;
 use super::failure::Failure;
 use super::passwords::NewPerson;
 use super::sign_in::{self, Challenge, SignedInAnswer, UserAnswer};
@@ -115,8 +116,15 @@ impl AccountsApi {
     async fn login(&self, request: &Request, body: Body<LoginRequest>) -> Result<LoggedIn, Failure> {
         let services = &self.0;
         let email = account::normalized_email(&body.0.email).unwrap_or_default();
-        let counted = services.brakes.login(&email, &address(request, services)).await?;
-        let user = self.by_password(&email, body.0.password, address(request, services)).await?;
+        let from = address(request, services);
+        let counted = match services.brakes.login(&email, &from).await {
+            Ok(counted) => counted,
+            Err(refused) => {
+                self.tell_of_lock_out(email, from);
+                return Err(refused);
+            }
+        };
+        let user = self.by_password(&email, body.0.password, from).await?;
         services.brakes.honest(counted).await?;
         if user.second_factor {
             return Ok(LoggedIn::SecondFactor(Json(Challenge::of(services, &user, None)?)));
@@ -178,21 +186,39 @@ impl AccountsApi {
     /// an account.
     fn tell_of_failure(&self, user: Option<User>, from: String) {
         let Some(user) = user else { return };
-        let entry = NewAudit {
-            tenant: user.tenant,
-            actor: Actor::from(&user),
-            address: Some(from),
-            action: Action::UserSignInFailed,
-            subject: Some(user.email.clone()),
-            detail: serde_json::Value::Null,
-            at: clock::now(),
-        };
         let store = Arc::clone(&self.0.store);
         tokio::spawn(async move {
-            if let Err(error) = store.audit(entry).await {
+            if let Err(error) = store.audit(failed(Action::UserSignInFailed, &user, from)).await {
                 tracing::warn!(%error, "a failed sign-in can't be written to the audit log");
             }
         });
+    }
+
+    /// Tells the audit log that tries to sign in as a person are refused, once in a while and after the answer.
+    fn tell_of_lock_out(&self, email: String, from: String) {
+        let store = Arc::clone(&self.0.store);
+        tokio::spawn(async move {
+            let told = match store.user_by_email(&email).await {
+                Ok(None) => Ok(()),
+                Ok(Some(user)) => store.audit_views(vec![failed(Action::UserLockedOut, &user, from)], QUARTER).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "a lock-out can't be written to the audit log");
+            }
+        });
+    }
+}
+
+fn failed(action: Action, user: &User, from: String) -> NewAudit {
+    NewAudit {
+        tenant: user.tenant,
+        actor: Actor::from(user),
+        address: Some(from),
+        action,
+        subject: Some(user.email.clone()),
+        detail: serde_json::Value::Null,
+        at: clock::now(),
     }
 }
 

@@ -275,9 +275,9 @@ impl AlertsApi {
         alert_id: AlertId,
         change: AlertChange,
     ) -> Result<Json<AlertAnswer>, Failure> {
-        let asker = asker(&signed_in);
+        let (asker, by) = (asker(&signed_in), signed_in.doer());
         let user = signed_in.with_role(UserRole::Operator)?;
-        match self.0.store.change_alert(asker, user.key, alert_id, change, clock::now()).await? {
+        match self.0.store.by(&by).change_alert(asker, user.key, alert_id, change, clock::now()).await? {
             Changed::Done(alert, _) => shown(*alert).map(Json),
             Changed::Refused(refused) => Err(Failure::conflict(None, refused.to_string())),
             Changed::NoSuchPerson => Err(no_such_person()),

@@ -11,7 +11,8 @@ use super::failure::Failure;
 use crate::clock;
 use crate::store::{Counted, SharedStore, UserKey};
 
-const QUARTER: Duration = Duration::from_secs(15 * 60);
+/// How long most tries count.
+pub(super) const QUARTER: Duration = Duration::from_secs(15 * 60);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Wrong passwords for one account from one address.
 const PER_ACCOUNT_AND_ADDRESS: Allowance = Allowance { tries: 10, per: QUARTER };

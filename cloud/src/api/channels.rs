@@ -184,13 +184,14 @@ impl ChannelsApi {
     /// A webhook is answered with the secret that signs its messages, once. Needs the role admin.
     #[oai(path = "/", method = "post", operation_id = "create_channel")]
     async fn create(&self, signed_in: SignedIn, body: Body<ChannelRequest>) -> Result<Made, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let settings = self.settings(&user, body.0).await?;
         let secret = matches!(settings.target, Target::Webhook(_)).then(draw_secret).transpose()?;
         let now = clock::now();
         let id = ChannelId::from_parts(now, secrets::random_bits()?);
         let sealed = secret.as_deref().map(|secret| self.sealed(secret)).transpose()?;
-        let made = self.0.store.create_channel(user.tenant, id.clone(), settings, sealed, now).await?;
+        let made = store.create_channel(user.tenant, id.clone(), settings, sealed, now).await?;
         tracing::info!(tenant.id = %user.tenant_id, channel.id = %id, "notification channel made");
         let channel = self.answer(made).await?;
         Ok(Made::Created(Json(ChannelWithSecret { channel, secret }), format!("/api/notifications/channels/{id}")))
@@ -221,14 +222,15 @@ impl ChannelsApi {
         channel_id: Path<Text<ChannelId>>,
         body: Body<ChannelRequest>,
     ) -> Result<Json<ChannelAnswer>, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(id)) = channel_id;
-        let before = self.0.store.channel(user.tenant, id.clone()).await?;
+        let before = store.channel(user.tenant, id.clone()).await?;
         if kind(&before.target) != body.0.kind {
             return Err(Failure::unacceptable("kind", "a channel stays what it was made as; make another one"));
         }
         let settings = self.settings(&user, body.0).await?;
-        let changed = self.0.store.change_channel(user.tenant, id, settings).await?;
+        let changed = store.change_channel(user.tenant, id, settings, clock::now()).await?;
         Ok(Json(self.answer(changed).await?))
     }
 
@@ -237,9 +239,10 @@ impl ChannelsApi {
     /// What waits for it fails; the log of its deliveries stays. Needs the role admin.
     #[oai(path = "/:channel_id", method = "delete", operation_id = "delete_channel")]
     async fn delete(&self, signed_in: SignedIn, channel_id: Path<Text<ChannelId>>) -> Result<Deleted, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(id)) = channel_id;
-        self.0.store.delete_channel(user.tenant, id.clone(), clock::now()).await?;
+        store.delete_channel(user.tenant, id.clone(), clock::now()).await?;
         tracing::info!(tenant.id = %user.tenant_id, channel.id = %id, "notification channel deleted");
         Ok(Deleted::Done)
     }
@@ -250,6 +253,7 @@ impl ChannelsApi {
     /// says what came of it. Needs the role admin.
     #[oai(path = "/:channel_id/test", method = "post", operation_id = "test_channel")]
     async fn test(&self, signed_in: SignedIn, channel_id: Path<Text<ChannelId>>) -> Result<Tested, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let now = clock::now();
         let message = Message {
@@ -261,7 +265,7 @@ impl ChannelsApi {
             at: now,
             alert: None,
         };
-        let owed = self.0.store.test_channel(user.tenant, channel_id.0.0, message, now).await?;
+        let owed = store.test_channel(user.tenant, channel_id.0.0, message, now).await?;
         Ok(Tested::Owed(Json(TestAnswer { delivery_ids: owed.into_iter().map(Text).collect() })))
     }
 
@@ -275,15 +279,15 @@ impl ChannelsApi {
         signed_in: SignedIn,
         channel_id: Path<Text<ChannelId>>,
     ) -> Result<Json<ChannelWithSecret>, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let Path(Text(id)) = channel_id;
-        let store = &self.0.store;
         if kind(&store.channel(user.tenant, id.clone()).await?.target) != ChannelKind::Webhook {
             return Err(Failure::conflict(Some("channel_id"), "channel_id: only a webhook has a secret"));
         }
         let secret = draw_secret()?;
-        let until = clock::now() + BOTH_SECRETS;
-        let channel = store.rotate_channel_secret(user.tenant, id.clone(), self.sealed(&secret)?, until).await?;
+        let (sealed, now) = (self.sealed(&secret)?, clock::now());
+        let channel = store.rotate_channel_secret(user.tenant, id.clone(), sealed, now + BOTH_SECRETS, now).await?;
         tracing::info!(tenant.id = %user.tenant_id, channel.id = %id, "secret of a webhook replaced");
         Ok(Json(ChannelWithSecret { channel: self.answer(channel).await?, secret: Some(secret) }))
     }

@@ -99,14 +99,14 @@ impl CommandsApi {
         body: Body<Documented<CommandRequest, CommandForm>>,
     ) -> Result<Asked, Failure> {
         let Path(Text(edge_id)) = edge_id;
-        let scope = signed_in.cameras().clone();
+        let (scope, by) = (signed_in.cameras().clone(), signed_in.doer());
         let user = signed_in.with_role(UserRole::Operator)?;
         let request = body.0.0;
         let wait = wait_of(request.wait_s)?;
         let (new, camera) = new_command(request, user.key)?;
         self.must_reach(user.tenant, &edge_id).await?;
         may_command(&scope, &edge_id, camera.as_ref())?;
-        let stored = self.0.store.create_command(user.tenant, &edge_id, new).await?;
+        let stored = self.0.store.by(&by).create_command(user.tenant, &edge_id, new).await?;
         let id = stored.command.id.clone();
         tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, command.id = id.as_str(),
             command = stored.command.command, "command stored");
@@ -180,10 +180,10 @@ impl CommandsApi {
         command_id: Path<Text<CommandId>>,
     ) -> Result<Json<CommandAnswer>, Failure> {
         let (Path(Text(edge_id)), Path(Text(id))) = (edge_id, command_id);
-        let scope = signed_in.cameras().clone();
+        let (scope, by) = (signed_in.cameras().clone(), signed_in.doer());
         let user = signed_in.with_role(UserRole::Operator)?;
         self.find(user.tenant, &scope, &edge_id, &id).await?;
-        match self.0.store.cancel_command(user.tenant, &edge_id, &id, clock::now()).await? {
+        match self.0.store.by(&by).cancel_command(user.tenant, &edge_id, &id, clock::now()).await? {
             Cancelled::Done(stored) => {
                 tracing::info!(edge.id = %edge_id, command.id = id.as_str(), "command cancelled");
                 Ok(Json(CommandAnswer::of(&edge_id, *stored)))

@@ -26,7 +26,7 @@ use super::signed_in::SignedIn;
 use super::values::{Body, Text};
 use super::{Services, Tags};
 use crate::clock;
-use crate::store::{DesiredChange, DesiredVersion, StoreError, User, UserRole};
+use crate::store::{DesiredChange, DesiredVersion, Doer, StoreError, User, UserRole};
 
 pub(super) struct DesiredApi(pub Arc<Services>);
 
@@ -78,12 +78,13 @@ impl DesiredApi {
         body: Body<Documented<DesiredRequest, DesiredForm>>,
     ) -> Result<Shown, Failure> {
         let Path(Text(edge_id)) = edge_id;
+        let by = signed_in.doer();
         let user = editor(signed_in)?;
         let request = body.0.0;
         let based_on = request.based_on(if_match.0.as_deref())?;
         let (cameras, settings) = request.content()?;
         let current = self.0.store.desired(user.tenant, &edge_id, None).await?;
-        let changed = self.store(&user, &edge_id, based_on, current, cameras, settings).await?;
+        let changed = self.store((&user, &by), &edge_id, based_on, current, (cameras, settings)).await?;
         Ok(shown(&edge_id, Some(changed), &CameraScope::All))
     }
 
@@ -100,6 +101,7 @@ impl DesiredApi {
         body: Body<Documented<ZonesRequest, ZonesForm>>,
     ) -> Result<Shown, Failure> {
         let (Path(Text(edge_id)), Path(Text(camera_id))) = (edge_id, camera_id);
+        let by = signed_in.doer();
         let user = editor(signed_in)?;
         let request = body.0.0;
         let (zones, lines) = request.content()?;
@@ -113,7 +115,7 @@ impl DesiredApi {
             camera.lines = lines;
         }
         let cameras = Cameras::try_from(cameras).map_err(|error| Failure::unacceptable("zones", error))?;
-        let changed = self.store(&user, &edge_id, based_on, Some(current), cameras, document.settings).await?;
+        let changed = self.store((&user, &by), &edge_id, based_on, Some(current), (cameras, document.settings)).await?;
         Ok(shown(&edge_id, Some(changed), &CameraScope::All))
     }
 
@@ -206,12 +208,11 @@ impl DesiredApi {
     /// Checks a document against what is stored, and stores it.
     async fn store(
         &self,
-        user: &User,
+        (user, by): (&User, &Doer),
         edge_id: &EdgeId,
         based_on: u64,
         current: Option<DesiredVersion>,
-        cameras: Cameras,
-        settings: Settings,
+        (cameras, settings): (Cameras, Settings),
     ) -> Result<DesiredVersion, Failure> {
         let newest = current.as_ref().map_or(0, |current| current.document.version);
         if newest != based_on {
@@ -229,7 +230,8 @@ impl DesiredApi {
         }
         let Desired { cameras, settings, .. } = document;
         let content = (cameras, settings);
-        match self.0.store.change_desired(user.tenant, edge_id, based_on, content, user.key, clock::now()).await? {
+        let store = self.0.store.by(by);
+        match store.change_desired(user.tenant, edge_id, based_on, content, user.key, clock::now()).await? {
             DesiredChange::Stale(newest) => Err(stale(based_on, newest)),
             DesiredChange::Done(made) => {
                 tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, version = made.document.version,

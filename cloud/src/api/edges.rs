@@ -204,12 +204,13 @@ impl EdgesApi {
         body: Body<EdgeChange>,
     ) -> Result<Json<EdgeAnswer>, Failure> {
         let Path(Text(edge_id)) = edge_id;
+        let by = signed_in.doer();
         let user = signed_in.with_role(UserRole::Admin)?;
         let EdgeChange { name, labels } = body.0;
         let name = name.map(|name| account::display_name(&name)).transpose();
         let name = name.map_err(|error| Failure::unacceptable("name", error))?;
         let labels = labels.as_ref().map(read_labels).transpose()?;
-        let edge = self.0.store.change_edge(user.tenant, &edge_id, name, labels).await?;
+        let edge = self.0.store.by(&by).change_edge(user.tenant, &edge_id, name, labels, clock::now()).await?;
         tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, "edge renamed or labelled");
         Ok(Json(self.answer(edge, clock::now())))
     }

@@ -155,9 +155,10 @@ impl PreferencesApi {
     /// Replaces all of them. Whoever chooses mail gets mails again, though it ended them by the link in one.
     #[oai(path = "/preferences", method = "put", operation_id = "change_preferences")]
     async fn change(&self, signed_in: SignedIn, body: Body<PreferencesBody>) -> Result<Json<PreferencesBody>, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.user();
         let chosen = preferences(&body.0)?;
-        self.0.store.set_preferences(user.tenant, user.key, chosen.clone()).await?;
+        self.0.store.by(&by).set_preferences(user.tenant, user.key, chosen.clone(), clock::now()).await?;
         Ok(Json(self::body(&chosen)))
     }
 
@@ -178,6 +179,7 @@ impl PreferencesApi {
     /// browser (RFC 8291); its push service can't read them.
     #[oai(path = "/push", method = "post", operation_id = "subscribe_push")]
     async fn subscribe(&self, signed_in: SignedIn, body: Body<NewSubscription>) -> Result<Subscribed, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.user();
         let asked = body.0;
         let label = account::display_name(&asked.label).map_err(|error| Failure::unacceptable("label", error))?;
@@ -197,7 +199,7 @@ impl PreferencesApi {
             label,
             created_at: now,
         };
-        let made = self.0.store.subscribe_push(user.tenant, user.key, new).await?;
+        let made = self.0.store.by(&by).subscribe_push(user.tenant, user.key, new).await?;
         let location = format!("/api/notifications/push/{}", made.subscription_id);
         Ok(Subscribed::Created(Json(subscription(made)), location))
     }
@@ -209,8 +211,9 @@ impl PreferencesApi {
         signed_in: SignedIn,
         subscription_id: Path<Text<SubscriptionId>>,
     ) -> Result<Unsubscribed, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.user();
-        self.0.store.unsubscribe_push(user.tenant, user.key, subscription_id.0.0).await?;
+        self.0.store.by(&by).unsubscribe_push(user.tenant, user.key, subscription_id.0.0, clock::now()).await?;
         Ok(Unsubscribed::Done)
     }
 }

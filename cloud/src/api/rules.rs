@@ -115,9 +115,10 @@ impl RulesApi {
     /// `POST /api/rules/backtest`. Needs the role admin.
     #[oai(path = "/", method = "post", operation_id = "create_rule")]
     async fn create(&self, signed_in: SignedIn, body: Body<RuleBody>) -> Result<Created, Failure> {
+        let by = signed_in.doer();
         let user = signed_in.with_role(UserRole::Admin)?;
         let rule = body.0.into_rule()?;
-        let stored = self.0.store.create_rule(user.tenant, user.key, rule, clock::now()).await?;
+        let stored = self.0.store.by(&by).create_rule(user.tenant, user.key, rule, clock::now()).await?;
         let location = format!("/api/rules/{}", stored.rule_id);
         Ok(Created::Created(Json(stored.into()), location))
     }
@@ -150,10 +151,10 @@ impl RulesApi {
         if_match: Header<Text<RuleVersion>>,
         body: Body<RuleBody>,
     ) -> Result<Json<RuleAnswer>, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
         let (rule, version) = (body.0.into_rule()?, if_match.0.0.0);
-        let change =
-            self.0.store.change_rule(user.tenant, user.key, plain(rule_id.0), version, rule, clock::now()).await?;
+        let change = store.change_rule(user.tenant, user.key, plain(rule_id.0), version, rule, clock::now()).await?;
         Ok(Json(unless_stale(change)?.into()))
     }
 
@@ -170,8 +171,9 @@ impl RulesApi {
         #[oai(name = "If-Match")]
         if_match: Header<Text<RuleVersion>>,
     ) -> Result<Deleted, Failure> {
+        let store = self.0.store.by(&signed_in.doer());
         let user = signed_in.with_role(UserRole::Admin)?;
-        let change = self.0.store.delete_rule(user.tenant, plain(rule_id.0), if_match.0.0.0).await?;
+        let change = store.delete_rule(user.tenant, plain(rule_id.0), if_match.0.0.0, clock::now()).await?;
         unless_stale(change).map(|_| Deleted::Done)
     }
 

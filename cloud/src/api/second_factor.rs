@@ -141,7 +141,7 @@ impl SecondFactorApi {
         let (services, user) = (&self.0, signed_in.user());
         prove(services, &user, body.0).await?;
         let (codes, hashes) = draw_codes()?;
-        services.store.replace_recovery_codes(by, hashes).await?;
+        services.store.replace_recovery_codes(by, hashes, clock::now()).await?;
         Ok(Json(codes))
     }
 

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use aivms_cloud_core::audit::Actor;
 use poem::web::{Data, Form, Html, Query};
-use poem::{IntoResponse, Response, handler};
+use poem::{IntoResponse, Request, Response, handler};
 use serde::Deserialize;
 
 use super::Services;
 use super::failure::Failure;
 use crate::clock;
+use crate::store::Doer;
 
 /// What the link holds.
 #[derive(Debug, Deserialize)]
@@ -39,12 +41,14 @@ pub(super) fn ask(services: Data<&Arc<Services>>, link: Query<Link>) -> poem::Re
 /// Ends the mails.
 #[handler]
 pub(super) async fn end(
+    request: &Request,
     services: Data<&Arc<Services>>,
     link: Query<Link>,
     _form: Option<Form<OneClick>>,
 ) -> poem::Result<Response> {
     let (tenant, address) = services.notifications.unsubscribe.read(&link.token).ok_or_else(unknown)?;
-    services.store.refuse_mail(tenant, address, clock::now()).await.map_err(Failure::from)?;
+    let by = Doer { actor: Actor::link(), address: Some(super::address(request, &services)) };
+    services.store.by(&by).refuse_mail(tenant, address, clock::now()).await.map_err(Failure::from)?;
     Ok(page("<p>You get no more of these mails.</p>"))
 }
 

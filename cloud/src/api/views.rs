@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aivms_cloud_core::audit::{Action, Actor, ActorKind};
+use aivms_cloud_core::audit::{Action, Actor};
 use aivms_contract::id::{CameraId, EdgeId};
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl Services {
         };
         let entry = NewAudit {
             tenant: media.tenant,
-            actor: Actor { kind: ActorKind::Link, id: String::new(), name: "whoever has the link".into() },
+            actor: Actor::link(),
             address: Some(address),
             action,
             subject: Some(media.media_id.to_string()),

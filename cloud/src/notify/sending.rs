@@ -162,7 +162,7 @@ impl Sender {
         };
         let outcome = call(&self.guarded, &url, &secrets, delivery, body).await;
         if let Outcome::InVain { status: Some(410), error } = &outcome
-            && let Err(error) = store.disable_channel(turn.tenant, channel.clone(), error.clone()).await
+            && let Err(error) = store.disable_channel(turn.tenant, channel.clone(), error.clone(), clock::now()).await
         {
             tracing::warn!(%error, "a channel whose receiver is gone can't be switched off");
         }

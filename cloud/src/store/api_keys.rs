@@ -6,9 +6,10 @@ use aivms_cloud_core::audit::{Action, Actor, ActorKind};
 use aivms_cloud_core::people::ApiKeyId;
 use aivms_cloud_core::rights::{self, CameraScope, UserRole};
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::lists::Page;
-use super::people::{By, active, note};
+use super::people::{By, active, note, note_with};
 use super::sessions::Bearer;
 use super::sql::{Row, Transaction, values};
 use super::{News, Store, StoreError, TenantKey, UserKey, ids, scope};
@@ -88,7 +89,8 @@ impl Store {
             }
             scope::check(transaction, by.tenant, &new.cameras)?;
             let id = insert(transaction, by.tenant, by.key, &new, now)?;
-            note(transaction, &by, Action::ApiKeyCreated, Some(id.as_str()), now)?;
+            let detail = json!({ "name": new.name, "role": new.role.as_str(), "cameras": scope::told(&new.cameras) });
+            note_with(transaction, &by, Action::ApiKeyCreated, Some(id.as_str()), detail, now)?;
             one(transaction, by.tenant, &id)?.ok_or(StoreError::NotFound)
         })
         .await
@@ -158,7 +160,8 @@ impl Store {
             )?;
             let new = NewApiKey { name: old.name, role: old.role, cameras: old.cameras, key_hash, hint, expires_at };
             let new = insert(transaction, by.tenant, by.key, &new, now)?;
-            note(transaction, &by, Action::ApiKeyCreated, Some(new.as_str()), now)?;
+            let detail = json!({ "replaces": id.as_str() });
+            note_with(transaction, &by, Action::ApiKeyCreated, Some(new.as_str()), detail, now)?;
             one(transaction, by.tenant, &new)?.ok_or(StoreError::NotFound)
         })
         .await

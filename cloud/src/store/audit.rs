@@ -126,7 +126,7 @@ impl Store {
         self.write(move |transaction| append(transaction, &entry)).await
     }
 
-    /// Appends entries about viewings, each unless the same viewing was told less than `span` ago. Costs no write when
+    /// Appends entries, such as about viewings, each unless the same was told less than `span` ago. Costs no write when
     /// all of them were.
     ///
     /// # Errors

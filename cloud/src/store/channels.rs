@@ -1,11 +1,16 @@
 //! Channels: whom a tenant's alerts are told to, beside what people choose for themselves.
 
+mod entry;
+mod webhook;
+
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::notify::id::{ChannelId, DeliveryId};
 use aivms_cloud_core::notify::message::Message;
 use aivms_contract::alert::Severity;
 use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
+pub use self::webhook::WebhookAddress;
 use super::sql::{Row, Transaction, values};
 use super::{Store, StoreError, TenantKey, UserKey, deliveries};
 
@@ -65,17 +70,6 @@ pub struct ChannelSettings {
     pub enabled: bool,
 }
 
-/// What a webhook is called with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookAddress {
-    /// Where.
-    pub url: String,
-    /// Secrets that sign, sealed, the newest first.
-    pub secrets: Vec<Vec<u8>>,
-    /// Whether anything is sent to it.
-    pub enabled: bool,
-}
-
 impl Target {
     fn kind(&self) -> i64 {
         match self {
@@ -128,6 +122,7 @@ impl Store {
         tenant: TenantKey,
         id: ChannelId,
         settings: ChannelSettings,
+        now: UtcMillis,
     ) -> Result<Channel, StoreError> {
         self.write(move |transaction| {
             let rows = transaction.execute(
@@ -147,7 +142,9 @@ impl Store {
             if rows == 0 {
                 return Err(StoreError::NotFound);
             }
-            find(transaction, tenant, &id)
+            let changed = find(transaction, tenant, &id)?;
+            entry::note(transaction, tenant, Action::ChannelChanged, &changed, now)?;
+            Ok(changed)
         })
         .await
     }
@@ -158,16 +155,15 @@ impl Store {
     /// [`StoreError::NotFound`].
     pub async fn delete_channel(&self, tenant: TenantKey, id: ChannelId, now: UtcMillis) -> Result<(), StoreError> {
         self.write(move |transaction| {
+            let was = find(transaction, tenant, &id)?;
             let sql = "delete from channels where tenant = ?1 and channel_id = ?2";
-            if transaction.execute(sql, &values![tenant.0, id.as_str()])? == 0 {
-                return Err(StoreError::NotFound);
-            }
+            transaction.execute(sql, &values![tenant.0, id.as_str()])?;
             transaction.execute(
                 "update deliveries set state = 3, finished_at = ?3, last_error = 'the channel was removed'
                  where tenant = ?1 and channel = ?2 and state = 1",
                 &values![tenant.0, id.as_str(), now],
             )?;
-            Ok(())
+            entry::note(transaction, tenant, Action::ChannelDeleted, &was, now)
         })
         .await
     }
@@ -182,6 +178,7 @@ impl Store {
         id: ChannelId,
         secret: Vec<u8>,
         old_until: UtcMillis,
+        now: UtcMillis,
     ) -> Result<Channel, StoreError> {
         self.write(move |transaction| {
             let rows = transaction.execute(
@@ -192,39 +189,11 @@ impl Store {
             if rows == 0 {
                 return Err(StoreError::NotFound);
             }
-            find(transaction, tenant, &id)
+            let rotated = find(transaction, tenant, &id)?;
+            entry::note(transaction, tenant, Action::ChannelSecretRotated, &rotated, now)?;
+            Ok(rotated)
         })
         .await
-    }
-
-    /// What a webhook is called with now; `None` when there is no such webhook any more.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub async fn webhook_address(
-        &self,
-        tenant: TenantKey,
-        id: String,
-        now: UtcMillis,
-    ) -> Result<Option<WebhookAddress>, StoreError> {
-        let sql = "select target, secret, case when old_secret_until > ?3 then old_secret end, enabled
-                   from channels where tenant = ?1 and channel_id = ?2 and kind = 2";
-        self.lookup(move |transaction| {
-            transaction.first(sql, &values![tenant.0, id, now], |row| {
-                let secrets = [row.get::<Option<Vec<u8>>>(1)?, row.get(2)?].into_iter().flatten().collect();
-                Ok(WebhookAddress { url: row.json::<WebhookTarget>(0)?.url, secrets, enabled: row.get(3)? })
-            })
-        })
-        .await
-    }
-
-    /// Switches a channel off because its receiver wants no more.
-    ///
-    /// # Errors
-    /// The database's own.
-    pub async fn disable_channel(&self, tenant: TenantKey, id: String, reason: String) -> Result<(), StoreError> {
-        let sql = "update channels set enabled = 0, disabled_reason = ?3 where tenant = ?1 and channel_id = ?2 and enabled = 1";
-        self.write(move |transaction| transaction.execute(sql, &values![tenant.0, &id, &reason])).await.map(drop)
     }
 
     /// Owes a test message to a channel, whatever its severity and preferences; returns its deliveries.
@@ -240,7 +209,9 @@ impl Store {
     ) -> Result<Vec<DeliveryId>, StoreError> {
         self.write(move |transaction| {
             let channel = find(transaction, tenant, &id)?;
-            deliveries::owe_test(transaction, tenant, &channel, &message, now)
+            let owed = deliveries::owe_test(transaction, tenant, &channel, &message, now)?;
+            entry::note(transaction, tenant, Action::ChannelTested, &channel, now)?;
+            Ok(owed)
         })
         .await
     }
@@ -294,7 +265,9 @@ fn create(
             now,
         ],
     )?;
-    find(transaction, tenant, id)
+    let made = find(transaction, tenant, id)?;
+    entry::note(transaction, tenant, Action::ChannelCreated, &made, now)?;
+    Ok(made)
 }
 
 fn find(transaction: &mut Transaction<'_>, tenant: TenantKey, id: &ChannelId) -> Result<Channel, StoreError> {

@@ -1,15 +1,16 @@
 //! Commands: stored, told to their edge, ended once.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::command::{CommandState, Deadlines, Happening, Unchanged};
 use aivms_contract::command::{Command, CommandResult};
 use aivms_contract::id::{CameraId, CommandId, EdgeId};
 use aivms_contract::time::UtcMillis;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::edges::edge_key;
 use super::lists::Page;
 use super::sql::{Row, Transaction, Value, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey, UserKey};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, UserKey, audit};
 
 /// Commands of one edge that have not ended, above which it is given no more: enough for a day of clips, few enough
 /// to be told at once when the edge comes back.
@@ -153,6 +154,7 @@ impl Store {
                 Ok(state) => {
                     end(transaction, found.row, state, now, None, None)?;
                     let ended = find(transaction, tenant, &edge_id, &id)?.ok_or(StoreError::NotFound)?;
+                    note(transaction, tenant, Action::CommandCancelled, &edge_id, &ended, now)?;
                     Ok(Cancelled::Done(Box::new(ended)))
                 }
             }
@@ -298,7 +300,23 @@ fn create(
         ],
     )?;
     transaction.announce(News::Edge(EdgeKey(edge)));
-    find(transaction, tenant, edge_id, &command.id)?.ok_or(StoreError::NotFound)
+    let stored = find(transaction, tenant, edge_id, &command.id)?.ok_or(StoreError::NotFound)?;
+    note(transaction, tenant, Action::CommandSent, edge_id, &stored, command.issued_at)?;
+    Ok(stored)
+}
+
+/// Writes down what was done with a command. Its arguments stay with it.
+fn note(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    action: Action,
+    edge_id: &EdgeId,
+    stored: &StoredCommand,
+    at: UtcMillis,
+) -> Result<(), StoreError> {
+    let camera = stored.camera.as_ref().map(CameraId::as_str);
+    let detail = json!({ "command": stored.command.command, "edge_id": edge_id.as_str(), "camera_id": camera });
+    audit::note(transaction, tenant, action, Some(stored.command.id.as_str()), detail, at)
 }
 
 fn find(

@@ -1,16 +1,18 @@
 //! The log of deliveries: what was told to whom, when, and what came back.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::notify::backoff::GIVE_UP_AFTER;
 use aivms_cloud_core::notify::id::DeliveryId;
 use aivms_cloud_core::notify::message::Message;
 use aivms_cloud_core::rules::AlertId;
 use aivms_contract::id::EventId;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::deliveries::{DeliveryState, Means};
 use super::lists::{Page, PageRequest};
 use super::sql::{Row, Transaction, Value, values};
-use super::{News, Store, StoreError, TenantKey};
+use super::{News, Store, StoreError, TenantKey, audit};
 
 /// Most tries of one delivery that are shown; the rest is older.
 const MAX_ATTEMPTS_SHOWN: i64 = 50;
@@ -119,7 +121,10 @@ impl Store {
                 &values![tenant.0, id.0, now, now + GIVE_UP_AFTER],
             )?;
             transaction.announce(News::Deliveries);
-            find(transaction, tenant, id)
+            let again = find(transaction, tenant, id)?;
+            let detail = json!({ "receiver": again.receiver, "channel_id": again.channel });
+            audit::note(transaction, tenant, Action::DeliveryRepeated, Some(&id.to_string()), detail, now)?;
+            Ok(again)
         })
         .await
     }

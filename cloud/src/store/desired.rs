@@ -1,13 +1,15 @@
 //! What edges should run and say they run.
 
+use aivms_cloud_core::audit::Action;
 use aivms_contract::desired::{Cameras, Desired, Reported, ReportedState, Settings};
 use aivms_contract::id::EdgeId;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::edges::edge_key;
 use super::lists::Page;
 use super::sql::{Row, Transaction, values};
-use super::{EdgeKey, News, Store, StoreError, TenantKey, UserKey};
+use super::{EdgeKey, News, Store, StoreError, TenantKey, UserKey, audit};
 
 /// Versions kept of each edge; older ones are forgotten.
 pub const KEPT_VERSIONS: u64 = 100;
@@ -93,6 +95,8 @@ impl Store {
             let document = Desired { version: current + 1, cameras, settings };
             insert(transaction, tenant, edge, &document, by, now)?;
             let made = newest(transaction, edge)?.ok_or(StoreError::NotFound)?;
+            let detail = json!({ "version": made.document.version });
+            audit::note(transaction, tenant, Action::EdgeDesiredChanged, Some(edge_id.as_str()), detail, now)?;
             Ok(DesiredChange::Done(Box::new(made)))
         })
         .await

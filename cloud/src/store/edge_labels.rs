@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::label::Label;
 use aivms_contract::id::EdgeId;
+use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::edges::{Edge, SELECT_EDGE, edge, edge_key, read_edge};
 use super::lists::Page;
 use super::sql::{Transaction, Value, values};
-use super::{EdgeKey, Store, StoreError, TenantKey};
+use super::{EdgeKey, Store, StoreError, TenantKey, audit};
 
 /// Which edges a list shows; all that is given must match.
 #[derive(Debug, Clone, Default)]
@@ -77,10 +80,12 @@ impl Store {
         edge_id: &EdgeId,
         name: Option<String>,
         labels: Option<Vec<Label>>,
+        now: UtcMillis,
     ) -> Result<LabelledEdge, StoreError> {
         let edge_id = edge_id.clone();
         self.write(move |transaction| {
-            let key = edge_key(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)?;
+            let was = labelled(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)?;
+            let key = was.edge.key;
             if let Some(name) = &name {
                 transaction.execute("update edges set name = ?2 where id = ?1", &values![key.0, name])?;
             }
@@ -93,10 +98,28 @@ impl Store {
                     )?;
                 }
             }
-            labelled(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)
+            let is = labelled(transaction, tenant, &edge_id)?.ok_or(StoreError::NotFound)?;
+            note_change(transaction, tenant, &was, &is, now)?;
+            Ok(is)
         })
         .await
     }
+}
+
+/// Writes down what has changed of an edge, if anything has.
+fn note_change(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    was: &LabelledEdge,
+    is: &LabelledEdge,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    if was.edge.name == is.edge.name && was.labels == is.labels {
+        return Ok(());
+    }
+    let labels: BTreeMap<_, _> = is.labels.iter().map(|label| (label.key(), label.value())).collect();
+    let detail = json!({ "name": is.edge.name, "labels": labels });
+    audit::note(transaction, tenant, Action::EdgeChanged, Some(is.edge.edge_id.as_str()), detail, now)
 }
 
 fn labelled(

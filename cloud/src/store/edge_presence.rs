@@ -1,14 +1,16 @@
 //! Whether edges are told online or offline, and take-overs of their connections.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::presence::{Change, HoldOff, Sight, Told, Watch};
 use aivms_cloud_core::rules::{Occurrence, What};
 use aivms_contract::id::{EdgeId, EventId};
 use aivms_contract::time::UtcMillis;
+use serde_json::Value as Json;
 
 use super::edges::edge_key;
 use super::lists::{Page, PageRequest};
 use super::sql::{Row, Transaction, Value, values};
-use super::{EdgeKey, Store, StoreError, TenantKey, alerts};
+use super::{EdgeKey, Store, StoreError, TenantKey, alerts, audit};
 
 /// Edges judged in one transaction.
 const JUDGED_AT_ONCE: u32 = 500;
@@ -159,7 +161,9 @@ impl Store {
                  Rotate its secret"
             );
             insert_event(transaction, tenant, edge, PresenceKind::TakeOver, now, now, Some(&detail))?;
+            let subject = edge_id.to_string();
             consider(transaction, tenant, edge_id, now, What::TakeOver { detail }, now)?;
+            audit::note(transaction, tenant, Action::EdgeTakenOver, Some(&subject), Json::Null, now)?;
             Ok(true)
         })
         .await

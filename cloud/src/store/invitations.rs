@@ -6,11 +6,12 @@ use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::people::{InvitationId, UserId};
 use aivms_cloud_core::rights::{self, CameraScope, UserRole};
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::accounts::{User, user_where};
 use super::lists::Page;
 use super::mail::{NewMail, enqueue};
-use super::people::{By, note};
+use super::people::{By, note, note_with};
 use super::sessions::{self, SignIn};
 use super::sql::{Row, Transaction, values};
 use super::{Store, StoreError, TenantKey, UserKey, ids, scope};
@@ -106,7 +107,8 @@ impl Store {
             let (subject, text) = new.mail.clone();
             let mail = NewMail { to: new.email.clone(), subject, text, html: None, useful_until: Some(now + LIFE) };
             enqueue(transaction, &mail, now)?;
-            note(transaction, &by, Action::UserInvited, Some(&new.email), now)?;
+            let detail = json!({ "role": new.role.as_str(), "cameras": scope::told(&new.cameras) });
+            note_with(transaction, &by, Action::UserInvited, Some(&new.email), detail, now)?;
             one(transaction, by.tenant, &id)?.ok_or(StoreError::NotFound)
         })
         .await

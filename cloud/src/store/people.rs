@@ -4,6 +4,7 @@ use aivms_cloud_core::audit::{Action, Actor, ActorKind};
 use aivms_cloud_core::people::UserId;
 use aivms_cloud_core::rights::{self, CameraScope, UserRole};
 use aivms_contract::time::UtcMillis;
+use serde_json::{Value as Json, json};
 
 use super::accounts::{User, user_where};
 use super::lists::Page;
@@ -235,10 +236,12 @@ fn apply(
         end_tokens(transaction, key)?;
     }
     if new_cameras.is_some() {
-        note(transaction, by, Action::UserRightsChanged, Some(&is.email), now)?;
+        let detail = json!({ "cameras": scope::told(change.cameras.as_ref().unwrap_or(&is.cameras)) });
+        note_with(transaction, by, Action::UserRightsChanged, Some(&is.email), detail, now)?;
     }
     if role != is.role || disabled != is.disabled || *name != is.name {
-        note(transaction, by, Action::UserChanged, Some(&is.email), now)?;
+        let detail = json!({ "name": name, "role": role.as_str(), "disabled": disabled });
+        note_with(transaction, by, Action::UserChanged, Some(&is.email), detail, now)?;
     }
     Ok(())
 }
@@ -265,13 +268,25 @@ pub(super) fn note(
     subject: Option<&str>,
     now: UtcMillis,
 ) -> Result<(), StoreError> {
+    note_with(transaction, by, action, subject, Json::Null, now)
+}
+
+/// Writes an entry of the audit log that says more.
+pub(super) fn note_with(
+    transaction: &mut Transaction<'_>,
+    by: &By,
+    action: Action,
+    subject: Option<&str>,
+    detail: Json,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
     let entry = audit::NewAudit {
         tenant: by.tenant,
         actor: by.actor.clone(),
         address: by.address.clone(),
         action,
         subject: subject.map(Into::into),
-        detail: serde_json::Value::Null,
+        detail,
         at: now,
     };
     audit::append(transaction, &entry)

@@ -1,11 +1,13 @@
 //! What people chose for themselves: preferences, browsers that take pushes, addresses that want no mail.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::notify::id::SubscriptionId;
 use aivms_cloud_core::notify::preferences::Preferences;
 use aivms_contract::time::UtcMillis;
+use serde_json::{Value as Json, json};
 
 use super::sql::{Row, values};
-use super::{Store, StoreError, TenantKey, UserKey};
+use super::{Store, StoreError, TenantKey, UserKey, audit};
 
 /// Most browsers of one person; each is called for each alert. The oldest one goes when there is another.
 const MAX_SUBSCRIPTIONS: i64 = 20;
@@ -49,6 +51,7 @@ impl Store {
         tenant: TenantKey,
         person: UserKey,
         preferences: Preferences,
+        now: UtcMillis,
     ) -> Result<(), StoreError> {
         let text = serde_json::to_string(&preferences).map_err(|error| StoreError::Database(error.to_string()))?;
         self.write(move |transaction| {
@@ -62,7 +65,7 @@ impl Store {
                            and address = (select email from users where id = ?2)";
                 transaction.execute(sql, &values![tenant.0, person.0])?;
             }
-            Ok(())
+            audit::note(transaction, tenant, Action::PreferencesChanged, None, json!(preferences), now)
         })
         .await
     }
@@ -99,6 +102,8 @@ impl Store {
                     new.created_at,
                 ],
             )?;
+            let (id, detail) = (new.subscription_id.as_str(), json!({ "label": new.label }));
+            audit::note(transaction, tenant, Action::BrowserSubscribed, Some(id), detail, new.created_at)?;
             Ok(subscription.clone())
         })
         .await
@@ -139,11 +144,12 @@ impl Store {
         tenant: TenantKey,
         person: UserKey,
         id: SubscriptionId,
+        now: UtcMillis,
     ) -> Result<(), StoreError> {
         let sql = "delete from push_subscriptions where tenant = ?1 and person = ?2 and subscription_id = ?3";
         self.write(move |transaction| match transaction.execute(sql, &values![tenant.0, person.0, id.as_str()])? {
             0 => Err(StoreError::NotFound),
-            _ => Ok(()),
+            _ => audit::note(transaction, tenant, Action::BrowserUnsubscribed, Some(id.as_str()), Json::Null, now),
         })
         .await
     }
@@ -163,17 +169,20 @@ impl Store {
     /// The database's own.
     pub async fn refuse_mail(&self, tenant: TenantKey, address: String, now: UtcMillis) -> Result<(), StoreError> {
         self.write(move |transaction| {
-            transaction.execute(
+            let refused = transaction.execute(
                 "insert into mail_refusals (tenant, address, refused_at) values (?1, ?2, ?3)
                  on conflict (tenant, address) do nothing",
                 &values![tenant.0, &address, now],
             )?;
+            if refused == 0 {
+                return Ok(());
+            }
             transaction.execute(
                 "update deliveries set state = 4, finished_at = ?3, last_error = 'the address wants no more mails'
                  where tenant = ?1 and receiver = ?2 and state = 1",
                 &values![tenant.0, format!("mail:{address}"), now],
             )?;
-            Ok(())
+            audit::note(transaction, tenant, Action::MailRefused, Some(&address), Json::Null, now)
         })
         .await
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::rules::{Kind, ReadyRule, Rule, RuleId};
 use aivms_contract::id::EventId;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::sql::{Row, Transaction, values};
-use super::{News, Page, PageRequest, Store, StoreError, TenantKey, UserKey};
+use super::{News, Page, PageRequest, Store, StoreError, TenantKey, UserKey, audit};
 
 /// Most rules of a tenant: each is asked about each event of its kind.
 const MAX_RULES: usize = 500;
@@ -106,7 +108,9 @@ impl Store {
             }
             let rule_id = insert(transaction, tenant, Some(by), &rule, now)?;
             changed(transaction, tenant)?;
-            find(transaction, tenant, rule_id)?.ok_or(StoreError::NotFound)
+            let made = find(transaction, tenant, rule_id)?.ok_or(StoreError::NotFound)?;
+            note(transaction, tenant, Action::RuleCreated, &made, now)?;
+            Ok(made)
         })
         .await
     }
@@ -137,7 +141,9 @@ impl Store {
                 &values![&body, now, by.0, tenant.0, rule_id.0],
             )?;
             changed(transaction, tenant)?;
-            find(transaction, tenant, rule_id)?.map(|rule| RuleChange::Done(Box::new(rule))).ok_or(StoreError::NotFound)
+            let is = find(transaction, tenant, rule_id)?.ok_or(StoreError::NotFound)?;
+            note(transaction, tenant, Action::RuleChanged, &is, now)?;
+            Ok(RuleChange::Done(Box::new(is)))
         })
         .await
     }
@@ -151,6 +157,7 @@ impl Store {
         tenant: TenantKey,
         rule_id: RuleId,
         version: u32,
+        now: UtcMillis,
     ) -> Result<RuleChange, StoreError> {
         self.write(move |transaction| {
             let is = find(transaction, tenant, rule_id)?.ok_or(StoreError::NotFound)?;
@@ -162,6 +169,7 @@ impl Store {
                 transaction.execute(&sql, &values![tenant.0, rule_id.0])?;
             }
             changed(transaction, tenant)?;
+            note(transaction, tenant, Action::RuleDeleted, &is, now)?;
             Ok(RuleChange::Done(Box::new(is)))
         })
         .await
@@ -251,6 +259,20 @@ fn insert(
         &values![tenant.0, rule_id.0, to_json(rule)?, now, by.map(|user| user.0)],
     )?;
     Ok(rule_id)
+}
+
+/// Writes down what was done with a rule.
+fn note(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    action: Action,
+    stored: &StoredRule,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let name = stored.rule.as_ref().ok().map(|rule| rule.name.as_str());
+    let enabled = stored.rule.as_ref().ok().map(|rule| rule.enabled);
+    let detail = json!({ "name": name, "enabled": enabled, "version": stored.version });
+    audit::note(transaction, tenant, action, Some(&stored.rule_id.to_string()), detail, now)
 }
 
 /// Makes every process read the tenant's rules anew.

@@ -87,6 +87,14 @@ pub(super) fn to_json(scope: &CameraScope) -> String {
     serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".into())
 }
 
+/// What the audit log is told of it: `all`, or how many cameras.
+pub(super) fn told(scope: &CameraScope) -> serde_json::Value {
+    match scope {
+        CameraScope::All => "all".into(),
+        CameraScope::Only(cameras) => cameras.len().into(),
+    }
+}
+
 /// The inverse of [`to_json`].
 pub(super) fn from_json(pairs: Option<BTreeSet<(EdgeId, CameraId)>>) -> CameraScope {
     pairs.map_or(CameraScope::All, CameraScope::Only)

@@ -4,8 +4,9 @@ use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::people::UserId;
 use aivms_cloud_core::rights;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
-use super::people::{By, found, note};
+use super::people::{By, found, note, note_with};
 use super::sql::{Transaction, values};
 use super::{News, Store, StoreError, TenantKey, UserKey, sessions};
 
@@ -107,8 +108,17 @@ impl Store {
     ///
     /// # Errors
     /// The database's own.
-    pub async fn replace_recovery_codes(&self, by: By, recovery: Vec<[u8; 32]>) -> Result<(), StoreError> {
-        self.write(move |transaction| replace_recovery(transaction, by.key, &recovery)).await
+    pub async fn replace_recovery_codes(
+        &self,
+        by: By,
+        recovery: Vec<[u8; 32]>,
+        now: UtcMillis,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            replace_recovery(transaction, by.key, &recovery)?;
+            note(transaction, &by, Action::UserRecoveryCodesReplaced, None, now)
+        })
+        .await
     }
 
     /// Uses a proof up; false when it was used before, or is none.
@@ -196,7 +206,8 @@ impl Store {
                  on conflict (tenant) do update set second_factor_required = excluded.second_factor_required",
                 &values![by.tenant.0, required],
             )?;
-            note(transaction, &by, Action::TenantChanged, None, now)
+            let detail = json!({ "second_factor_required": required });
+            note_with(transaction, &by, Action::TenantChanged, None, detail, now)
         })
         .await
     }

@@ -9,6 +9,7 @@
 //! The same over MQTT is in `mqtt_access.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+mod audited;
 #[path = "../api/cloud.rs"]
 #[allow(dead_code, reason = "shared with the tests of the API")]
 mod cloud;

@@ -160,6 +160,7 @@ impl<'c> Party<'c> {
         let path = self.path(operation, call);
         let mut request = self.cloud.request(operation.method.clone(), &path);
         let token = match caller {
+            _ if call.token.is_some() => call.token.clone(),
             Caller::Person(role) if call.by_another => Some(self.another(role).await.1),
             caller => self.token(caller),
         };

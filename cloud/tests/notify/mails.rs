@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use aivms_cloud::clock;
 use aivms_cloud::config::{Config, Secret};
 use aivms_cloud::notify::mail::{Mail, MailError, Mailer, SmtpSettings, SmtpTls};
 use aivms_cloud::store::DeliveryState;
@@ -31,7 +32,7 @@ async fn an_alert_is_mailed_with_its_thread_and_a_way_out() {
         time_zone: Some("Europe/Berlin".to_owned().try_into().unwrap()),
         ..Preferences::default()
     };
-    site.store.set_preferences(site.owner.tenant, site.owner.key, preferences).await.unwrap();
+    site.store.set_preferences(site.owner.tenant, site.owner.key, preferences, clock::now()).await.unwrap();
     site.tell(site.alert("Person <b>in</b> loading-bay\r\nBcc: evil@example.com", Severity::Critical)).await;
     let mails = server.wait_for(2).await;
     let guard = mails.iter().find(|mail| mail.to == ["guard@example.com"]).unwrap();

@@ -45,7 +45,7 @@ async fn an_alert_reaches_its_webhook_signed_and_within_a_second() {
     let now = clock::now();
     let second = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let until = now + Duration::from_secs(3600);
-    site.store.rotate_channel_secret(site.owner.tenant, id, site.sealed(second), until).await.unwrap();
+    site.store.rotate_channel_secret(site.owner.tenant, id, site.sealed(second), until, clock::now()).await.unwrap();
     site.tell(site.alert("again", Severity::Info)).await;
     let request = receiver.wait_for(21).await.pop().unwrap();
     assert!(verified(&request, &secret) && verified(&request, second));

@@ -27,6 +27,14 @@ macro_rules! actions {
                     $(Self::$variant => $name,)*
                 }
             }
+
+            /// What it means, as a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)*
+                }
+            }
         }
     };
 }
@@ -88,6 +96,8 @@ actions! {
     UserSecondFactorEnabled = "user.second_factor_enabled",
     /// A second factor was taken away.
     UserSecondFactorDisabled = "user.second_factor_disabled",
+    /// New recovery codes were drawn; those before count no more.
+    UserRecoveryCodesReplaced = "user.recovery_codes_replaced",
     /// An API key was made.
     ApiKeyCreated = "api_key.created",
     /// An API key was withdrawn.
@@ -112,7 +122,7 @@ actions! {
     EdgeTakenOver = "edge.taken_over",
     /// The settings an edge shall run were changed.
     EdgeDesiredChanged = "edge.desired_changed",
-    /// A command was sent to an edge.
+    /// A command was sent to an edge: asking for a clip, locking footage and all others.
     CommandSent = "command.sent",
     /// A command was called off.
     CommandCancelled = "command.cancelled",
@@ -134,36 +144,40 @@ actions! {
     AlertAssigned = "alert.assigned",
     /// An alert was resolved.
     AlertResolved = "alert.resolved",
+    /// An alert was opened again.
+    AlertReopened = "alert.reopened",
     /// A way to notify was made.
     ChannelCreated = "channel.created",
     /// A way to notify was changed.
     ChannelChanged = "channel.changed",
+    /// A way to notify was tried with a test message.
+    ChannelTested = "channel.tested",
+    /// A way to notify was switched off by the cloud, because its receiver wants no more.
+    ChannelDisabled = "channel.disabled",
     /// A way to notify was deleted.
     ChannelDeleted = "channel.deleted",
     /// The secret of a way to notify was replaced.
     ChannelSecretRotated = "channel.secret_rotated",
     /// A delivery was sent again by hand.
     DeliveryRepeated = "delivery.repeated",
+    /// A person changed what it is told of.
+    PreferencesChanged = "preferences.changed",
+    /// A browser takes pushes for a person from now on.
+    BrowserSubscribed = "browser.subscribed",
+    /// A browser takes no more pushes.
+    BrowserUnsubscribed = "browser.unsubscribed",
+    /// An address wants no more mails of alerts; whoever has the link of a mail may say so.
+    MailRefused = "mail.refused",
     /// Live view or playback of a camera was opened.
     FootageViewed = "footage.viewed",
     /// A link to a clip was given out.
     ClipViewed = "clip.viewed",
     /// A clip was saved.
     ClipDownloaded = "clip.downloaded",
-    /// A clip was asked for.
-    ClipRequested = "clip.requested",
-    /// A clip was locked: retention leaves it.
-    ClipLocked = "clip.locked",
-    /// A clip's lock was taken away.
-    ClipUnlocked = "clip.unlocked",
     /// A link to a snapshot was given out.
     SnapshotViewed = "snapshot.viewed",
     /// A snapshot was saved.
     SnapshotDownloaded = "snapshot.downloaded",
-    /// A snapshot was locked.
-    SnapshotLocked = "snapshot.locked",
-    /// A snapshot's lock was taken away.
-    SnapshotUnlocked = "snapshot.unlocked",
     /// The audit log itself was exported.
     AuditExported = "audit.exported",
 }

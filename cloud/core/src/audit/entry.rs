@@ -83,6 +83,12 @@ impl Actor {
     pub fn system() -> Self {
         Self { kind: ActorKind::System, id: String::new(), name: "AIVMS".into() }
     }
+
+    /// Whoever has a link to a file, or one of a mail.
+    #[must_use]
+    pub fn link() -> Self {
+        Self { kind: ActorKind::Link, id: String::new(), name: "whoever has the link".into() }
+    }
 }
 
 impl ActorKind {

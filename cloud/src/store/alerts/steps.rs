@@ -1,10 +1,13 @@
 //! What people do with alerts.
 
+use aivms_cloud_core::audit::Action;
 use aivms_cloud_core::rules::{AlertId, AlertState, EscalationStep, Next, Step, StepRefused, escalation_due};
+use aivms_contract::id::CameraId;
 use aivms_contract::time::UtcMillis;
+use serde_json::json;
 
 use super::super::sql::{Transaction, values};
-use super::super::{News, Store, StoreError, TenantKey, UserKey, deliveries};
+use super::super::{News, Store, StoreError, TenantKey, UserKey, audit, deliveries};
 use super::feed::next_number;
 use super::{Alert, AlertNews, Asker, Occasion, lists, state_number};
 
@@ -42,6 +45,17 @@ impl AlertChange {
             Self::Reopen(_) => Step::Reopen,
             Self::Assign(_) => Step::Assign,
             Self::Comment(_) => Step::Comment,
+        }
+    }
+
+    /// The name in the audit log.
+    fn action(&self) -> Action {
+        match self {
+            Self::Acknowledge(_) => Action::AlertAcknowledged,
+            Self::Resolve(_) => Action::AlertResolved,
+            Self::Reopen(_) => Action::AlertReopened,
+            Self::Assign(_) => Action::AlertAssigned,
+            Self::Comment(_) => Action::AlertCommented,
         }
     }
 
@@ -114,7 +128,28 @@ fn apply(
     note_step(transaction, asker.tenant, row, Some(by), change.name(), note.as_deref(), now)?;
     touch(transaction, asker.tenant, row)?;
     let (_, alert) = lists::find(transaction, asker, alert_id)?.ok_or(StoreError::NotFound)?;
+    let given_to = note.filter(|_| matches!(change, AlertChange::Assign(_)));
+    audit_step(transaction, asker.tenant, change.action(), &alert, given_to, now)?;
     Ok(Changed::Done(Box::new(alert), true))
+}
+
+/// Writes to the audit log what was done with an alert. What was said stays in the alert's own history.
+fn audit_step(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    action: Action,
+    alert: &Alert,
+    given_to: Option<String>,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let mut detail = json!({
+        "edge_id": alert.edge_id.as_str(),
+        "camera_id": alert.camera_id.as_ref().map(CameraId::as_str),
+    });
+    if let Some(person) = given_to {
+        detail["given_to"] = person.into();
+    }
+    audit::note(transaction, tenant, action, Some(&alert.alert_id.to_string()), detail, now)
 }
 
 fn set_state(

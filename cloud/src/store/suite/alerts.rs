@@ -102,7 +102,7 @@ pub(crate) async fn a_change_of_rules_counts_for_the_next_event(open: Open<'_>) 
     // The parked car of before is known: changing a rule does not make it alert again.
     store.record_events(vec![enter(&owner, &edge, 3, 30, "t1"), enter(&owner, &edge, 4, 30, "t3")]).await.unwrap();
     assert_eq!(alerts(&store, &owner).await.len(), 2);
-    assert!(matches!(store.delete_rule(owner.tenant, rule_id, 3).await.unwrap(), RuleChange::Done(_)));
+    assert!(matches!(store.delete_rule(owner.tenant, rule_id, 3, at(0)).await.unwrap(), RuleChange::Done(_)));
     store.record_events(vec![enter(&owner, &edge, 5, 40, "t4")]).await.unwrap();
     assert_eq!(alerts(&store, &owner).await.len(), 2, "alerts outlive their rule");
     assert!(store.rule(owner.tenant, rule_id).await.unwrap().is_none());
@@ -120,7 +120,7 @@ pub(crate) async fn what_an_edge_alerts_of_is_an_alert_without_any_rule_of_the_t
     assert_eq!(rules.len(), Rule::built_in().len());
     // Who deletes them does not get them again.
     for rule in rules {
-        store.delete_rule(owner.tenant, rule.rule_id, rule.version).await.unwrap();
+        store.delete_rule(owner.tenant, rule.rule_id, rule.version, at(0)).await.unwrap();
     }
     store.record_events(vec![told_by_edge(&owner, &edge, 2)]).await.unwrap();
     assert_eq!(alerts(&store, &owner).await.len(), 1);

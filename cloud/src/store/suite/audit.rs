@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use aivms_cloud_core::audit::{Action, Actor, Finding, Flaw, Head};
+use aivms_cloud_core::notify::id::ChannelId;
+use aivms_cloud_core::rules::{Kind, Rule};
+use aivms_contract::alert::Severity;
 use serde_json::{Value, json};
 
 use super::super::sql::values;
-use super::super::{AuditFilter, Doer, NewAudit, SharedStore, StoreError, TenantKey, User, audit};
+use super::super::{
+    AuditFilter, ChannelSettings, DesiredChange, Doer, NewAudit, RuleChange, SharedStore, StoreError, Target,
+    TenantKey, User, WebhookTarget, audit,
+};
 use super::{Open, at, edge, tenant};
 
 fn entry(owner: &User, action: Action, subject: &str, millis: i64) -> NewAudit {
@@ -189,4 +195,51 @@ pub(crate) async fn details_are_kept_as_they_were_hashed(open: Open<'_>) {
         .await
         .unwrap();
     assert_eq!(kept, Some(4));
+}
+
+pub(crate) async fn what_changes_nothing_writes_nothing(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let edge = edge(&store, &owner, "edge_a").await;
+    let rule = Rule::new("Lobby", Kind::Zone, None);
+    let made = store.create_rule(owner.tenant, owner.key, rule.clone(), at(1)).await.unwrap().rule_id;
+    let before = actions(&store, owner.tenant).await;
+    assert_eq!(before.last().unwrap(), "rule.created");
+    let same = store.change_edge(owner.tenant, &edge.edge_id, Some("edge_a".into()), Some(vec![]), at(2)).await;
+    assert_eq!(same.unwrap().edge.name, "edge_a");
+    let stale = store.change_rule(owner.tenant, owner.key, made, 7, rule, at(2)).await.unwrap();
+    assert!(matches!(stale, RuleChange::Stale(1)));
+    assert!(matches!(store.delete_rule(owner.tenant, made, 7, at(2)).await.unwrap(), RuleChange::Stale(1)));
+    let stale = store.change_desired(owner.tenant, &edge.edge_id, 7, Default::default(), owner.key, at(2)).await;
+    assert!(matches!(stale.unwrap(), DesiredChange::Stale(0)));
+    store.refuse_mail(owner.tenant, "desk@example.com".into(), at(3)).await.unwrap();
+    store.refuse_mail(owner.tenant, "desk@example.com".into(), at(4)).await.unwrap();
+    let after = actions(&store, owner.tenant).await;
+    assert_eq!(after[before.len()..], ["mail.refused"]);
+}
+
+pub(crate) async fn an_entry_about_a_webhook_names_its_host_and_no_more(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let url = "https://robot:hunter2@hooks.example.com/T0/secret?key=hunter3".to_owned();
+    let target = Target::Webhook(WebhookTarget { url });
+    let settings = ChannelSettings { name: "Hook".into(), target, least_severity: Severity::Info, enabled: true };
+    let id = ChannelId::from_parts(at(0), 1);
+    store.create_channel(owner.tenant, id.clone(), settings, Some(b"sealed".to_vec()), at(1)).await.unwrap();
+    store.rotate_channel_secret(owner.tenant, id.clone(), b"again".to_vec(), at(9), at(2)).await.unwrap();
+    store.disable_channel(owner.tenant, id.to_string(), "answered 410".into(), at(3)).await.unwrap();
+    store.disable_channel(owner.tenant, id.to_string(), "answered 410".into(), at(4)).await.unwrap();
+    store.delete_channel(owner.tenant, id.clone(), at(5)).await.unwrap();
+    let entries = store.audit_after(owner.tenant, AuditFilter::default(), 1, 10).await.unwrap();
+    let told: Vec<_> =
+        entries.iter().map(|sealed| (sealed.entry.action.as_str(), sealed.entry.detail.as_str())).collect();
+    let is = |enabled| format!(r#"{{"enabled":{enabled},"kind":"webhook","name":"Hook","to":"hooks.example.com"}}"#);
+    let expected = [
+        ("channel.created", is(true)),
+        ("channel.secret_rotated", is(true)),
+        ("channel.disabled", r#"{"reason":"answered 410"}"#.to_owned()),
+        ("channel.deleted", is(false)),
+    ];
+    assert_eq!(told, expected.each_ref().map(|(action, detail)| (*action, detail.as_str())));
+    assert!(entries.iter().all(|sealed| sealed.entry.subject.as_deref() == Some(id.as_str())));
 }

@@ -72,12 +72,13 @@ pub(crate) async fn edges_are_found_by_all_their_labels_page_by_page(open: Open<
     for n in 0..5 {
         let edge = edge(&store, &owner, &format!("edge_{n}")).await;
         let labels = vec![label(&format!("floor:{}", n % 2)), label("site:Kai 3")];
-        let changed = store.change_edge(owner.tenant, &edge.edge_id, None, Some(labels.clone())).await.unwrap();
+        let changed = store.change_edge(owner.tenant, &edge.edge_id, None, Some(labels.clone()), at(0)).await.unwrap();
         assert_eq!((changed.labels, changed.edge.name), (labels.clone(), format!("edge_{n}")));
-        let stranger = store.change_edge(rival.tenant, &edge.edge_id, Some("mine".into()), None).await;
+        let stranger = store.change_edge(rival.tenant, &edge.edge_id, Some("mine".into()), None, at(0)).await;
         assert!(matches!(stranger, Err(StoreError::NotFound)));
     }
-    let renamed = store.change_edge(owner.tenant, &"edge_4".parse().unwrap(), Some("Yard".into()), None).await.unwrap();
+    let renamed =
+        store.change_edge(owner.tenant, &"edge_4".parse().unwrap(), Some("Yard".into()), None, at(0)).await.unwrap();
     assert_eq!((renamed.edge.name.as_str(), renamed.labels.len()), ("Yard", 2));
     store.revoke_edge(owner.tenant, &"edge_2".parse().unwrap(), at(1)).await.unwrap();
     let find = async |labels: &[&str], only_active| {

@@ -68,6 +68,8 @@ macro_rules! store_suite {
             audit: viewing_the_same_again_makes_no_further_entry_for_a_while;
             audit: entries_are_found_by_each_filter_page_by_page_and_by_their_tenant_only;
             audit: details_are_kept_as_they_were_hashed;
+            audit: what_changes_nothing_writes_nothing;
+            audit: an_entry_about_a_webhook_names_its_host_and_no_more;
             idempotency: a_repeat_gets_the_kept_answer_for_a_day_also_after_a_restart;
             idempotency: a_request_whose_answer_was_lost_is_not_carried_out_again;
             idempotency: of_a_request_and_its_repeat_only_one_happens;

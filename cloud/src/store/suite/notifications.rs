@@ -93,7 +93,7 @@ pub(crate) async fn an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent
     settings.enabled = false;
     make(&store, &owner, (off.clone(), settings)).await;
     let wants_mail = Preferences { mail: true, ..Preferences::default() };
-    store.set_preferences(owner.tenant, owner.key, wants_mail).await.unwrap();
+    store.set_preferences(owner.tenant, owner.key, wants_mail, at(0)).await.unwrap();
     tell(&store, news(&owner, 1, Severity::Info), at(1)).await;
     assert_eq!(receivers(&store, &owner).await, Vec::<String>::new(), "too little urgent");
     for _ in 0..2 {
@@ -216,24 +216,24 @@ pub(crate) async fn a_removed_or_changed_channel_is_what_it_is_now_and_its_secre
     make(&store, &owner, (id.clone(), settings.clone())).await;
     let address = async |now| store.webhook_address(owner.tenant, id.to_string(), at(now)).await.unwrap();
     let secrets = |address: &Option<super::super::WebhookAddress>| address.as_ref().unwrap().secrets.clone();
-    store.rotate_channel_secret(owner.tenant, id.clone(), b"second".to_vec(), at(100)).await.unwrap();
+    store.rotate_channel_secret(owner.tenant, id.clone(), b"second".to_vec(), at(100), at(0)).await.unwrap();
     assert_eq!(secrets(&address(99).await), [b"second".to_vec(), b"first".to_vec()]);
     assert_eq!(secrets(&address(100).await), [b"second".to_vec()]);
     for foreign in [
-        store.rotate_channel_secret(rival.tenant, id.clone(), vec![1], at(1)).await.map(drop),
-        store.change_channel(rival.tenant, id.clone(), settings.clone()).await.map(drop),
+        store.rotate_channel_secret(rival.tenant, id.clone(), vec![1], at(1), at(1)).await.map(drop),
+        store.change_channel(rival.tenant, id.clone(), settings.clone(), at(1)).await.map(drop),
         store.delete_channel(rival.tenant, id.clone(), at(1)).await,
         store.channel(rival.tenant, id.clone()).await.map(drop),
     ] {
         assert!(matches!(foreign, Err(StoreError::NotFound)), "{foreign:?}");
     }
     let mail = ChannelSettings { target: Target::Mail(vec!["a@example.com".into()]), ..settings.clone() };
-    let refused = store.change_channel(owner.tenant, id.clone(), mail).await;
+    let refused = store.change_channel(owner.tenant, id.clone(), mail, at(1)).await;
     assert!(matches!(refused, Err(StoreError::NotFound)), "a channel stays of its kind: {refused:?}");
-    store.disable_channel(owner.tenant, id.to_string(), "answered 410".into()).await.unwrap();
+    store.disable_channel(owner.tenant, id.to_string(), "answered 410".into(), at(1)).await.unwrap();
     let off = store.channel(owner.tenant, id.clone()).await.unwrap();
     assert_eq!((off.enabled, off.disabled_reason.as_deref()), (false, Some("answered 410")));
-    let on = store.change_channel(owner.tenant, id.clone(), settings).await.unwrap();
+    let on = store.change_channel(owner.tenant, id.clone(), settings, at(1)).await.unwrap();
     assert_eq!((on.enabled, on.disabled_reason), (true, None));
     tell(&store, news(&owner, 1, Severity::Warning), at(0)).await;
     store.delete_channel(owner.tenant, id.clone(), at(5)).await.unwrap();
@@ -260,7 +260,7 @@ pub(crate) async fn a_person_is_told_by_the_means_and_at_the_hours_it_chose(open
     assert_eq!(receivers(&store, &owner).await, std::slice::from_ref(&push), "by default only pushes");
     let quiet = serde_json::from_str(r#"[{"from":"00:00","to":"23:00"}]"#).unwrap();
     let preferences = Preferences { mail: true, quiet_hours: Some(quiet), ..Preferences::default() };
-    store.set_preferences(owner.tenant, owner.key, preferences.clone()).await.unwrap();
+    store.set_preferences(owner.tenant, owner.key, preferences.clone(), at(0)).await.unwrap();
     assert_eq!(store.preferences(owner.key).await.unwrap(), preferences);
     let night = "2026-11-22T12:00:00Z".parse().unwrap();
     tell(&store, news(&owner, 2, Severity::Warning), night).await;
@@ -276,7 +276,7 @@ pub(crate) async fn a_person_is_told_by_the_means_and_at_the_hours_it_chose(open
     tell(&store, news(&owner, 3, Severity::Critical), night).await;
     let of_third = DeliveryFilter { alert: Some(news(&owner, 3, Severity::Info).alert), ..DeliveryFilter::default() };
     assert_eq!(log(&store, &owner, of_third).await.len(), 1, "the push only");
-    store.set_preferences(owner.tenant, owner.key, preferences).await.unwrap();
+    store.set_preferences(owner.tenant, owner.key, preferences, at(0)).await.unwrap();
     tell(&store, news(&owner, 4, Severity::Critical), night).await;
     assert_eq!(receivers(&store, &owner).await.iter().filter(|receiver| **receiver == mail).count(), 2);
     // A browser belongs to whoever subscribed it last.
@@ -284,9 +284,9 @@ pub(crate) async fn a_person_is_told_by_the_means_and_at_the_hours_it_chose(open
     let moved = PushSubscription { subscription_id: SubscriptionId::from_parts(at(0), 2), ..subscription };
     store.subscribe_push(rival.tenant, rival.key, moved.clone()).await.unwrap();
     assert!(store.list_push_subscriptions(owner.tenant, owner.key).await.unwrap().is_empty());
-    let foreign = store.unsubscribe_push(owner.tenant, owner.key, moved.subscription_id.clone()).await;
+    let foreign = store.unsubscribe_push(owner.tenant, owner.key, moved.subscription_id.clone(), at(1)).await;
     assert!(matches!(foreign, Err(StoreError::NotFound)));
-    store.unsubscribe_push(rival.tenant, rival.key, moved.subscription_id).await.unwrap();
+    store.unsubscribe_push(rival.tenant, rival.key, moved.subscription_id, at(1)).await.unwrap();
 }
 
 pub(crate) async fn the_log_is_paged_filtered_and_only_a_tenants_own(open: Open<'_>) {

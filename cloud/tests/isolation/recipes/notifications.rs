@@ -14,10 +14,6 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
         json!({ "name": party.slug("Desk"), "kind": "mail", "addresses": [address.to_lowercase()] })
     };
     let webhook = || json!({ "name": party.slug("Hook"), "kind": "webhook", "url": "https://hooks.example.invalid/" });
-    let browser = || {
-        let endpoint = format!("https://push.example.net/{}-{}", party.slug("browser"), party.number());
-        json!({ "endpoint": endpoint, "label": party.slug("Phone"), "keys": { "p256dh": KEY, "auth": "BTBZMqHH6r4Tts7J_aSIgg" } })
-    };
     let made = async |body: Value| {
         let made = party.cloud.post_as(&party.owner, "/api/notifications/channels", body).await;
         made.body["channel"]["channel_id"].as_str().unwrap().to_owned()
@@ -43,7 +39,13 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
             "mail": false, "push": true, "least_severity": "warning", "time_zone": "Europe/Berlin",
             "quiet_hours": [{ "days": ["sat"], "from": "22:00", "to": "06:00" }], "break_through": "critical",
         })),
-        "subscribe_push" => Call::json(browser()),
+        "subscribe_push" => Call::json(browser(party)),
         _ => return None,
     })
+}
+
+/// A browser to be subscribed.
+pub(super) fn browser(party: &Party<'_>) -> Value {
+    let endpoint = format!("https://push.example.net/{}-{}", party.slug("browser"), party.number());
+    json!({ "endpoint": endpoint, "label": party.slug("Phone"), "keys": { "p256dh": KEY, "auth": "BTBZMqHH6r4Tts7J_aSIgg" } })
 }

@@ -17,7 +17,7 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
     Some(match operation {
         "list_people" | "list_invitations" | "list_api_keys" | "show_sign_in_settings" | "show_person" => Call::plain(),
         "change_person" => {
-            Call::json(json!({ "role": "viewer", "cameras": some_camera() })).path("user_id", new(party).await)
+            Call::json(json!({ "role": "operator", "cameras": some_camera() })).path("user_id", new(party).await)
         }
         "remove_person" | "reset_second_factor" => Call::plain().path("user_id", new(party).await),
         "change_sign_in_settings" => Call::json(json!({ "second_factor_required": false })),
@@ -74,14 +74,18 @@ async fn of_ones_own(party: &Party<'_>, operation: &str) -> Option<Call> {
     })
 }
 
+/// Sets a second factor up for `person`; a recovery code.
+pub(super) async fn second_factor(party: &Party<'_>, person: &Owner) -> String {
+    let begun = party.cloud.post_as(person, "/api/auth/second-factor", json!({ "password": PASSWORD })).await;
+    let code = code(&begun.text("secret"));
+    let confirmed = party.cloud.post_as(person, "/api/auth/second-factor/confirm", json!({ "code": code })).await;
+    confirmed.body["recovery_codes"][0].as_str().unwrap().to_owned()
+}
+
 /// Sets a second factor up for somebody new and shows the password.
 async fn login_with_second_factor(party: &Party<'_>) -> Call {
     let (user_id, token) = party.another("viewer").await;
-    let person = Owner { token };
-    let begun = party.cloud.post_as(&person, "/api/auth/second-factor", json!({ "password": PASSWORD })).await;
-    let code = code(&begun.text("secret"));
-    let confirmed = party.cloud.post_as(&person, "/api/auth/second-factor/confirm", json!({ "code": code })).await;
-    let recovery = confirmed.body["recovery_codes"][0].as_str().unwrap().to_owned();
+    let recovery = second_factor(party, &Owner { token }).await;
     let name = user_id.trim_start_matches("user_").split('_').next().unwrap().to_owned();
     let body = json!({ "email": format!("{name}@{}.example", party.marker), "password": PASSWORD });
     let challenge = party.cloud.post("/api/auth/login", body).await;
@@ -89,7 +93,7 @@ async fn login_with_second_factor(party: &Party<'_>) -> Call {
 }
 
 /// The code an app would show for this secret now.
-fn code(secret: &str) -> String {
+pub(super) fn code(secret: &str) -> String {
     let bytes = totp_rs::Secret::try_from_base32(secret).unwrap().as_bytes().try_into().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     Authenticator::new(bytes, "a@b.example").unwrap().code(UtcMillis::from_millis(i64::try_from(now).unwrap()))
