@@ -11,13 +11,14 @@ use serde::Deserialize;
 
 use super::brakes::QUARTER;
 use super::failure::Failure;
+use super::idempotency::{Asking, KeyHeader, Made};
 use super::passwords::NewPerson;
 use super::sign_in::{self, Challenge, SignedInAnswer, UserAnswer};
 use super::signed_in::SignedIn;
 use super::values::Body;
 use super::{Services, Tags, Tried, address};
 use crate::clock;
-use crate::store::{BY_PASSWORD, Doer, NewAudit, NewTenant, THROUGH_PROVIDER, User};
+use crate::store::{BY_PASSWORD, NewAudit, NewTenant, SignIn, Store, THROUGH_PROVIDER, User};
 
 pub(super) struct AccountsApi(pub Arc<Services>);
 
@@ -93,19 +94,27 @@ impl AccountsApi {
     ///
     /// Makes a tenant and its owner and signs the owner in.
     #[oai(path = "/register", method = "post", operation_id = "register")]
-    async fn register(&self, request: &Request, body: Body<RegisterRequest>) -> Result<Registered, Failure> {
-        let services = &self.0;
+    async fn register(
+        &self,
+        request: &Request,
+        body: Body<RegisterRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Registered, Failure> {
+        let services = Arc::clone(&self.0);
         let tenant = new_tenant(&body.0)?;
         let NewTenant { email, name, tenant_name, .. } = tenant.clone();
+        let from = address(request, &services);
+        let asking = Asking::stranger(format!("registration {email}"), from.clone());
         services.passwords.check(body.0.password.clone(), NewPerson { email, name, tenant_name }).await?;
-        let _counted = services.brakes.register(&address(request, services)).await?;
-        let password_hash = services.passwords.hash(body.0.password).await?;
-        let tenant = NewTenant { password_hash, ..tenant };
-        let from = Doer { address: Some(address(request, services)), ..Doer::system() };
-        let user = services.store.by(&from).register_tenant(tenant, clock::now()).await?;
-        tracing::info!(tenant.id = %user.tenant_id, "tenant registered");
-        let answer = sign_in::begin(services, &user, BY_PASSWORD, request).await?;
-        Ok(Registered::Created(Json(answer), "/api/auth/me".into()))
+        let _counted = services.brakes.register(&from).await?;
+        let sign_in = sign_in::new_sign_in(&services, BY_PASSWORD, request)?;
+        let password = body.0.password.clone();
+        let work = |store| register(services, store, tenant, password, sign_in);
+        let Made { body, location } = self.0.once(&asking, "register", key, &body.0, work).await?;
+        Ok(Registered::Created(Json(body), location))
     }
 
     /// Sign in
@@ -220,6 +229,22 @@ fn failed(action: Action, user: &User, from: String) -> NewAudit {
         detail: serde_json::Value::Null,
         at: clock::now(),
     }
+}
+
+async fn register(
+    services: Arc<Services>,
+    store: Store,
+    tenant: NewTenant,
+    password: String,
+    (refresh_token, sign_in): (String, SignIn),
+) -> Result<Made<SignedInAnswer>, Failure> {
+    let password_hash = services.passwords.hash(password).await?;
+    let tenant = NewTenant { password_hash, ..tenant };
+    let user = store.register_tenant(tenant, clock::now()).await?;
+    tracing::info!(tenant.id = %user.tenant_id, "tenant registered");
+    let session = store.sign_in(user.key, sign_in, clock::now()).await?;
+    let body = sign_in::answer(&services, &user, &session, refresh_token)?;
+    Ok(Made { body, location: "/api/auth/me".into() })
 }
 
 /// Checks a registration but for the password, which is not hashed yet either.

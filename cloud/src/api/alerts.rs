@@ -12,12 +12,14 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use serde::Deserialize;
+use serde_json::json;
 
 pub(super) use self::answer::{AlertAnswer, AlertStateName, FindingAnswer};
 use self::answer::{AlertDetail, AlertPage, SuppressedAnswer, SuppressedPage};
 use super::clips::clip_answer;
 use super::events::{default_limit, page_request, plain};
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::media_list::{self, MediaQuery, ToldFile};
 use super::rules::AlertSeverity;
 use super::signed_in::SignedIn;
@@ -25,7 +27,7 @@ use super::snapshots::snapshot_answer;
 use super::values::{Body, Text, Time};
 use super::{Services, Tags};
 use crate::clock;
-use crate::store::{AlertChange, AlertFilter, Asker, Changed, StoreError, SuppressedFilter, UserRole};
+use crate::store::{AlertChange, AlertFilter, Asker, Changed, Store, StoreError, SuppressedFilter, UserKey, UserRole};
 
 /// Files of each kind that are shown beside an alert.
 const FILES_SHOWN: u32 = 20;
@@ -262,9 +264,22 @@ impl AlertsApi {
         /// The alert.
         alert_id: Path<Text<AlertId>>,
         body: Body<CommentBody>,
+        /// Drawn anew for each comment: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
     ) -> Result<Json<AlertAnswer>, Failure> {
-        let comment = bounded(Some(body.0.comment))?.unwrap_or_default();
-        self.change(signed_in, plain(alert_id.0), AlertChange::Comment(comment)).await
+        let alert_id = plain(alert_id.0);
+        let asked = json!({ "alert_id": alert_id.to_string(), "comment": body.0.comment });
+        let (asking, asker) = (signed_in.asking(), asker(&signed_in));
+        let user = signed_in.with_role(UserRole::Operator)?;
+        let comment = AlertChange::Comment(bounded(Some(body.0.comment))?.unwrap_or_default());
+        let work = move |store| async move {
+            let Json(body) = change_alert(store, asker, user.key, alert_id, comment).await?;
+            Ok(Made { body, location: String::new() })
+        };
+        let Made { body, .. } = self.0.once(&asking, "comment_on_alert", key, &asked, work).await?;
+        Ok(Json(body))
     }
 }
 
@@ -275,13 +290,9 @@ impl AlertsApi {
         alert_id: AlertId,
         change: AlertChange,
     ) -> Result<Json<AlertAnswer>, Failure> {
-        let (asker, by) = (asker(&signed_in), signed_in.doer());
+        let (asker, store) = (asker(&signed_in), self.0.store.by(&signed_in.doer()));
         let user = signed_in.with_role(UserRole::Operator)?;
-        match self.0.store.by(&by).change_alert(asker, user.key, alert_id, change, clock::now()).await? {
-            Changed::Done(alert, _) => shown(*alert).map(Json),
-            Changed::Refused(refused) => Err(Failure::conflict(None, refused.to_string())),
-            Changed::NoSuchPerson => Err(no_such_person()),
-        }
+        change_alert(store, asker, user.key, alert_id, change).await
     }
 
     async fn files(&self, signed_in: &SignedIn, kind: MediaKind, event: EventId) -> Result<Vec<ToldFile>, Failure> {
@@ -296,6 +307,20 @@ impl AlertsApi {
         };
         let session = SignedIn(signed_in.0.clone());
         media_list::list(&self.0, session, kind, query).await.map(|(files, _)| files)
+    }
+}
+
+async fn change_alert(
+    store: Store,
+    asker: Asker,
+    by: UserKey,
+    alert_id: AlertId,
+    change: AlertChange,
+) -> Result<Json<AlertAnswer>, Failure> {
+    match store.change_alert(asker, by, alert_id, change, clock::now()).await? {
+        Changed::Done(alert, _) => shown(*alert).map(Json),
+        Changed::Refused(refused) => Err(Failure::conflict(None, refused.to_string())),
+        Changed::NoSuchPerson => Err(no_such_person()),
     }
 }
 

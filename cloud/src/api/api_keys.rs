@@ -8,18 +8,21 @@ use aivms_cloud_core::people::ApiKeyId;
 use aivms_contract::time::UtcMillis;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::events::{default_limit, plain};
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::secrets::API_KEY_PREFIX;
 use super::sign_in::{CameraRef, Role, named_cameras, shown_cameras};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, Tried, secrets};
 use crate::clock;
-use crate::store::{ApiKey, NewApiKey, Successor, UserRole};
+use crate::store::{ApiKey, NewApiKey, Store, Successor, UserRole};
 
 /// Longest life of a key.
 const MAX_DAYS: u32 = 366;
@@ -117,7 +120,7 @@ struct MadeApiKey {
 }
 
 #[derive(ApiResponse)]
-enum Made {
+enum Created {
     /// The key exists.
     #[oai(status = 201)]
     Created(Json<MadeApiKey>, #[oai(header = "Location")] String),
@@ -156,8 +159,17 @@ impl ApiKeysApi {
     /// It acts for you, with at most the rights given here and never more than yours, and ends with your account. It
     /// opens the whole API but what manages people, sessions and keys. Needs the role admin.
     #[oai(path = "/", method = "post", operation_id = "create_api_key")]
-    async fn create(&self, signed_in: SignedIn, body: Body<NewApiKeyRequest>) -> Result<Made, Failure> {
-        let by = signed_in.in_person(UserRole::Admin)?;
+    async fn create(
+        &self,
+        signed_in: SignedIn,
+        body: Body<NewApiKeyRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: KeyHeader,
+    ) -> Result<Created, Failure> {
+        let (by, asking) = (signed_in.in_person(UserRole::Admin)?, signed_in.asking());
+        let asked = body.0.to_json();
         let NewApiKeyRequest { name, role, all_cameras, cameras, days } = body.0;
         let name = account::display_name(&name).map_err(|error| Failure::unacceptable("name", error))?;
         let cameras = named_cameras(all_cameras, cameras)?.unwrap_or_default();
@@ -165,7 +177,9 @@ impl ApiKeysApi {
         let expires_at = end(now, days)?;
         let (key, key_hash, hint) = draw()?;
         let new = NewApiKey { name, role, cameras, key_hash, hint, expires_at };
-        made(key, self.0.store.create_api_key(by, new, now).await?)
+        let work = move |store: Store| async move { made(key, store.create_api_key(by, new, now).await?) };
+        let made = self.0.once(&asking, "create_api_key", idempotency_key, &asked, work).await?;
+        Ok(Created::Created(Json(made.body), made.location))
     }
 
     /// Replace an API key
@@ -178,14 +192,22 @@ impl ApiKeysApi {
         signed_in: SignedIn,
         key_id: Path<Text<ApiKeyId>>,
         body: Body<RotationRequest>,
-    ) -> Result<Made, Failure> {
-        let by = signed_in.in_person(UserRole::Admin)?;
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: KeyHeader,
+    ) -> Result<Created, Failure> {
+        let (by, asking) = (signed_in.in_person(UserRole::Admin)?, signed_in.asking());
+        let Path(Text(id)) = key_id;
+        let asked = json!({ "key_id": id.as_str(), "body": body.0.to_json() });
         let now = clock::now();
         let expires_at = end(now, body.0.days)?;
         let overlap = Duration::from_secs(u64::from(body.0.overlap_hours.min(720)) * 3_600);
         let (key, key_hash, hint) = draw()?;
         let successor = Successor { overlap, key_hash, hint, expires_at };
-        made(key, self.0.store.rotate_api_key(by, key_id.0.0, successor, now).await?)
+        let work = move |store: Store| async move { made(key, store.rotate_api_key(by, id, successor, now).await?) };
+        let made = self.0.once(&asking, "rotate_api_key", idempotency_key, &asked, work).await?;
+        Ok(Created::Created(Json(made.body), made.location))
     }
 
     /// Withdraw an API key
@@ -222,9 +244,8 @@ fn draw() -> Tried<(String, [u8; 32], String)> {
     Ok((key, hash, hint))
 }
 
-fn made(key: String, api_key: ApiKey) -> Result<Made, Failure> {
-    let made = MadeApiKey { key, api_key: answer(api_key) };
-    Ok(Made::Created(Json(made), "/api/tenant/api-keys".into()))
+fn made(key: String, api_key: ApiKey) -> Result<Made<MadeApiKey>, Failure> {
+    Ok(Made { body: MadeApiKey { key, api_key: answer(api_key) }, location: "/api/tenant/api-keys".into() })
 }
 
 fn answer(key: ApiKey) -> ApiKeyAnswer {

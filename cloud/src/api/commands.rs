@@ -16,19 +16,20 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Any;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use self::answer::{CommandAnswer, State};
 use self::wait::ended_or_after;
 use super::edge_devices::Documented;
 use super::events::default_limit;
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text};
 use super::{Services, Tags};
 use crate::clock;
-use crate::store::{Cancelled, CommandFilter, NewCommand, StoreError, StoredCommand, TenantKey, UserRole};
+use crate::store::{Cancelled, CommandFilter, NewCommand, Store, StoreError, StoredCommand, TenantKey, User, UserRole};
 
 /// Longest wait for an answer in one request, in seconds.
 pub(super) const MAX_WAIT_S: u32 = 60;
@@ -36,7 +37,7 @@ pub(super) const MAX_WAIT_S: u32 = 60;
 pub(super) struct CommandsApi(pub Arc<Services>);
 
 /// What is asked for, as it is read.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct CommandRequest {
     command: String,
@@ -97,21 +98,27 @@ impl CommandsApi {
         signed_in: SignedIn,
         edge_id: Path<Text<EdgeId>>,
         body: Body<Documented<CommandRequest, CommandForm>>,
+        /// Drawn anew for each command: a repeat with the same key and body tells of the same command, as it is by then
+        /// and after the same wait, for a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
     ) -> Result<Asked, Failure> {
         let Path(Text(edge_id)) = edge_id;
-        let (scope, by) = (signed_in.cameras().clone(), signed_in.doer());
+        let (scope, asking) = (signed_in.cameras().clone(), signed_in.asking());
         let user = signed_in.with_role(UserRole::Operator)?;
         let request = body.0.0;
-        let wait = wait_of(request.wait_s)?;
+        let (wait, tenant) = (wait_of(request.wait_s)?, user.tenant);
+        let asked = json!({ "edge_id": edge_id.as_str(), "body": request });
         let (new, camera) = new_command(request, user.key)?;
-        self.must_reach(user.tenant, &edge_id).await?;
+        self.must_reach(tenant, &edge_id).await?;
         may_command(&scope, &edge_id, camera.as_ref())?;
-        let stored = self.0.store.by(&by).create_command(user.tenant, &edge_id, new).await?;
-        let id = stored.command.id.clone();
-        tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, command.id = id.as_str(),
-            command = stored.command.command, "command stored");
-        let stored = ended_or_after(&self.0, user.tenant, &edge_id, stored, wait).await?;
-        let location = format!("/api/tenant/edges/{edge_id}/commands/{id}");
+        let edge = edge_id.clone();
+        let work = move |store| store_command(store, user, edge, new);
+        let Made { body, location } = self.0.once(&asking, "send_command", key, &asked, work).await?;
+        let Some(stored) = self.0.store.command(tenant, &edge_id, body.id()).await? else {
+            return Ok(Asked::Stored(Json(body), location));
+        };
+        let stored = ended_or_after(&self.0, tenant, &edge_id, stored, wait).await?;
         Ok(Asked::Stored(Json(CommandAnswer::of(&edge_id, stored)), location))
     }
 
@@ -191,6 +198,20 @@ impl CommandsApi {
             Cancelled::Not(unchanged) => Err(Failure::conflict(None, unchanged.to_string())),
         }
     }
+}
+
+async fn store_command(
+    store: Store,
+    user: User,
+    edge_id: EdgeId,
+    new: NewCommand,
+) -> Result<Made<CommandAnswer>, Failure> {
+    let stored = store.create_command(user.tenant, &edge_id, new).await?;
+    let id = stored.command.id.clone();
+    tracing::info!(tenant.id = %user.tenant_id, edge.id = %edge_id, command.id = id.as_str(),
+        command = stored.command.command, "command stored");
+    let location = format!("/api/tenant/edges/{edge_id}/commands/{id}");
+    Ok(Made { body: CommandAnswer::of(&edge_id, stored), location })
 }
 
 impl CommandsApi {

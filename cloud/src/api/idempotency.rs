@@ -64,6 +64,13 @@ struct RequestKeys {
     sealing: [u8; 32],
 }
 
+impl Asking {
+    /// Somebody without an account, told apart by `who`: what it shows to get one.
+    pub(super) fn stranger(who: String, address: String) -> Self {
+        Self { tenant: None, who, doer: Doer { address: Some(address), ..Doer::system() } }
+    }
+}
+
 impl TextForm for Key {
     const NAME: &'static str = "idempotency_key";
     const PATTERN: Option<&'static str> = Some(KEY_PATTERN);

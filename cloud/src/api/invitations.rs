@@ -8,18 +8,21 @@ use aivms_cloud_core::{account, letters};
 use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Deserialize;
 
+use super::brakes::Try;
 use super::events::{default_limit, plain};
 use super::failure::Failure;
+use super::idempotency::{Asking, KeyHeader, Made};
 use super::passwords::NewPerson;
 use super::sign_in::{self, CameraRef, Role, SignedInAnswer, named_cameras, shown_cameras};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, address, secrets};
 use crate::clock;
-use crate::store::{INVITATION_LIFE, Invitation, Joining, NewInvitation, UserRole};
+use crate::store::{By, INVITATION_LIFE, Invitation, Joining, NewInvitation, Store, User, UserRole};
 
 pub(super) struct InvitationsApi(pub Arc<Services>);
 
@@ -118,7 +121,7 @@ struct AcceptRequest {
 }
 
 #[derive(ApiResponse)]
-enum Made {
+enum Invited {
     /// The invitation is on its way.
     #[oai(status = 201)]
     Created(Json<MadeInvitation>, #[oai(header = "Location")] String),
@@ -145,21 +148,24 @@ impl InvitationsApi {
     /// A mail brings the token; the answer has it too, so that it works without mail. An open invitation of the same
     /// address is withdrawn. Needs the role admin.
     #[oai(path = "/tenant/invitations", method = "post", operation_id = "invite_person")]
-    async fn invite(&self, signed_in: SignedIn, body: Body<NewInvitationRequest>) -> Result<Made, Failure> {
-        let by = signed_in.in_person(UserRole::Admin)?;
-        let user = signed_in.user();
-        let services = &self.0;
+    async fn invite(
+        &self,
+        signed_in: SignedIn,
+        body: Body<NewInvitationRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Invited, Failure> {
+        let (by, asking) = (signed_in.in_person(UserRole::Admin)?, signed_in.asking());
+        let (services, asked) = (Arc::clone(&self.0), body.0.to_json());
         let NewInvitationRequest { email, role, all_cameras, cameras } = body.0;
         let email = account::normalized_email(&email).map_err(|error| Failure::unacceptable("email", error))?;
         let cameras = named_cameras(all_cameras, cameras)?.unwrap_or(CameraScope::All);
-        let _counted = services.brakes.invitation(user.tenant_id.as_str()).await?;
-        let token = secrets::random_text()?;
-        let days = INVITATION_LIFE.as_secs() / 86_400;
-        let mail = letters::invitation(&user.tenant_name, &user.name, services.public_url(), &token, days);
-        let new = NewInvitation { email, role: role.into(), cameras, token_hash: secrets::hash(&token), mail };
-        let made = services.store.invite(by, new, clock::now()).await?;
-        let location = "/api/tenant/invitations".to_owned();
-        Ok(Made::Created(Json(MadeInvitation { invitation: answer(made), token }), location))
+        let user = signed_in.user();
+        let work = move |store| invite(services, store, (by, user), email, role.into(), cameras);
+        let Made { body, location } = self.0.once(&asking, "invite_person", key, &asked, work).await?;
+        Ok(Invited::Created(Json(body), location))
     }
 
     /// List invitations
@@ -199,24 +205,67 @@ impl InvitationsApi {
     ///
     /// Makes the person a user and signs it in.
     #[oai(path = "/auth/invitations/accept", method = "post", operation_id = "accept_invitation")]
-    async fn accept(&self, request: &Request, body: Body<AcceptRequest>) -> Result<Joined, Failure> {
-        let services = &self.0;
+    async fn accept(
+        &self,
+        request: &Request,
+        body: Body<AcceptRequest>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Joined, Failure> {
+        let (services, asked) = (Arc::clone(&self.0), body.0.to_json());
         let AcceptRequest { token, name, password } = body.0;
-        let counted = services.brakes.token(&address(request, services)).await?;
-        let gone = || Failure::unacceptable("token", "is not good, was used or has ended");
+        let from = address(request, &services);
+        let counted = services.brakes.token(&from).await?;
         let name = account::display_name(&name).map_err(|error| Failure::unacceptable("name", error))?;
         let token_hash = secrets::hash(&token);
-        let invited = services.store.invited(token_hash, clock::now()).await?.ok_or_else(gone)?;
-        services.brakes.honest(counted).await?;
-        let person = NewPerson { email: invited.email, name: name.clone(), tenant_name: invited.tenant_name };
-        services.passwords.check(password.clone(), person).await?;
-        let password_hash = services.passwords.hash(password).await?;
-        let (refresh_token, sign_in) = sign_in::new_sign_in(services, "invitation", request)?;
-        let joining = Joining { token_hash, name, password_hash, sign_in };
-        let (user, session) = services.store.join(joining, clock::now()).await?.ok_or_else(gone)?;
-        let answer = sign_in::answer(services, &user, &session, refresh_token)?;
-        Ok(Joined::Created(Json(answer), "/api/auth/me".into()))
+        let asking = Asking::stranger(format!("invitation {}", hex::encode(token_hash)), from);
+        let (refresh_token, sign_in) = sign_in::new_sign_in(&services, "invitation", request)?;
+        let joining = Joining { token_hash, name, password_hash: String::new(), sign_in };
+        let work = move |store| accept(services, store, counted, joining, password, refresh_token);
+        let Made { body, location } = self.0.once(&asking, "accept_invitation", key, &asked, work).await?;
+        Ok(Joined::Created(Json(body), location))
     }
+}
+
+async fn invite(
+    services: Arc<Services>,
+    store: Store,
+    (by, user): (By, User),
+    email: String,
+    role: UserRole,
+    cameras: CameraScope,
+) -> Result<Made<MadeInvitation>, Failure> {
+    let _counted = services.brakes.invitation(user.tenant_id.as_str()).await?;
+    let token = secrets::random_text()?;
+    let days = INVITATION_LIFE.as_secs() / 86_400;
+    let mail = letters::invitation(&user.tenant_name, &user.name, services.public_url(), &token, days);
+    let new = NewInvitation { email, role, cameras, token_hash: secrets::hash(&token), mail };
+    let invitation = answer(store.invite(by, new, clock::now()).await?);
+    Ok(Made { body: MadeInvitation { invitation, token }, location: "/api/tenant/invitations".into() })
+}
+
+/// Makes the person of `joining`, whose password is checked first, once it is known whom the token invites.
+async fn accept(
+    services: Arc<Services>,
+    store: Store,
+    counted: Try,
+    joining: Joining,
+    password: String,
+    refresh_token: String,
+) -> Result<Made<SignedInAnswer>, Failure> {
+    let gone = || Failure::unacceptable("token", "is not good, was used or has ended");
+    let invited = store.invited(joining.token_hash, clock::now()).await?.ok_or_else(gone)?;
+    services.brakes.honest(counted).await?;
+    let name = joining.name.clone();
+    let person = NewPerson { email: invited.email, name, tenant_name: invited.tenant_name };
+    services.passwords.check(password.clone(), person).await?;
+    let password_hash = services.passwords.hash(password).await?;
+    let joining = Joining { password_hash, ..joining };
+    let (user, session) = store.join(joining, clock::now()).await?.ok_or_else(gone)?;
+    let body = sign_in::answer(&services, &user, &session, refresh_token)?;
+    Ok(Made { body, location: "/api/auth/me".into() })
 }
 
 fn answer(invitation: Invitation) -> InvitationAnswer {

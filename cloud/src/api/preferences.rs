@@ -14,12 +14,13 @@ use url::Url;
 
 use super::channels::NotifySeverity;
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, secrets};
 use crate::clock;
 use crate::notify::push::{KeysError, SubscriptionKeys};
-use crate::store::PushSubscription;
+use crate::store::{PushSubscription, Store};
 
 pub(super) struct PreferencesApi(pub Arc<Services>);
 
@@ -178,30 +179,25 @@ impl PreferencesApi {
     /// It gets the caller's alerts from now on. Of one person's browsers the last 20 count. Messages are encrypted for the
     /// browser (RFC 8291); its push service can't read them.
     #[oai(path = "/push", method = "post", operation_id = "subscribe_push")]
-    async fn subscribe(&self, signed_in: SignedIn, body: Body<NewSubscription>) -> Result<Subscribed, Failure> {
-        let by = signed_in.doer();
+    async fn subscribe(
+        &self,
+        signed_in: SignedIn,
+        body: Body<NewSubscription>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Subscribed, Failure> {
+        let asking = signed_in.asking();
         let user = signed_in.user();
-        let asked = body.0;
-        let label = account::display_name(&asked.label).map_err(|error| Failure::unacceptable("label", error))?;
-        let endpoint = Url::parse(&asked.endpoint).map_err(|error| Failure::unacceptable("endpoint", error))?;
-        let rules = &self.0.notifications.rules;
-        rules.check_url(&endpoint).map_err(|error| Failure::unacceptable("endpoint", error))?;
-        SubscriptionKeys::read(&asked.keys.p256dh, &asked.keys.auth).map_err(|error| {
-            let field = if error == KeysError::Auth { "keys.auth" } else { "keys.p256dh" };
-            Failure::unacceptable(field, error)
-        })?;
-        let now = clock::now();
-        let new = PushSubscription {
-            subscription_id: SubscriptionId::from_parts(now, secrets::random_bits()?),
-            endpoint: endpoint.into(),
-            p256dh: asked.keys.p256dh,
-            auth: asked.keys.auth,
-            label,
-            created_at: now,
+        let new = self.new_subscription(&body.0)?;
+        let work = move |store: Store| async move {
+            let made = subscription(store.subscribe_push(user.tenant, user.key, new).await?);
+            let location = format!("/api/notifications/push/{}", made.subscription_id.0);
+            Ok(Made { body: made, location })
         };
-        let made = self.0.store.by(&by).subscribe_push(user.tenant, user.key, new).await?;
-        let location = format!("/api/notifications/push/{}", made.subscription_id);
-        Ok(Subscribed::Created(Json(subscription(made)), location))
+        let Made { body, location } = self.0.once(&asking, "subscribe_push", key, &body.0, work).await?;
+        Ok(Subscribed::Created(Json(body), location))
     }
 
     /// Unsubscribe a browser
@@ -215,6 +211,28 @@ impl PreferencesApi {
         let user = signed_in.user();
         self.0.store.by(&by).unsubscribe_push(user.tenant, user.key, subscription_id.0.0, clock::now()).await?;
         Ok(Unsubscribed::Done)
+    }
+}
+
+impl PreferencesApi {
+    fn new_subscription(&self, asked: &NewSubscription) -> Result<PushSubscription, Failure> {
+        let label = account::display_name(&asked.label).map_err(|error| Failure::unacceptable("label", error))?;
+        let endpoint = Url::parse(&asked.endpoint).map_err(|error| Failure::unacceptable("endpoint", error))?;
+        let rules = &self.0.notifications.rules;
+        rules.check_url(&endpoint).map_err(|error| Failure::unacceptable("endpoint", error))?;
+        SubscriptionKeys::read(&asked.keys.p256dh, &asked.keys.auth).map_err(|error| {
+            let field = if error == KeysError::Auth { "keys.auth" } else { "keys.p256dh" };
+            Failure::unacceptable(field, error)
+        })?;
+        let now = clock::now();
+        Ok(PushSubscription {
+            subscription_id: SubscriptionId::from_parts(now, secrets::random_bits()?),
+            endpoint: endpoint.into(),
+            p256dh: asked.keys.p256dh.clone(),
+            auth: asked.keys.auth.clone(),
+            label,
+            created_at: now,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use aivms_cloud_core::rules::{ReadyRule, Rule, RuleId};
 use aivms_contract::id::EventId;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Deserialize;
 
@@ -18,11 +19,12 @@ pub(super) use self::body::{AlertGate, AlertSeverity, RuleBody, RuleKind, in_wor
 use self::report::ReportAnswer;
 use super::events::{default_limit, page_request, plain};
 use super::failure::Failure;
+use super::idempotency::{KeyHeader, Made};
 use super::signed_in::SignedIn;
 use super::values::{Body, RuleVersion, Text, Time, time};
 use super::{Services, Tags};
 use crate::clock;
-use crate::store::{BackTestRequest, RuleChange, StoreError, StoredRule, UserRole};
+use crate::store::{BackTestRequest, RuleChange, Store, StoreError, StoredRule, UserRole};
 
 pub(super) struct RulesApi(pub Arc<Services>);
 
@@ -114,13 +116,25 @@ impl RulesApi {
     /// It counts from the next event on, in every process of the cloud. Try it before on the events of the last days:
     /// `POST /api/rules/backtest`. Needs the role admin.
     #[oai(path = "/", method = "post", operation_id = "create_rule")]
-    async fn create(&self, signed_in: SignedIn, body: Body<RuleBody>) -> Result<Created, Failure> {
-        let by = signed_in.doer();
+    async fn create(
+        &self,
+        signed_in: SignedIn,
+        body: Body<RuleBody>,
+        /// Drawn anew for each thing to be made: a repeat with the same key and body gets the first answer again, for
+        /// a day.
+        #[oai(name = "Idempotency-Key")]
+        key: KeyHeader,
+    ) -> Result<Created, Failure> {
+        let (asking, asked) = (signed_in.asking(), body.0.to_json());
         let user = signed_in.with_role(UserRole::Admin)?;
         let rule = body.0.into_rule()?;
-        let stored = self.0.store.by(&by).create_rule(user.tenant, user.key, rule, clock::now()).await?;
-        let location = format!("/api/rules/{}", stored.rule_id);
-        Ok(Created::Created(Json(stored.into()), location))
+        let work = move |store: Store| async move {
+            let stored = store.create_rule(user.tenant, user.key, rule, clock::now()).await?;
+            let location = format!("/api/rules/{}", stored.rule_id);
+            Ok(Made { body: RuleAnswer::from(stored), location })
+        };
+        let Made { body, location } = self.0.once(&asking, "create_rule", key, &asked, work).await?;
+        Ok(Created::Created(Json(body), location))
     }
 
     /// Show an alert rule

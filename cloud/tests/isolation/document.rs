@@ -60,6 +60,8 @@ pub(crate) struct Operation {
     pub named_in_body: Vec<String>,
     /// The security schemes that are good for it; none for an operation that everybody may call.
     pub schemes: Vec<String>,
+    /// Whether it answers that it has made something (201).
+    pub makes: bool,
 }
 
 /// All operations, those that make something first, and those that end something last.
@@ -111,6 +113,7 @@ fn read(document: &Value, path: &str, method: &str, operation: &Value) -> Operat
         path: path.to_owned(),
         parameters: list(&operation["parameters"]).iter().map(|p| (text(&p["name"]), text(&p["in"]))).collect(),
         named_in_body: named.into_iter().collect(),
+        makes: operation["responses"].get("201").is_some(),
         schemes: schemes.iter().flat_map(|scheme| scheme.as_object().unwrap().keys().cloned()).collect(),
     }
 }

@@ -21,6 +21,7 @@ mod doors;
 mod footage_edge;
 mod foreign;
 mod limits;
+mod once;
 mod party;
 mod recipes;
 mod roles;

@@ -70,6 +70,11 @@ pub(super) enum State {
 }
 
 impl CommandAnswer {
+    /// Its identifier.
+    pub(super) fn id(&self) -> &CommandId {
+        &self.command_id.0
+    }
+
     pub(super) fn of(edge_id: &EdgeId, stored: StoredCommand) -> Self {
         let StoredCommand { command, camera, state, created_by, sent_at, ended_at, reason, data, row: _ } = stored;
         Self {

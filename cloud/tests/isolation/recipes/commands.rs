@@ -16,7 +16,7 @@ pub(super) async fn call(party: &Party<'_>, operation: &str) -> Option<Call> {
         asked.text("command_id")
     };
     Some(match operation {
-        "send_command" => Call::json(json!({ "command": "get_status" })),
+        "send_command" => Call::json(json!({ "command": "get_status", "expires_in_s": 600 + party.number() })),
         "list_commands"
         | "list_presence"
         | "list_health"
