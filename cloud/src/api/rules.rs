@@ -1,7 +1,9 @@
 //! Alert rules: read, make, change, delete, and try on what is stored.
 
 mod body;
+mod parts;
 mod report;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,9 @@ use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Deserialize;
 
-pub(super) use self::body::{AlertGate, AlertSeverity, RuleBody, RuleKind, in_words};
+use self::body::RuleBody;
 use self::report::ReportAnswer;
+pub(super) use self::words::{AlertGate, AlertSeverity, RuleKind, in_words};
 use super::events::{default_limit, page_request, plain};
 use super::failure::Failure;
 use super::idempotency::{KeyHeader, Made};

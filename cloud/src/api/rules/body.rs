@@ -1,12 +1,13 @@
 //! Alert rules as the API takes and shows them: the members of `aivms_cloud_core::rules::Rule`, with their forms.
 
 use aivms_cloud_core::rules::Rule;
+use poem_openapi::Object;
 use poem_openapi::types::Example;
-use poem_openapi::{Enum, Object};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
+use super::parts::{CameraChoiceBody, EscalationBody, RepeatedBody, WeeklySpan};
+use super::words::{AlertSeverity, CameraStateName, GapFault, LineDirection, PerWhat, RuleKind, ZoneAction};
 
 /// An alert rule. Lists that are empty and members that are null ask for nothing.
 #[derive(Debug, Serialize, Deserialize, Object)]
@@ -132,241 +133,6 @@ pub(in crate::api) struct RuleBody {
     escalation: Vec<EscalationBody>,
 }
 
-/// A camera by its id, on one edge or on any.
-#[derive(Debug, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(rename = "CameraChoice")]
-struct CameraChoiceBody {
-    /// The edge it is on; null for every camera of this id.
-    #[serde(default)]
-    #[oai(nullable, default, validator(pattern = "^edge_[a-z0-9_-]{1,59}$"))]
-    edge_id: Option<String>,
-    /// The camera.
-    #[oai(validator(pattern = "^[a-z0-9_-]{1,64}$"))]
-    camera_id: String,
-}
-
-/// The same span on some days of the week.
-#[derive(Debug, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-struct WeeklySpan {
-    /// Days on which it begins; empty for every day.
-    #[serde(default)]
-    #[oai(default, validator(max_items = 7))]
-    days: Vec<DayOfWeek>,
-    /// When it begins.
-    #[oai(validator(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
-    from: String,
-    /// When it ends; a time at or before `from` is on the next day, `24:00` is midnight.
-    #[oai(validator(pattern = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"))]
-    to: String,
-}
-
-/// So many times in so short a time.
-#[derive(Debug, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(rename = "Repeated")]
-struct RepeatedBody {
-    /// How many, the one that raises the alert included.
-    #[oai(validator(minimum(value = "2"), maximum(value = "100")))]
-    times: u32,
-    /// Within so many seconds from the first to the last.
-    #[oai(validator(minimum(value = "1"), maximum(value = "604800")))]
-    within_s: u32,
-}
-
-/// What to do when nobody has acknowledged an alert for so long.
-#[derive(Debug, Serialize, Deserialize, Object)]
-#[serde(deny_unknown_fields)]
-#[oai(rename = "EscalationStep")]
-struct EscalationBody {
-    /// Minutes since the alert was raised or reopened.
-    #[oai(validator(minimum(value = "1"), maximum(value = "43200")))]
-    after_minutes: u32,
-    /// The alert's severity from then on, if it is a higher one; null to leave it.
-    #[serde(default)]
-    #[oai(nullable, default)]
-    severity: Option<AlertSeverity>,
-    /// Whom to tell: ids of notification channels; empty leaves the choice to the channels.
-    #[serde(default)]
-    #[oai(default, validator(max_items = 256))]
-    targets: Vec<String>,
-}
-
-macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident,)* })*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Enum)]
-        #[serde(rename_all = "snake_case")]
-        #[oai(rename_all = "snake_case")]
-        pub(in crate::api) enum $name { $($(#[$member_doc])* $member,)* }
-    )*};
-}
-
-names! {
-    /// What a rule waits for.
-    RuleKind {
-        /// A track did something in a zone or at a line.
-        Zone,
-        /// A report about a track.
-        Detection,
-        /// The edge raised an alert by itself.
-        EdgeAlert,
-        /// The edge has not been heard of for longer than its time-out.
-        EdgeOffline,
-        /// The edge is heard of again.
-        EdgeOnline,
-        /// A camera has come into another state.
-        CameraState,
-        /// The footage of a camera will be kept for so many days.
-        DiskForecast,
-        /// A temperature was measured.
-        Temperature,
-        /// A span without video.
-        RecordingGap,
-        /// The identity of an edge is used twice.
-        TakeOver,
-    }
-    /// How urgent an alert is.
-    AlertSeverity {
-        /// Worth knowing.
-        Info,
-        /// Look at it today.
-        Warning,
-        /// Look at it now.
-        Critical,
-    }
-    /// What a track does in a zone.
-    ZoneAction {
-        /// Comes in.
-        Enter,
-        /// Goes out, or is lost inside.
-        Exit,
-        /// Has been inside for the zone's dwell time.
-        Dwell,
-        /// Crosses a line.
-        Cross,
-        /// Makes the zone hold as many objects as its occupancy asks for.
-        Occupied,
-        /// Leaves the zone with fewer.
-        Cleared,
-    }
-    /// The way over a line, seen from its first to its second point.
-    LineDirection {
-        /// From the left side to the right side.
-        LeftToRight,
-        /// From the right side to the left side.
-        RightToLeft,
-    }
-    /// What a camera is doing.
-    CameraStateName {
-        /// It is being connected.
-        Connecting,
-        /// Frames arrive.
-        Streaming,
-        /// It has failed and is tried again.
-        Retrying,
-        /// It is switched off.
-        Disabled,
-    }
-    /// Whose fault a span without video is.
-    GapFault {
-        /// The camera sent nothing.
-        Camera,
-        /// The camera could not be reached.
-        Network,
-        /// The disk took nothing.
-        Disk,
-        /// The appliance was not running.
-        Restart,
-        /// The appliance was at fault.
-        Internal,
-        /// It was switched off on purpose.
-        SwitchedOff,
-        /// It was deleted.
-        Deleted,
-    }
-    /// A day of the week.
-    DayOfWeek {
-        /// Monday.
-        Mon,
-        /// Tuesday.
-        Tue,
-        /// Wednesday.
-        Wed,
-        /// Thursday.
-        Thu,
-        /// Friday.
-        Fri,
-        /// Saturday.
-        Sat,
-        /// Sunday.
-        Sun,
-    }
-    /// What is counted for.
-    #[derive(Default)]
-    PerWhat {
-        /// Each zone of each camera by itself.
-        Zone,
-        /// Each camera by itself.
-        #[default]
-        Camera,
-        /// Each edge by itself.
-        Edge,
-        /// All together.
-        Rule,
-    }
-    /// What can stop an alert.
-    AlertGate {
-        /// The rule waits for something else.
-        Kind,
-        /// The edge.
-        Edge,
-        /// The camera.
-        Camera,
-        /// The zone.
-        Zone,
-        /// The class.
-        Class,
-        /// What was done in the zone.
-        EventType,
-        /// The way over the line.
-        Direction,
-        /// The type of the edge's alert.
-        AlertType,
-        /// The camera's state.
-        CameraState,
-        /// The gap's cause.
-        GapCause,
-        /// The sensor.
-        Sensor,
-        /// The detector's confidence against the least.
-        Confidence,
-        /// Milliseconds inside, or since first seen, against the least.
-        Dwell,
-        /// Km/h against the least.
-        Speed,
-        /// Days of footage against the bound.
-        Days,
-        /// Degrees Celsius against the bound.
-        Celsius,
-        /// Seconds without video against the least.
-        GapLength,
-        /// Seconds in the camera's state against the least.
-        Lasted,
-        /// Whether the object is at rest.
-        Stationary,
-        /// The clock of the rule's time zone against its schedule.
-        Schedule,
-        /// How often it happened.
-        Repeated,
-        /// Whether there is an alert of this very thing.
-        Once,
-        /// How long ago the nearest alert is.
-        Cooldown,
-    }
-}
-
 impl RuleBody {
     /// The rule, if it can mean something.
     ///
@@ -379,11 +145,6 @@ impl RuleBody {
         rule.check().map_err(|fault| Failure::unacceptable(&fault.field, fault.reason))?;
         Ok(rule)
     }
-}
-
-/// The API's form of a value that has the same words; `None` only when a word was forgotten here, which a test shows.
-pub(in crate::api) fn in_words<T: DeserializeOwned>(value: &impl Serialize) -> Option<T> {
-    serde_json::to_value(value).and_then(serde_json::from_value).ok()
 }
 
 fn yes() -> bool {
@@ -413,6 +174,7 @@ impl Example for RuleBody {
 mod tests {
     use aivms_cloud_core::rules::{Gate, Kind};
 
+    use super::super::words::{AlertGate, in_words};
     use super::*;
 
     #[test]
