@@ -7,8 +7,11 @@ use serde_json::json;
 use crate::cloud::{Answer, Cloud};
 
 /// Figures that dashboards and alarms are built on; `docs/guide/monitor.md` explains them.
-const PROMISED: [&str; 30] = [
+const PROMISED: [&str; 33] = [
     "aivms_database_seconds_bucket",
+    "aivms_deliveries_failed_last_hour",
+    "aivms_deliveries_oldest_waiting_seconds",
+    "aivms_deliveries_waiting",
     "aivms_edges",
     "aivms_edges_connected",
     "aivms_events_duplicate_total",
@@ -63,6 +66,7 @@ async fn figures_count_what_happened_and_name_no_customer() {
         ("aivms_tenants", 1.0),
         ("aivms_edges", 1.0),
         ("aivms_edges_connected", 0.0),
+        ("aivms_deliveries_waiting", 0.0),
         (r#"aivms_http_requests_total{operation="POST /api/auth/register",status="201"}"#, 1.0),
         (r#"aivms_http_requests_total{operation="GET /api/tenant/edges/{edge_id}",status="200"}"#, 1.0),
         (r#"aivms_http_requests_total{operation="unknown",status="404"}"#, 2.0),

@@ -125,6 +125,7 @@ macro_rules! store_suite {
             people: tries_are_counted_for_all_processes_together;
             notifications: an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent;
             notifications: the_webhook_of_the_settings_gets_every_tenants_alerts;
+            notifications: what_waits_and_what_was_given_up_is_counted;
             notifications: a_receiver_is_one_process_business_until_it_reports_or_its_time_is_over;
             notifications: a_receiver_that_gives_no_answer_rests_and_delays_nobody_else;
             notifications: what_failed_is_tried_again_and_every_try_is_logged;

@@ -124,6 +124,24 @@ pub(crate) async fn the_webhook_of_the_settings_gets_every_tenants_alerts(open: 
     assert_eq!(receivers(&store, &owner).await.len(), 1);
 }
 
+pub(crate) async fn what_waits_and_what_was_given_up_is_counted(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let hooks = [make(&store, &owner, webhook(1)).await, make(&store, &owner, webhook(2)).await];
+    let counted = async |millis: i64| {
+        let census = store.census(at(millis)).await.unwrap();
+        (census.deliveries_waiting, census.oldest_waiting, census.deliveries_failed)
+    };
+    assert_eq!(counted(0).await, (0, None, 0));
+    tell(&store, news(&owner, 1, Severity::Warning), at(5)).await;
+    tell(&store, news(&owner, 2, Severity::Warning), at(9)).await;
+    assert_eq!(counted(10).await, (4, Some(at(5)), 0));
+    // What waits for a channel that is removed fails.
+    store.delete_channel(owner.tenant, hooks[0].clone(), at(20)).await.unwrap();
+    assert_eq!(counted(21).await, (2, Some(at(5)), 2));
+    assert_eq!(counted(3_600_021).await, (2, Some(at(5)), 0), "an hour later they are no news");
+}
+
 pub(crate) async fn a_receiver_is_one_process_business_until_it_reports_or_its_time_is_over(open: Open<'_>) {
     let store = open();
     let owner = tenant(&store, "acme").await;
