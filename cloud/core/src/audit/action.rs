@@ -174,10 +174,18 @@ actions! {
     ClipViewed = "clip.viewed",
     /// A clip was saved.
     ClipDownloaded = "clip.downloaded",
+    /// A clip was locked: retention leaves it.
+    ClipLocked = "clip.locked",
+    /// A clip's lock was taken away.
+    ClipUnlocked = "clip.unlocked",
     /// A link to a snapshot was given out.
     SnapshotViewed = "snapshot.viewed",
     /// A snapshot was saved.
     SnapshotDownloaded = "snapshot.downloaded",
+    /// A snapshot was locked: retention leaves it.
+    SnapshotLocked = "snapshot.locked",
+    /// A snapshot's lock was taken away.
+    SnapshotUnlocked = "snapshot.unlocked",
     /// The audit log itself was exported.
     AuditExported = "audit.exported",
 }
