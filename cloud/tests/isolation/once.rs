@@ -11,7 +11,7 @@ const HEADER: &str = "Idempotency-Key";
 
 /// Operations that answer 201 and take no key, and why.
 const WITHOUT: [(&str, &str); 1] =
-    [("buy_live_ticket", "a ticket is good once, for half a minute and in one process; a lost one costs nothing")];
+    [("buy_live_ticket", "a ticket is good once and for half a minute; a lost one costs nothing")];
 
 fn takes_key(operation: &Operation) -> bool {
     operation.parameters.iter().any(|(name, place)| name == HEADER && place == "header")

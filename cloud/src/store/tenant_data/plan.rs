@@ -202,6 +202,7 @@ pub(in crate::store) const LEFT_OUT: &[(&str, &str)] = &[
     ("receiver_turns", "whose turn it is to send"),
     ("recovery_codes", "lets people in"),
     ("refresh_tokens", "lets people in"),
+    ("relay_homes", "which process shows an edge now"),
     ("rule_memories", "what rules remember of events"),
     ("rule_sets", "a mark of the version of rules"),
     ("sign_in_codes", "lets people in"),
