@@ -40,6 +40,9 @@ pub async fn run(store: SharedStore, files: MediaFiles, stop: CancellationToken)
 }
 
 async fn round(store: &SharedStore, files: &MediaFiles) -> Result<(), MediaError> {
+    while store.forget_requests(clock::now()).await? > 0 {
+        sleep(STEP_PAUSE).await;
+    }
     for (tenant, policy) in store.retention_policies().await? {
         let deleted = apply(store, files, tenant, &policy).await?;
         if !deleted.is_empty() {

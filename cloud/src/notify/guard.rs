@@ -211,7 +211,8 @@ async fn beginning(mut response: reqwest::Response) -> String {
     one_line(&String::from_utf8_lossy(&bytes))
 }
 
-fn one_line(text: &str) -> String {
+/// What somebody else said, as part of one line of a log.
+pub(crate) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(MAX_KEPT_CHARS).collect()
 }

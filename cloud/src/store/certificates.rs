@@ -95,13 +95,15 @@ impl Store {
     ) -> Result<Vec<Fingerprint>, StoreError> {
         let operator_id = operator_id.clone();
         self.write(move |transaction| {
-            let key = transaction.first(
-                "update operators set revoked_at = coalesce(revoked_at, ?3) where tenant = ?1 and operator_id = ?2
-                 returning id",
-                &values![tenant.0, operator_id.as_str(), now],
-                |row| row.get(0),
-            )?;
-            let withdrawn = withdraw(transaction, Holder::Operator(key.ok_or(StoreError::NotFound)?), now)?;
+            let sql = "select id, revoked_at is not null from operators where tenant = ?1 and operator_id = ?2";
+            let found = transaction
+                .first(sql, &values![tenant.0, operator_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (key, revoked): (i64, bool) = found.ok_or(StoreError::NotFound)?;
+            if revoked {
+                return Ok(Vec::new());
+            }
+            transaction.execute("update operators set revoked_at = ?2 where id = ?1", &values![key, now])?;
+            let withdrawn = withdraw(transaction, Holder::Operator(key), now)?;
             audit::note(transaction, tenant, Action::OperatorRevoked, Some(operator_id.as_str()), Json::Null, now)?;
             Ok(withdrawn)
         })

@@ -142,13 +142,15 @@ impl Store {
     ) -> Result<Vec<Fingerprint>, StoreError> {
         let edge_id = edge_id.clone();
         self.write(move |transaction| {
-            let key = transaction.first(
-                "update edges set revoked_at = coalesce(revoked_at, ?3)
-                 where tenant = ?1 and edge_id = ?2 returning id",
-                &values![tenant.0, edge_id.as_str(), now],
-                |row| row.get(0),
-            )?;
-            let holder = Holder::Edge(key.ok_or(StoreError::NotFound)?);
+            let sql = "select id, revoked_at is not null from edges where tenant = ?1 and edge_id = ?2";
+            let found =
+                transaction.first(sql, &values![tenant.0, edge_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (key, revoked): (i64, bool) = found.ok_or(StoreError::NotFound)?;
+            if revoked {
+                return Ok(Vec::new());
+            }
+            transaction.execute("update edges set revoked_at = ?2 where id = ?1", &values![key, now])?;
+            let holder = Holder::Edge(key);
             let withdrawn = certificates::withdraw(transaction, holder, now)?;
             audit::note(transaction, tenant, Action::EdgeRevoked, Some(edge_id.as_str()), Json::Null, now)?;
             Ok(withdrawn)

@@ -99,13 +99,27 @@ fn claim(transaction: &mut Transaction<'_>, request: &KeyedRequest, now: UtcMill
     }
 }
 
-fn begin(transaction: &mut Transaction<'_>, request: &KeyedRequest, now: UtcMillis) -> Result<Claimed, StoreError> {
-    transaction.execute("delete from idempotency_keys where key_hash = ?1", &values![request.key_hash])?;
+impl Store {
+    /// Forgets answers that have been kept long enough, some at a time; how many.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn forget_requests(&self, now: UtcMillis) -> Result<u64, StoreError> {
+        self.write(move |transaction| forget(transaction, now)).await
+    }
+}
+
+fn forget(transaction: &mut Transaction<'_>, now: UtcMillis) -> Result<u64, StoreError> {
     transaction.execute(
         "delete from idempotency_keys where id in
              (select id from idempotency_keys where began_at < ?1 order by began_at limit ?2)",
         &values![now - KEPT, FORGOTTEN_AT_ONCE],
-    )?;
+    )
+}
+
+fn begin(transaction: &mut Transaction<'_>, request: &KeyedRequest, now: UtcMillis) -> Result<Claimed, StoreError> {
+    transaction.execute("delete from idempotency_keys where key_hash = ?1", &values![request.key_hash])?;
+    forget(transaction, now)?;
     let claim = transaction.first(
         "insert into idempotency_keys (tenant, key_hash, fingerprint, began_at) values (?1, ?2, ?3, ?4)
          on conflict (key_hash) do nothing returning id",

@@ -61,6 +61,7 @@ mod sqlite;
 mod suite;
 mod tenant_data;
 mod tenant_deletion;
+mod tenant_export_turns;
 mod tenant_exports;
 mod tries;
 mod turns;
@@ -128,7 +129,8 @@ use self::sqlite::SqliteDatabase;
 pub use self::sqlite::{check_sqlite, snapshot_sqlite};
 pub use self::tenant_data::{DataPage, Noun, PLAN};
 pub use self::tenant_deletion::{DueDeletion, TableToEmpty, TenantDeletion};
-pub use self::tenant_exports::{ExportProgress, LeasedExport, TenantExport, TenantExportKey, TenantExportState};
+pub use self::tenant_export_turns::LeasedExport;
+pub use self::tenant_exports::{ExportProgress, TenantExport, TenantExportKey, TenantExportState};
 pub(crate) use self::tries::Counted;
 
 /// The database of a running cloud.

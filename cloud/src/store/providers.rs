@@ -41,7 +41,7 @@ impl Store {
     /// The database's own.
     pub async fn provider_of(&self, tenant: TenantId) -> Result<Option<(TenantKey, Provider)>, StoreError> {
         self.lookup(move |transaction| {
-            let sql = "select id from tenants where tenant_id = ?1";
+            let sql = "select id from tenants where tenant_id = ?1 and closed_at is null";
             let key = transaction.first(sql, &values![tenant.as_str()], |row| row.get(0).map(TenantKey))?;
             let Some(key) = key else { return Ok(None) };
             Ok(provider(transaction, key)?.map(|provider| (key, provider)))

@@ -207,13 +207,20 @@ impl Store {
     }
 }
 
-/// Writes a new session down.
+/// Writes a new session down. Fails with [`StoreError::NotFound`] for a person whom the tenant's provider does not know any
+/// more, when it came through the provider.
 pub(super) fn begin(
     transaction: &mut Transaction<'_>,
     user: UserKey,
     sign_in: &SignIn,
     now: UtcMillis,
 ) -> Result<SessionId, StoreError> {
+    // The provider may have been replaced since it said who this is.
+    let identified = "select 1 from provider_identities i join users u on u.tenant = i.tenant and u.id = i.person
+        where u.id = ?1";
+    if sign_in.method == THROUGH_PROVIDER && !transaction.exists(identified, &values![user.0])? {
+        return Err(StoreError::NotFound);
+    }
     let session = ids::draw(SessionId::of, now)?;
     forget_ended(transaction, user, now)?;
     let row: Option<i64> = transaction.first(

@@ -277,7 +277,14 @@ fn shut_people_out(transaction: &mut Transaction<'_>, tenant: TenantKey, now: Ut
     ] {
         transaction.execute(sql, &given)?;
     }
-    transaction.execute("update invitations set token_hash = null where tenant = ?1", &values![tenant.0])?;
+    for sql in [
+        "update invitations set token_hash = null where tenant = ?1",
+        "delete from sign_in_codes where person in (select id from users where tenant = ?1)",
+        "delete from provider_flows where tenant = ?1",
+        "delete from identity_providers where tenant = ?1",
+    ] {
+        transaction.execute(sql, &values![tenant.0])?;
+    }
     let sql = "update users set disabled_at = coalesce(disabled_at, ?2), token_generation = token_generation + 1
                where tenant = ?1 returning id";
     for person in transaction.all(sql, &given, |row| row.get(0).map(UserKey))? {

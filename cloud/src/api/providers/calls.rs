@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::Services;
-use crate::notify::guard::{CallError, GuardedClient};
+use crate::notify::guard::{CallError, GuardedClient, one_line};
 use crate::store::Provider;
 
 /// Largest answer of a provider in bytes.
@@ -27,6 +27,9 @@ pub(super) struct MoreClaims {
     /// Entra ID's word for `email_verified`: the owner of the address's domain has verified it.
     #[serde(default)]
     pub(super) xms_edov: Option<Value>,
+    /// Google's word for the organisation whose account it is; a consumer's account has none.
+    #[serde(default)]
+    pub(super) hd: Option<String>,
 }
 
 impl AdditionalClaims for MoreClaims {}
@@ -91,7 +94,9 @@ pub(super) async fn discover(services: &Services, issuer: &str) -> Result<CorePr
         return Err("must be an address without ? and #".into());
     }
     let metadata = CoreProviderMetadata::discover_async(url, &ProviderCalls::of(services)).await;
-    metadata.map_err(|error| format!("the provider does not describe itself: {:#}", anyhow::Error::new(error)))
+    // It may quote what the provider said.
+    metadata
+        .map_err(|error| one_line(&format!("the provider does not describe itself: {:#}", anyhow::Error::new(error))))
 }
 
 /// How the cloud shows its secret: in the header, unless the provider takes it in the body only.

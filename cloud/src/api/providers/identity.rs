@@ -24,6 +24,8 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EcdsaP384Sha384,
     Algorithm::EdDsa,
 ];
+/// The issuer of Google's accounts, of organisations and of everybody else.
+const GOOGLE: &str = "https://accounts.google.com";
 /// Longest name of a person at a provider (OpenID Connect Core 1.0, section 2).
 const MAX_SUBJECT: usize = 255;
 
@@ -58,6 +60,9 @@ pub(super) async fn identify(
     let wrong = |error| Refusal::provider("the id token", error);
     // Signature, issuer, audience, times and nonce.
     let claims = token.claims(&verifier, &expected.nonce).map_err(wrong)?;
+    if is_consumer(claims.issuer().as_str(), claims.additional_claims()) {
+        return Err(Refusal::Unverified);
+    }
     let mut said = said_in_token(claims);
     if said.email.is_none() && client.user_info_url().is_some() {
         check_access_token(token, &verifier, answer.access_token(), claims.access_token_hash())?;
@@ -122,6 +127,12 @@ fn plain_name(name: &LocalizedClaim<EndUserName>) -> Option<String> {
     name.get(None).map(|name| name.as_str().to_owned())
 }
 
+/// Whether it is an account of Google's that belongs to no organisation. Google calls its address verified even when that
+/// is of a company whose Workspace knows nothing of the account, so that whoever has left would keep it.
+fn is_consumer(issuer: &str, more: &MoreClaims) -> bool {
+    issuer.trim_end_matches('/') == GOOGLE && more.hd.is_none()
+}
+
 /// Entra ID writes its own claim as a boolean, a number or a text.
 fn is_verified(standard: Option<bool>, more: &MoreClaims) -> bool {
     let by_entra = match &more.xms_edov {
@@ -172,6 +183,15 @@ mod tests {
             let more: MoreClaims = serde_json::from_value(json!({ "xms_edov": entra })).unwrap();
             assert_eq!(is_verified(standard, &more), verified, "{standard:?} {entra}");
         }
+    }
+
+    #[test]
+    fn an_account_of_googles_that_belongs_to_no_organisation_is_not_vouched_for() {
+        let [consumer, workspace] = [json!({}), json!({ "hd": "acme.example" })]
+            .map(|claims| serde_json::from_value::<MoreClaims>(claims).unwrap());
+        assert!(is_consumer("https://accounts.google.com", &consumer));
+        assert!(!is_consumer("https://accounts.google.com", &workspace));
+        assert!(!is_consumer("https://login.acme.example", &consumer));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a sign-in through a provider ended without anybody coming in.
 
+use crate::notify::guard::one_line;
 use crate::store::{NotAdmitted, StoreError};
 
 /// The text is for the log, [`Refusal::reason`] for the browser.
@@ -53,7 +54,7 @@ impl Refusal {
 
     /// A provider's failure with all its causes.
     pub(super) fn provider(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Provider(format!("{doing}: {:#}", anyhow::Error::new(error)))
+        Self::Provider(one_line(&format!("{doing}: {:#}", anyhow::Error::new(error))))
     }
 }
 

@@ -30,8 +30,10 @@ use crate::store::{EdgeKey, Fingerprint, TenantKey};
 use inbound::Inbound;
 use outbound::Outbound;
 
-/// Room made for one read. A session that says little keeps no more than this; a larger packet makes more.
-const READ_BYTES: usize = 16 * 1024;
+/// Room made for one read, and all that an idle session keeps. A larger packet makes more.
+const LEAST_ROOM: usize = 2 * 1024;
+/// Room made for one read of a client that says much.
+const MOST_ROOM: usize = 16 * 1024;
 /// Bytes waiting for a slow client above which nothing more is taken from the router for it.
 const OUT_BYTES: usize = 256 * 1024;
 /// How long a client may take nothing of what waits for it.
@@ -118,6 +120,7 @@ where
         seat,
         shared,
         buffer,
+        room: LEAST_ROOM,
         out: BytesMut::new(),
         unflushed: false,
         stalled_since: None,
@@ -144,6 +147,8 @@ struct Session<'a> {
     shared: &'a Arc<Shared>,
     /// Received and not yet read as packets.
     buffer: BytesMut,
+    /// Room made for the next read: more for who says much.
+    room: usize,
     /// To be sent.
     out: BytesMut,
     /// Sent to TLS, which may still hold it.
@@ -206,8 +211,8 @@ impl Session<'_> {
         if self.has_to_send() {
             self.stalled_since.get_or_insert_with(Instant::now);
         }
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 2 {
-            self.buffer.reserve(READ_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < self.room / 2 {
+            self.buffer.reserve(self.room);
         }
         let reading = self.throttled_until.is_none() && self.inbound.has_room() && self.out.len() < OUT_BYTES;
         if !reading {
@@ -239,9 +244,22 @@ impl Session<'_> {
         {
             self.inbound.submit(place);
         }
+        self.fit_room(bytes);
         let wait = self.seat.budget.spend(counted, bytes, now);
         self.throttled_until = (!wait.is_zero()).then(|| now + wait);
         Ok(())
+    }
+
+    /// Makes more room after a read that filled it, and gives it back when the client has said its say.
+    fn fit_room(&mut self, bytes: usize) {
+        if bytes >= self.room / 2 {
+            self.room = (self.room * 4).min(MOST_ROOM);
+        } else if bytes < LEAST_ROOM / 2 && self.buffer.is_empty() {
+            self.room = LEAST_ROOM;
+            if self.buffer.capacity() > 2 * LEAST_ROOM {
+                self.buffer = BytesMut::with_capacity(self.room);
+            }
+        }
     }
 
     async fn on_packet(&mut self, packet: Packet) -> Result<(), Ended> {
