@@ -105,7 +105,7 @@ async fn delete_alerts(store: &SharedStore, tenant: TenantKey) -> Result<u64, Me
     Ok(count)
 }
 
-/// The file goes before its row: after a crash between the two the next round finds the row again.
+/// A file is marked as going, then it goes, then its row: after a crash in between the janitor finds the row.
 async fn delete_files(
     store: &SharedStore,
     files: &MediaFiles,

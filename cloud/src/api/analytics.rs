@@ -380,6 +380,7 @@ fn figures(stays: &Stays) -> StayFigures {
 }
 
 /// No database keeps NUL, so nothing matches one.
-fn without_nul(text: &str) -> String {
+/// PostgreSQL holds no text with it, so nothing can be found by one.
+pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -106,8 +106,8 @@ struct MissingAnswer {
 impl ClipsApi {
     /// List clips
     ///
-    /// Newest first, also those whose file is not here yet. All filters given must match. A page is `limit` long;
-    /// follow `next_cursor` for older ones.
+    /// Newest first, also those whose file is not here yet. All filters given must match. A page has at most
+    /// `limit` items and may have fewer, even none: read on until `next_cursor` is null.
     #[oai(path = "/", method = "get", operation_id = "list_clips")]
     #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
     async fn list(

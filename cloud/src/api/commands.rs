@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use self::answer::{CommandAnswer, State};
 use self::wait::ended_or_after;
+use super::analytics::without_nul;
 use super::edge_devices::Documented;
 use super::events::default_limit;
 use super::failure::Failure;
@@ -144,7 +145,7 @@ impl CommandsApi {
         let Path(Text(edge_id)) = edge_id;
         let filter = CommandFilter {
             state: state.0.map(Into::into),
-            command: command.0,
+            command: command.0.as_deref().map(without_nul),
             cameras: cameras_of(signed_in.cameras(), &edge_id),
         };
         let before = cursor.0.and_then(|Text(Cursor(id))| id.to_string().to_ascii_lowercase().parse().ok());

@@ -13,6 +13,7 @@ use poem_openapi::{Object, OpenApi};
 
 use self::answer::{DetectionAnswer, EventType, ZoneEventAnswer};
 pub(super) use self::answer::{Frame, corners, detection_answer, zone_event_answer};
+use super::analytics::without_nul;
 use super::failure::Failure;
 use super::signed_in::SignedIn;
 use super::values::{Text, Time};
@@ -45,7 +46,8 @@ struct ZoneEventPage {
 impl EventsApi {
     /// List detections
     ///
-    /// Newest first. All filters given must match. A page is `limit` long; follow `next_cursor` for older ones.
+    /// Newest first. All filters given must match. A page has at most `limit` items and
+    /// may have fewer, even none: read on until `next_cursor` is null.
     #[oai(path = "/detections", method = "get", operation_id = "list_detections")]
     #[expect(clippy::too_many_arguments, reason = "one per query parameter")]
     async fn detections(
@@ -78,7 +80,7 @@ impl EventsApi {
             end: end_time.0.map(|Text(Time(at))| at),
             edge_id: edge_id.0.map(plain),
             camera_id: camera_id.0.map(plain),
-            object_class: object_class.0,
+            object_class: object_class.0.as_deref().map(without_nul),
             track_id: track_id.0.map(|Text(id)| id.into()),
             min_confidence: min_confidence.0,
             cameras: signed_in.cameras().clone(),
@@ -93,7 +95,8 @@ impl EventsApi {
 
     /// List zone events
     ///
-    /// Newest first. All filters given must match. A page is `limit` long; follow `next_cursor` for older ones.
+    /// Newest first. All filters given must match. A page has at most `limit` items and
+    /// may have fewer, even none: read on until `next_cursor` is null.
     ///
     /// `why` says of each event what let it through: the filters, schedule, debounce and other gates that were asked.
     #[oai(path = "/zones", method = "get", operation_id = "list_zone_events")]
@@ -129,7 +132,7 @@ impl EventsApi {
             end: end_time.0.map(|Text(Time(at))| at),
             edge_id: edge_id.0.map(plain),
             camera_id: camera_id.0.map(plain),
-            object_class: object_class.0,
+            object_class: object_class.0.as_deref().map(without_nul),
             track_id: track_id.0.map(|Text(id)| id.into()),
             zone_id: zone_id.0.map(plain),
             event_type: event_type.0.map(Into::into),

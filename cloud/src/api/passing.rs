@@ -98,6 +98,11 @@ pub(super) async fn take(services: Arc<Services>, mut link: Link, errand: Errand
     if welcome(&mut link).await.is_err() {
         return;
     }
+    if services.relay.has_moved(errand.place()).await {
+        let moved = Message::close_with(CloseCode::Again, "another server shows this edge now");
+        let _ = timeout(SEND_LIMIT, link.send(moved)).await;
+        return;
+    }
     match errand {
         Errand::Edge { place, fingerprint } => {
             edge_relay::serve(link, services, EdgeSocket { place, fingerprint }).await;
@@ -108,7 +113,12 @@ pub(super) async fn take(services: Arc<Services>, mut link: Link, errand: Errand
 }
 
 async fn answer(services: &Services, mut link: Link, place: &Place, ask: &Ask, limit: Duration) {
-    let message = match ask_here(services, place, ask, limit).await {
+    let answered = tokio::select! {
+        answered = ask_here(services, place, ask, limit) => answered,
+        // Who asked says nothing more: it has gone.
+        _ = link.next() => return,
+    };
+    let message = match answered {
         Ok(Answer::Text(message)) => viewing::text(&message),
         Ok(Answer::Frame(frame)) => Message::Binary(frame.to_vec()),
         Ok(Answer::EdgeAway) => Message::close_with(CloseCode::Away, "the edge is away"),

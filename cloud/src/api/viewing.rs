@@ -114,7 +114,8 @@ async fn talk<S: Socket>(
 ) -> Option<()> {
     let mut ping = interval(PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut silent_at, mut recheck_at) = (Instant::now() + SILENCE, Instant::now() + RECHECK);
+    let (mut silent_at, mut recheck_at) = (Instant::now() + SILENCE, Instant::now());
+    // Rights may have changed since the ticket was bought, so the first look is at once.
     let (mut heard, mut changes) = (0, services.changes.subscribe());
     loop {
         tokio::select! {

@@ -1,5 +1,6 @@
 //! Group commit: takes what waits, commits, answers, repeats. Batch size follows load by itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aivms_contract::topic::UpKind;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Submission;
 use super::figures::IngestFigures;
 use crate::live::LiveHints;
-use crate::store::{Incoming, Message, Recorded, SharedStore, StoreError};
+use crate::store::{EdgeKey, Incoming, Message, Recorded, SharedStore, StoreError};
 
 /// Most messages of one commit: 5,000 take about 150 ms on a store of ten million rows, which is what the bound on
 /// publish-to-queryable (250 ms) leaves room for. One submission more may tip it over.
@@ -119,6 +120,7 @@ impl Batches {
                 tracing::error!(%error, messages = messages.len(), "events can't be stored; trying again until they are");
             }
             if failures >= SUSPICIOUS_FAILURES && !matches!(error, StoreError::Unwritable(_)) {
+                self.leave_out_the_gone(&mut messages).await;
                 self.set_refused_aside(&mut messages).await;
             }
             tokio::select! {
@@ -126,6 +128,18 @@ impl Batches {
                 () = shutdown.cancelled() => return None,
             }
             pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// Leaves out what edges have said that went with their tenants: it belongs to nobody, and their certificates count no
+    /// more.
+    async fn leave_out_the_gone(&self, messages: &mut Vec<Incoming>) {
+        let edges: BTreeSet<EdgeKey> = messages.iter().map(|message| message.edge).collect();
+        for edge in edges {
+            if let Ok(true) = self.store.is_edge_gone(edge).await {
+                tracing::warn!(?edge, "messages of an edge that was deleted with its tenant are dropped");
+                messages.retain(|message| message.edge != edge);
+            }
         }
     }
 

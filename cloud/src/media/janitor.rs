@@ -64,7 +64,9 @@ impl Janitor {
         }
         let stale = inner.store.unfinished_media(now - inner.settings.unfinished_for, AT_ONCE).await?;
         for media in stale {
-            self.give_up(&media).await?;
+            if let Err(error) = self.give_up(&media).await {
+                tracing::warn!(%error, "an unfinished upload can't be given up; trying again later");
+            }
         }
         Ok(())
     }
@@ -93,10 +95,15 @@ impl Janitor {
     async fn give_up(&self, media: &Media) -> Result<(), MediaError> {
         let inner = &self.files.inner;
         let _turn = self.files.turn(media.key).await;
+        let now = inner.store.media(media.tenant, media.key).await?;
+        if now.is_none_or(|now| now.stored_at.is_some()) {
+            return Ok(());
+        }
         inner.staging.remove(media.key).await.map_err(MediaError::Staging)?;
+        // It may have been put there before a crash kept the row from saying so, or a deletion was cut off. The row goes
+        // last: it is what makes the next round try again.
+        inner.objects.remove(&media.object).await.map_err(MediaError::Objects)?;
         if inner.store.forget_media(media.key).await? {
-            // It may have been put there before a crash kept the row from saying so.
-            inner.objects.remove(&media.object).await.map_err(MediaError::Objects)?;
             tracing::info!(edge.id = %media.edge_id, media.id = %media.media_id, "an unfinished upload was given up");
         }
         Ok(())

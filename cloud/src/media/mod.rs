@@ -208,7 +208,7 @@ impl MediaFiles {
     /// See [`MediaError`].
     pub async fn delete(&self, media: &Media) -> Result<bool, MediaError> {
         let _turn = self.turn(media.key).await;
-        if !self.inner.store.begin_media_deletion(media.key).await? {
+        if !self.inner.store.begin_media_deletion(media.tenant, media.key).await? {
             return Ok(false);
         }
         self.remove(media).await.map(|()| true)

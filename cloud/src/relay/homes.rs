@@ -46,6 +46,18 @@ impl Relay {
         }
     }
 
+    /// Whether another process shows an edge by now; then whoever watches it here is sent there.
+    pub(crate) async fn has_moved(&self, place: &super::Place) -> bool {
+        if !self.inner.store.relay_is_elsewhere(place.key).await.unwrap_or(false) {
+            return false;
+        }
+        let hub = self.hubs().get(place).cloned();
+        if let Some(hub) = hub {
+            hub.give_up();
+        }
+        true
+    }
+
     /// Ends what is seen of edges whose relay another process has taken; this one was too slow to answer it.
     pub(super) async fn leave_what_was_taken(&self, is_meant: impl Fn(&super::Place) -> bool) {
         if self.inner.links.is_none() {
@@ -53,10 +65,10 @@ impl Relay {
         }
         let hubs: Vec<_> = self.hubs().values().filter(|hub| is_meant(hub.place())).cloned().collect();
         for hub in hubs {
-            match self.inner.store.relay_home(hub.place().key).await {
-                Ok(RelayHome::Here) => {}
-                Ok(RelayHome::There(_)) => hub.give_up(),
-                // What can't be read now is read at the next viewer's coming.
+            // Asked without taking it: who takes a relay tells everybody, this process included.
+            match self.inner.store.relay_is_elsewhere(hub.place().key).await {
+                Ok(false) => {}
+                Ok(true) => hub.give_up(),
                 Err(error) => tracing::warn!(%error, "which server shows an edge can't be read"),
             }
         }

@@ -129,6 +129,15 @@ impl Store {
         .await
     }
 
+    /// Whether an edge that was there is no more: it went with its tenant.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn is_edge_gone(&self, edge: EdgeKey) -> Result<bool, StoreError> {
+        let sql = "select 1 from edges where id = ?1";
+        self.lookup(move |transaction| transaction.exists(sql, &values![edge.0])).await.map(|there| !there)
+    }
+
     /// Withdraws an edge, its secret and its certificates; returns those that were active. Withdrawing it again
     /// changes nothing.
     ///

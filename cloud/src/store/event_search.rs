@@ -53,6 +53,9 @@ impl Search {
         filter: &EventFilter,
         page: PageRequest,
     ) -> Result<Option<Self>, StoreError> {
+        if !may_match(filter) {
+            return Ok(None);
+        }
         let Some(named) = Named::find(transaction, tenant, filter)? else { return Ok(None) };
         let mut search = Self {
             index: "events_by_kind",
@@ -143,6 +146,16 @@ impl Search {
         let conditions: Vec<String> = conditions.collect();
         query.sql.push_str(&conditions.join(" and "));
     }
+}
+
+/// Whether a camera that may be seen is among those asked for. If none is, nothing is looked at: how far a search gets says
+/// how much there is.
+fn may_match(filter: &EventFilter) -> bool {
+    let CameraScope::Only(seen) = &filter.cameras else { return true };
+    seen.iter().any(|(edge, camera)| {
+        filter.edge_id.as_ref().is_none_or(|asked| asked == edge)
+            && filter.camera_id.as_ref().is_none_or(|asked| asked == camera)
+    })
 }
 
 /// The rows of the names that are asked for.

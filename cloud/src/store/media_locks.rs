@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::media::{Media, MediaKey, media_kind_number};
 use super::sql::{Transaction, values};
-use super::{Store, StoreError, TenantKey, audit};
+use super::{Store, StoreError, TenantKey, audit, retention};
 
 impl Store {
     /// Locks a stored file, or gives its lock another reason.
@@ -59,14 +59,21 @@ impl Store {
         .await
     }
 
-    /// Says that a stored file is going to be deleted: from then on it counts as unfinished. False when it is locked, or
-    /// not stored.
+    /// Says that a stored file is going to be deleted: from then on it counts as unfinished. False when it is locked, its
+    /// tenant is on legal hold, or it is not stored.
     ///
     /// # Errors
     /// The database's own.
-    pub async fn begin_media_deletion(&self, key: MediaKey) -> Result<bool, StoreError> {
-        let sql = "update media set stored_at = null where id = ?1 and locked_at is null and stored_at is not null";
-        self.write(move |transaction| transaction.execute(sql, &values![key.0])).await.map(|changed| changed > 0)
+    pub async fn begin_media_deletion(&self, tenant: TenantKey, key: MediaKey) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            if retention::is_on_hold(transaction, tenant)? {
+                return Ok(false);
+            }
+            let sql = "update media set stored_at = null
+                where id = ?1 and tenant = ?2 and locked_at is null and stored_at is not null";
+            Ok(transaction.execute(sql, &values![key.0, tenant.0])? > 0)
+        })
+        .await
     }
 }
 

@@ -38,6 +38,16 @@ impl Store {
         }
     }
 
+    /// Whether another process has the relay of an edge; takes nothing.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn relay_is_elsewhere(&self, edge: EdgeKey) -> Result<bool, StoreError> {
+        let process = self.process.clone();
+        let found = self.lookup(move |transaction| home(transaction, edge, &process)).await?;
+        Ok(matches!(found, Some(RelayHome::There(_))))
+    }
+
     /// Takes the relay of an edge over from the process `lost`, which does not answer, and tells it so. Returns who has
     /// it now: somebody else may have been faster.
     ///

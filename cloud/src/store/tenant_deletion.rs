@@ -259,8 +259,9 @@ fn note(
 fn shut_devices_out(transaction: &mut Transaction<'_>, tenant: TenantKey, now: UtcMillis) -> Result<(), StoreError> {
     let sql = "update certificates set revoked_at = ?2 where tenant = ?1 and revoked_at is null returning fingerprint";
     let withdrawn = transaction.all(sql, &values![tenant.0, now], |row| row.get(0))?;
-    if !withdrawn.is_empty() {
-        transaction.announce(News::Withdrawn(withdrawn));
+    // News that are too long for one message would be told as something missed, which is looked up seconds later.
+    for some in withdrawn.chunks(50) {
+        transaction.announce(News::Withdrawn(some.to_vec()));
     }
     let sql = "update edges set revoked_at = coalesce(revoked_at, ?2), secret_hash = null where tenant = ?1";
     transaction.execute(sql, &values![tenant.0, now])?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock;
 use crate::media::{MediaError, MediaFiles};
@@ -12,6 +12,8 @@ use crate::store::{DueDeletion, SharedStore};
 const FILES_AT_ONCE: u32 = 50;
 /// Between two steps the database is everybody else's.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
+/// Time to remove what lies in a tenant's folder; what is left then goes in the next try. Below the lease of a deletion.
+const FOLDER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Works on one deletion that is due, if there is one; false when there is none.
 pub(super) async fn work(store: &SharedStore, files: &MediaFiles) -> Result<bool, MediaError> {
@@ -35,7 +37,10 @@ async fn erase_files(store: &SharedStore, files: &MediaFiles, due: &DueDeletion)
     loop {
         let some = store.media_to_erase(due.tenant, FILES_AT_ONCE).await?;
         if some.is_empty() {
-            return Ok(removed + files.erase_folder(&due.tenant_id).await?);
+            store.keep_tenant_deletion(due.tenant, clock::now()).await?;
+            // Shorter than the lease: whoever comes next may free the tenant's name, and somebody else may take it.
+            let erased = timeout(FOLDER_LIMIT, files.erase_folder(&due.tenant_id)).await;
+            return Ok(removed + erased.map_err(|_| MediaError::Objects(slow()))??);
         }
         for media in &some {
             files.erase(media).await?;
@@ -43,6 +48,11 @@ async fn erase_files(store: &SharedStore, files: &MediaFiles, due: &DueDeletion)
         }
         store.keep_tenant_deletion(due.tenant, clock::now()).await?;
     }
+}
+
+fn slow() -> object_store::Error {
+    let source = format!("emptying a folder takes longer than {} s; going on later", FOLDER_LIMIT.as_secs()).into();
+    object_store::Error::Generic { store: "media", source }
 }
 
 /// Empties every table of the tenant's rows, until a whole round finds none: something may have come meanwhile.

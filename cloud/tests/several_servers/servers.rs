@@ -17,6 +17,8 @@ use crate::holder;
 /// Longest time a process may take to be ready on a loaded machine.
 const START: Duration = Duration::from_secs(60);
 const COUNT: usize = 3;
+/// Where the balancer connects from, so that it can be told from clients that come without it.
+const BALANCER: &str = "127.0.0.9";
 
 /// Three clouds behind HAProxy; all end with this value.
 pub(crate) struct Servers {
@@ -107,8 +109,9 @@ impl Servers {
         // What the servers share beside the database: the authority's key, the signing secret, the clips.
         let text = format!(
             "data_dir = \"{0}/data\"\nclip_upload_dir = \"{0}/clips\"\n[media]\nmin_free_mib = 0\n\
-             [servers]\nbind = \"127.0.0.1:{link_port}\"\n[http]\nbind = \"127.0.0.1:{http_port}\"\n\
-             [mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\npublic_host = \"localhost\"\npublic_port = {1}\n{2}",
+             [servers]\nbind = \"127.0.0.1:{link_port}\"\n\
+             [http]\nbind = \"127.0.0.1:{http_port}\"\ntrusted_proxies = [\"{BALANCER}\"]\n\
+             [mqtt]\nbind = \"127.0.0.1:{mqtt_port}\"\ntrusted_proxies = [\"{BALANCER}\"]\npublic_host = \"localhost\"\npublic_port = {1}\n{2}",
             folder.display(),
             self.mqtt_port,
             self.settings,
@@ -180,7 +183,7 @@ fn balancer(folder: &Path, http_port: u16, mqtt_port: u16, clouds: &[Cloud]) -> 
     let guide = include_str!("../../../docs/guide/several-servers.md");
     let (_, settings) = guide.split_once("```haproxy\n").unwrap();
     let (settings, _) = settings.split_once("```").unwrap();
-    let mut text = settings.to_owned();
+    let mut text = settings.replace("option redispatch", &format!("option redispatch\n    source {BALANCER}"));
     let mut put = |from: &str, port: u16| {
         assert!(text.contains(from), "{from} in the guide");
         let (before, _) = from.rsplit_once(' ').unwrap();

@@ -133,8 +133,8 @@ pub(crate) async fn a_locked_clip_stays_with_what_tells_of_it_until_its_lock_is_
     assert_eq!(would[&Kept::Clips], Amount { count: 1, bytes: 10 });
     let expired = store.expired_media(owner.tenant, MediaKind::Clip, at(8 * DAY), 10).await.unwrap();
     assert_eq!(expired.iter().map(|media| media.media_id.as_str()).collect::<Vec<_>>(), ["gone"]);
-    assert!(!store.begin_media_deletion(kept.key).await.unwrap(), "it was locked meanwhile");
-    assert!(store.begin_media_deletion(expired[0].key).await.unwrap());
+    assert!(!store.begin_media_deletion(kept.tenant, kept.key).await.unwrap(), "it was locked meanwhile");
+    assert!(store.begin_media_deletion(expired[0].tenant, expired[0].key).await.unwrap());
     let late = store.lock_media(&expired[0], "too late".into(), at(6)).await;
     assert!(matches!(late, Err(StoreError::NotFound)), "{late:?}");
     store.forget_stored_media(expired[0].key).await.unwrap();
