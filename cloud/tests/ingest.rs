@@ -65,6 +65,28 @@ async fn one_message_the_database_refuses_is_set_aside_and_all_others_are_stored
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_edge_said_that_went_with_its_tenant_stops_nobody() {
+    let scene = Scene::set().await;
+    let gone = scene.cloud.edge(&scene.tenant).await;
+    let key = scene.cloud.edge_row(&scene.tenant, &gone).await.key;
+    let payload = detection(gone.edge_id(), &scene.outbox, 1).to_json();
+    let message = read_message(UpKind::Detections, &payload, gone.edge_id()).unwrap();
+    let late = Incoming { tenant: scene.tenant.key, edge: key, received_at: now(), message };
+    scene
+        .database()
+        .execute_batch(&format!(
+            "pragma foreign_keys = on;
+             delete from certificates where edge = (select id from edges where edge_id = '{0}');
+             delete from edges where edge_id = '{0}'",
+            gone.edge_id()
+        ))
+        .unwrap();
+    let messages = vec![scene.message(1), late, scene.message(2)];
+    tokio::time::timeout(SOON, scene.cloud.ingest.record(messages)).await.unwrap().unwrap();
+    assert_eq!(scene.stored().await, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_refuses_everything_for_a_while_loses_nothing_and_sets_nothing_aside() {
     let scene = Scene::set().await;
     scene
