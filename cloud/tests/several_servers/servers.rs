@@ -214,6 +214,13 @@ fn end(child: &mut Option<Child>) {
     }
 }
 
+/// A port that nobody uses, below those that the system gives to outgoing connections: one of them may come before the
+/// server does.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = fastrand::u16(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -296,7 +296,7 @@ const GOALS: &[Goal] = &[
         beside: Beside::Row("lists.newest.p99"),
     },
     Goal {
-        what: "hourly and other charts of a month at 10 million events in SQLite, the slowest p99",
+        what: "hourly charts of a month at 10 million events in SQLite, the slowest p99",
         bench: "lists.chart",
         over: None,
         bound: Bound::AtMost(200.0),
@@ -310,7 +310,7 @@ const GOALS: &[Goal] = &[
         beside: Beside::Row("lists.postgres.newest.p99"),
     },
     Goal {
-        what: "hourly and other charts of a month at 10 million events in PostgreSQL, the slowest p99",
+        what: "hourly charts of a month at 10 million events in PostgreSQL, the slowest p99",
         bench: "lists.postgres.chart",
         over: None,
         bound: Bound::AtMost(200.0),

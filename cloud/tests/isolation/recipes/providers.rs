@@ -54,8 +54,11 @@ fn brought_back(party: &Party<'_>, code: &str) {
     let challenge = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
     let hash = hex::encode(Sha256::digest(format!("{code}.{challenge}")));
     party.cloud.sql(&format!(
-        "insert into sign_in_codes (code_hash, person, expires_at)
-         select x'{hash}', id, 1 << 60 from users where email = 'owner@{}.example'",
+        "insert into provider_identities (tenant, issuer, subject, person, created_at)
+         select tenant, 'https://login.{0}.example', 'owner', id, 0 from users where email = 'owner@{0}.example'
+         on conflict do nothing;
+         insert into sign_in_codes (code_hash, person, expires_at)
+         select x'{hash}', id, 1 << 60 from users where email = 'owner@{0}.example'",
         party.marker
     ));
 }
