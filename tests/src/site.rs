@@ -88,6 +88,8 @@ impl Cloud {
             .arg(self.directory.join("cloud.toml"))
             .env("CLIP_UPLOAD_DIR", self.clips())
             .env("AIVMS_LOG", self.log_filter.unwrap_or_default())
+            // As the unit and the image have it.
+            .env("MALLOC_ARENA_MAX", "2")
             .env_remove("JWT_SECRET")
             .env_remove("DATABASE_URL")
             .env_remove("DATABASE_PATH");
