@@ -257,7 +257,7 @@ const GOALS: &[Goal] = &[
         what: "write-ahead log of PostgreSQL for an event",
         bench: "store.postgres.raw.wal",
         over: None,
-        bound: Bound::AtMost(1.1),
+        bound: Bound::AtMost(1.6),
         beside: Beside::Row("store.postgres.raw.size"),
     },
     Goal {
