@@ -5,20 +5,20 @@
 //! with it. Two runs on each database: as fast as the window allows (rate), and at half the promised rate while probes
 //! measure the time from publish to the row being answered by the API (latency).
 
-use std::path::Path;
 use std::time::Duration;
 
 use aivms_contract::id::OutboxId;
 use aivms_contract::topic::UpKind;
-use aivms_test_database::TestServer;
+use aivms_test_database::{SMALL_MACHINE, TestServer};
 use aivms_tests::api::Api;
 use aivms_tests::edge_client::EdgeIdentity;
+use aivms_tests::fixtures;
 use aivms_tests::fleet::Fleet;
 use aivms_tests::ledger;
 use aivms_tests::load::{self, Pace};
 use aivms_tests::report::Row;
 use aivms_tests::site::{Cloud, CloudSettings};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -30,19 +30,17 @@ const BURST_EVENTS: u64 = 2_000;
 const STEADY_SECONDS: u64 = 15;
 /// Probes under way at once.
 const PROBERS: usize = 4;
-/// The settings of docs/ref/database.md for a small machine.
-const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_wal_size=4GB", "wal_compression=on", "random_page_cost=1.1"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let directory = tempfile::tempdir_in(own_target()?)?;
+    let directory = tempfile::tempdir_in(fixtures::target()?)?;
     let cloud = Cloud::start(directory.path(), None).await?;
     measure("ingest", &cloud, 10_000.0, || Ok(u64::try_from(ledger::stored(&cloud.database())?.len())?)).await?;
     drop(cloud);
 
-    let server = TestServer::start(&POSTGRES)?;
+    let server = TestServer::start(&SMALL_MACHINE)?;
     let settings = CloudSettings { database_url: Some(server.create_database("bench")?), ..CloudSettings::default() };
-    let directory = tempfile::tempdir_in(own_target()?)?;
+    let directory = tempfile::tempdir_in(fixtures::target()?)?;
     let cloud = Cloud::start_with(directory.path(), settings).await?;
     let stored = || Ok(server.psql("bench", &["select count(*) from events"])?.trim().parse()?);
     measure("ingest.postgres", &cloud, 5_000.0, stored).await
@@ -75,12 +73,6 @@ async fn measure(name: &str, cloud: &Cloud, steady_rate: f64, stored: impl Fn() 
         Row::new(&format!("{name}.queryable.p{place}"), wait.as_secs_f64() * 1e3, "ms").print();
     }
     Ok(())
-}
-
-/// The target folder of this build: on the same disk as the project, unlike /tmp on some machines.
-fn own_target() -> Result<std::path::PathBuf> {
-    let own = std::env::current_exe()?;
-    own.parent().and_then(Path::parent).map(Path::to_owned).context("target folder")
 }
 
 /// Publishes one event after the other and asks the API for each until it is there.

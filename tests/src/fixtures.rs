@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The root of the repository.
 #[must_use]
@@ -28,4 +28,13 @@ pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let profile = own.ancestors().find(|path| path.join(name).is_file()).map(|directory| directory.join(name));
     profile.ok_or_else(|| anyhow::anyhow!("{name} is not built: run `cargo build --workspace --bins`"))
+}
+
+/// The target folder of a measuring program: on the same disk as the project, unlike `/tmp` on some machines.
+///
+/// # Errors
+/// The program has no path.
+pub fn target() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    own.parent().and_then(Path::parent).map(Path::to_owned).context("target folder")
 }

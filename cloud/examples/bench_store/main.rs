@@ -10,12 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aivms_cloud::store::{SharedStore, Store};
-use aivms_test_database::TestServer;
+use aivms_test_database::{SMALL_MACHINE, TestServer};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-/// Those of docs/ref/database.md, for a small machine.
-const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_wal_size=4GB", "wal_compression=on", "random_page_cost=1.1"];
 const EDGES: usize = 50;
 
 #[tokio::main]
@@ -41,7 +39,7 @@ async fn sqlite(events: usize, batch: usize, directory: PathBuf) -> Result<()> {
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 async fn postgres(events: usize, batch: usize) -> Result<()> {
-    let server = TestServer::start(&POSTGRES)?;
+    let server = TestServer::start(&SMALL_MACHINE)?;
     let url = server.create_database("bench")?;
     let store: SharedStore = Arc::new(Store::open_postgres(&url.parse()?).await?);
     let ask = |sql: &str| -> Result<f64> { Ok(server.psql("bench", &[sql])?.trim().parse()?) };

@@ -262,7 +262,7 @@ impl Seat {
         }
     }
 
-    /// Waits until the session this one replaces has left the router.
+    /// Waits until the session this one replaces has ended and, an operator's, has left the router.
     pub(super) async fn wait_for_previous(&mut self) {
         if let Some(previous) = &self.previous {
             previous.ended.cancelled().await;

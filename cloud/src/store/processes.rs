@@ -34,8 +34,8 @@ impl Store {
         u64::try_from(number).map_err(|_| StoreError::Database("connections have a negative number".into()))
     }
 
-    /// Enters this process among those at work; others reach it at `address`, if at all. Edges that were connected to a process that is no more are marked as
-    /// not connected; an SQLite file has one process, so there all are.
+    /// Enters this process among those at work; others reach it at `address`, if at all. Edges that were connected to a
+    /// process that is no more are marked as not connected; an SQLite file has one process, so there all are.
     ///
     /// # Errors
     /// The database's own.

@@ -11,5 +11,5 @@ mod binaries;
 mod server;
 mod shared;
 
-pub use self::server::TestServer;
+pub use self::server::{SMALL_MACHINE, TestServer};
 pub use self::shared::TestDatabase;

@@ -17,6 +17,10 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Starts the server, waits until the pipe on its input closes, and ends the server at once.
 const KEEPER: &str = r#""$@" & server=$!; read -r _; kill -QUIT $server; wait $server"#;
 
+/// What docs/ref/database.md says for a small machine; for measurements.
+pub const SMALL_MACHINE: [&str; 4] =
+    ["shared_buffers=512MB", "max_wal_size=4GB", "wal_compression=on", "random_page_cost=1.1"];
+
 /// A PostgreSQL server that ends with this value, or with the process.
 #[derive(Debug)]
 pub struct TestServer {

@@ -5,13 +5,14 @@
 
 mod fill;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aivms_cloud::store::{PostgresSettings, Store};
 use aivms_contract::time::UtcMillis;
-use aivms_test_database::TestServer;
+use aivms_test_database::{SMALL_MACHINE, TestServer};
 use aivms_tests::api::Api;
+use aivms_tests::fixtures;
 use aivms_tests::report::Row;
 use aivms_tests::site::{Cloud, CloudSettings};
 use anyhow::{Context, Result};
@@ -24,24 +25,22 @@ const TIMES: usize = 100;
 /// How often each chart is asked for.
 const CHART_TIMES: usize = 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The settings of docs/ref/database.md for a small machine.
-const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_wal_size=4GB", "wal_compression=on", "random_page_cost=1.1"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let events = std::env::args().nth(1).map_or(Ok(10_000_000), |text| text.parse()).context("EVENTS: a number")?;
     let only = std::env::args().nth(2);
     if only.as_deref() != Some("postgres") {
-        let directory = tempfile::tempdir_in(own_target()?)?;
+        let directory = tempfile::tempdir_in(fixtures::target()?)?;
         let cloud = Cloud::start(directory.path(), None).await?;
         let file = Database::File(cloud.database());
         measure("lists", cloud, events, file).await?;
     }
     if only.as_deref() != Some("sqlite") {
-        let server = TestServer::start(&POSTGRES)?;
+        let server = TestServer::start(&SMALL_MACHINE)?;
         let url = server.create_database("bench")?;
         let settings = CloudSettings { database_url: Some(url.clone()), ..CloudSettings::default() };
-        let directory = tempfile::tempdir_in(own_target()?)?;
+        let directory = tempfile::tempdir_in(fixtures::target()?)?;
         let cloud = Cloud::start_with(directory.path(), settings).await?;
         measure("lists.postgres", cloud, events, Database::Server(Box::new(url.parse()?))).await?;
     }
@@ -169,10 +168,4 @@ fn percentile(mut times: Vec<Duration>, percent: usize) -> f64 {
     times.sort();
     let place = (times.len() * percent / 100).min(times.len() - 1);
     times.get(place).map_or(0.0, |time| time.as_secs_f64() * 1e3)
-}
-
-/// The target folder of this build: on the same disk as the project, unlike /tmp on some machines.
-fn own_target() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    own.parent().and_then(Path::parent).map(Path::to_owned).context("target folder")
 }
