@@ -342,8 +342,10 @@ impl Asked {
             let class = (self.group_by == GroupBy::Class).then_some(object_class);
             groups.entry((bucket, edge_id, camera_id, zone_id, class)).or_default().merge(&tally);
         }
+        // There are thousands of items at each of some hundred times.
+        let clocks: Vec<_> = (0..self.buckets.len()).map(|bucket| self.clock(bucket)).collect();
         let group = |((bucket, edge, camera, zone, object_class), tally): (Key, Tally)| {
-            let (start, end) = self.clock(bucket);
+            let (start, end) = clocks.get(bucket).cloned().unwrap_or_default();
             let Tally { enters, exits, dwells, occupied, crosses, stays } = tally;
             ZoneGroup {
                 start,

@@ -8,6 +8,7 @@ use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::zone_event::ZoneEvent;
 
+use super::day_counts;
 use super::quarters::counted_kinds;
 use super::sql::{Transaction, values};
 use super::{Store, StoreError, TenantKey};
@@ -62,9 +63,9 @@ pub struct ZoneCount {
 }
 
 /// Edge, camera and class, by rows.
-type Place = (i64, i64, i64);
+type Place = [i64; 3];
 /// Edge, camera, zone and class, by rows.
-type ZonePlace = (i64, i64, i64, i64);
+type ZonePlace = [i64; 4];
 
 impl Store {
     /// Counts detections.
@@ -97,27 +98,26 @@ fn count_detections(
     let covered = covered(transaction, tenant, &query.buckets)?;
     let apart = query.by_camera || asked.edge.is_some() || asked.camera.is_some() || query.cameras != CameraScope::All;
     let mut sums: BTreeMap<(usize, Place), i64> = BTreeMap::new();
-    let mut add = |bucket: usize, (edge, camera, class): Place, count: i64| {
+    let mut add = |bucket: usize, [edge, camera, class]: Place, count: i64| {
         if asked.wants(edge, camera, class) {
-            let place = if query.by_camera { (edge, camera, class) } else { (0, 0, class) };
+            let place = if query.by_camera { [edge, camera, class] } else { [0, 0, class] };
             *sums.entry((bucket, place)).or_default() += count;
         }
     };
     if let Some(span) = covered.ready_span() {
-        let (table, columns) = if apart { ("quarter_cameras", "edge, camera") } else { ("quarter_classes", "0, 0") };
-        let sql = format!(
-            "select quarter, {columns}, object_class, count from {table}
-             where tenant = ?1 and quarter >= ?2 and quarter <= ?3{}",
-            asked.of_place()
-        );
-        let values = values![tenant.0, *span.start(), *span.end()];
-        let read = |row: &super::sql::Row| {
-            Ok((Quarter(row.get(0)?), (row.get(1)?, row.get(2)?, row.get(3)?), row.get::<i64>(4)?))
-        };
-        for (quarter, place, count) in transaction.all(&sql, &values, read)? {
-            if let Some(bucket) = covered.bucket_of(quarter) {
-                add(bucket, place, count);
+        let mut add_day = |place: Place, first: Quarter, counts: Vec<i64>| {
+            let counts: Vec<_> = covered.in_buckets(first, counts).collect();
+            for of_bucket in counts.chunk_by(|one, next| one.0 == next.0) {
+                if let Some((bucket, _)) = of_bucket.first() {
+                    add(*bucket, place, of_bucket.iter().map(|(_, count)| count).sum());
+                }
             }
+        };
+        if apart {
+            day_counts::CAMERAS.read(transaction, tenant, &span, &asked.of_place(), add_day)?;
+        } else {
+            let add_day = |[class]: [i64; 1], first, counts| add_day([0, 0, class], first, counts);
+            day_counts::CLASSES.read(transaction, tenant, &span, "", add_day)?;
         }
     }
     for raw in &covered.raw {
@@ -125,15 +125,16 @@ fn count_detections(
             add(raw.bucket, place, count);
         }
     }
-    let named = sums.into_iter().filter_map(|((bucket, (edge, camera, class)), count)| {
-        let camera = query.by_camera.then(|| asked.names.camera(edge, camera));
-        let object_class = asked.names.classes.get(&class)?.clone();
-        let count = u64::try_from(count).unwrap_or_default();
-        match camera {
-            Some(None) => None,
-            camera => Some(DetectionCount { bucket, camera: camera.flatten(), object_class, count }),
-        }
-    });
+    let named =
+        sums.into_iter().filter(|(_, count)| *count > 0).filter_map(|((bucket, [edge, camera, class]), count)| {
+            let camera = query.by_camera.then(|| asked.names.camera(edge, camera));
+            let object_class = asked.names.classes.get(&class)?.clone();
+            let count = u64::try_from(count).unwrap_or_default();
+            match camera {
+                Some(None) => None,
+                camera => Some(DetectionCount { bucket, camera: camera.flatten(), object_class, count }),
+            }
+        });
     Ok(named.collect())
 }
 
@@ -146,34 +147,32 @@ fn count_zones(
     let covered = covered(transaction, tenant, &query.buckets)?;
     let mut sums: BTreeMap<(usize, ZonePlace), Tally> = BTreeMap::new();
     let mut add = |bucket: usize, place: ZonePlace, tally: &Tally| {
-        let (edge, camera, zone, class) = place;
+        let [edge, camera, zone, class] = place;
         if asked.wants(edge, camera, class) && asked.zone.is_none_or(|asked| asked == zone) {
             sums.entry((bucket, place)).or_default().merge(tally);
         }
     };
     if let Some(span) = covered.ready_span() {
-        let sql = format!(
-            "select quarter, edge, camera, zone, object_class, tally from quarter_zones
-             where tenant = ?1 and quarter >= ?2 and quarter <= ?3{}",
-            asked.of_place()
-        );
-        let read = |row: &super::sql::Row| {
-            let place: ZonePlace = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            Ok((Quarter(row.get(0)?), place, row.get::<String>(5)?))
-        };
-        for (quarter, place, tally) in transaction.all(&sql, &values![tenant.0, *span.start(), *span.end()], read)? {
-            if let Some(bucket) = covered.bucket_of(quarter) {
-                let tally = serde_json::from_str(&tally);
-                add(bucket, place, &tally.map_err(|error| StoreError::Database(format!("tally: {error}")))?);
-            }
-        }
+        day_counts::ZONES.read(
+            transaction,
+            tenant,
+            &span,
+            &asked.of_place(),
+            |place, first, tallies: Vec<Tally>| {
+                for (bucket, tally) in covered.in_buckets(first, tallies) {
+                    if tally != Tally::default() {
+                        add(bucket, place, &tally);
+                    }
+                }
+            },
+        )?;
     }
     for raw in &covered.raw {
         for (place, tally) in raw_zones(transaction, tenant, raw.start, raw.end, &asked.of_place())? {
             add(raw.bucket, place, &tally);
         }
     }
-    let named = sums.into_iter().filter_map(|((bucket, (edge, camera, zone, class)), tally)| {
+    let named = sums.into_iter().filter_map(|((bucket, [edge, camera, zone, class]), tally)| {
         let (edge_id, camera_id) = asked.names.camera(edge, camera)?;
         let zone_id = asked.names.zones.get(&zone)?.clone();
         let object_class = asked.names.classes.get(&class)?.clone();
@@ -196,7 +195,7 @@ pub(super) fn raw_detections(
          where tenant = ?1 and kind = ?2 and id >= ?3 and id < ?4{of_place} group by edge, camera, object_class"
     );
     let values = values![tenant.0, counted_kinds().0, EventId::first_at(start), EventId::first_at(end)];
-    transaction.all(&sql, &values, |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?)))
+    transaction.all(&sql, &values, |row| Ok(([row.get(0)?, row.get(1)?, row.get(2)?], row.get(3)?)))
 }
 
 /// Counts what happened in zones from the events.
@@ -218,7 +217,7 @@ pub(super) fn raw_zones(
         let body: String = row.get(4)?;
         let event: ZoneEvent =
             serde_json::from_str(&body).map_err(|error| StoreError::Database(format!("a zone event: {error}")))?;
-        let place = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let place = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
         tallies.entry(place).or_default().add(&event);
         Ok(())
     })?;

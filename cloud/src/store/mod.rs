@@ -16,6 +16,7 @@ mod certificates;
 mod channels;
 mod commands;
 mod context;
+mod day_counts;
 mod deliveries;
 mod delivery_log;
 mod delivery_turns;

@@ -13,6 +13,7 @@ use aivms_contract::id::EventId;
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 
+use super::day_counts;
 use super::events::kind_number;
 use super::retention::Amount;
 use super::sql::{Row, Transaction, values};
@@ -45,9 +46,9 @@ struct Counted {
     /// Events and bytes by kind.
     kinds: BTreeMap<i64, (i64, i64)>,
     /// Detections by edge, camera and class.
-    detections: BTreeMap<(i64, i64, i64), i64>,
+    detections: BTreeMap<[i64; 3], i64>,
     /// By edge, camera, zone and class.
-    zones: BTreeMap<(i64, i64, i64, i64), Tally>,
+    zones: BTreeMap<[i64; 4], Tally>,
 }
 
 /// Notes that these quarters must be counted, again if they have been.
@@ -212,32 +213,18 @@ impl Counted {
 /// Replaces the counts of a quarter.
 fn keep(transaction: &mut Transaction<'_>, count: Count, counted: &Counted) -> Result<(), StoreError> {
     let (tenant, quarter) = (count.tenant.0, count.quarter.0);
-    for table in ["quarter_events", "quarter_classes", "quarter_cameras", "quarter_zones"] {
-        let sql = format!("delete from {table} where tenant = ?1 and quarter = ?2");
-        transaction.execute(&sql, &values![tenant, quarter])?;
-    }
+    transaction.execute("delete from quarter_events where tenant = ?1 and quarter = ?2", &values![tenant, quarter])?;
     for (kind, (count, bytes)) in &counted.kinds {
         let sql = "insert into quarter_events (tenant, quarter, kind, count, bytes) values (?1, ?2, ?3, ?4, ?5)";
         transaction.execute(sql, &values![tenant, quarter, *kind, *count, *bytes])?;
     }
-    let mut classes: BTreeMap<i64, i64> = BTreeMap::new();
-    for ((edge, camera, class), count) in &counted.detections {
-        *classes.entry(*class).or_default() += count;
-        let sql = "insert into quarter_cameras (tenant, edge, camera, quarter, object_class, count)
-                   values (?1, ?2, ?3, ?4, ?5, ?6)";
-        transaction.execute(sql, &values![tenant, *edge, *camera, quarter, *class, *count])?;
+    let mut classes: BTreeMap<[i64; 1], i64> = BTreeMap::new();
+    for ([_, _, class], count) in &counted.detections {
+        *classes.entry([*class]).or_default() += count;
     }
-    for (class, count) in classes {
-        let sql = "insert into quarter_classes (tenant, quarter, object_class, count) values (?1, ?2, ?3, ?4)";
-        transaction.execute(sql, &values![tenant, quarter, class, count])?;
-    }
-    for ((edge, camera, zone, class), tally) in &counted.zones {
-        let tally = serde_json::to_string(tally).map_err(|error| StoreError::Database(error.to_string()))?;
-        let sql = "insert into quarter_zones (tenant, quarter, edge, camera, zone, object_class, tally)
-                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        transaction.execute(sql, &values![tenant, quarter, *edge, *camera, *zone, *class, tally])?;
-    }
-    Ok(())
+    day_counts::CLASSES.replace(transaction, count.tenant, count.quarter, &classes)?;
+    day_counts::CAMERAS.replace(transaction, count.tenant, count.quarter, &counted.detections)?;
+    day_counts::ZONES.replace(transaction, count.tenant, count.quarter, &counted.zones)
 }
 
 /// How many events of a kind there are from before `before`, and the bytes of their bodies.

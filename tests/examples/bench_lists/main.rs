@@ -141,7 +141,7 @@ async fn charts(name: &str, owner: &Api, site: &Site) -> Result<()> {
     for (chart, path) in [
         ("hour", format!("detections?group_by=hour&{now}")),
         ("hour-earlier", format!("detections?group_by=hour&{earlier}")),
-        ("hour-zoned", format!("detections?group_by=hour&time_zone=Asia/Kathmandu&{now}")),
+        ("hour-zoned", format!("detections?group_by=hour&tz=Asia/Kathmandu&{now}")),
         ("day", format!("detections?group_by=day&{now}")),
         ("class", format!("detections?group_by=class&{now}")),
         ("camera", format!("detections?group_by=camera&{now}")),

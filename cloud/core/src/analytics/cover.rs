@@ -59,11 +59,14 @@ impl Cover {
         Some(self.ready.first()?.0.0..=self.ready.last()?.0.0)
     }
 
-    /// The bucket of a quarter, if its count is to be used.
-    #[must_use]
-    pub fn bucket_of(&self, quarter: Quarter) -> Option<usize> {
-        let at = self.ready.binary_search_by_key(&quarter, |(quarter, _)| *quarter).ok()?;
-        self.ready.get(at).map(|(_, bucket)| *bucket)
+    /// Of the counts of `first` and the quarters that follow it, those that are to be used, each with its bucket.
+    pub fn in_buckets<T>(&self, first: Quarter, counts: Vec<T>) -> impl Iterator<Item = (usize, T)> {
+        let from = self.ready.partition_point(|(quarter, _)| *quarter < first);
+        let mut ready = self.ready.get(from..).unwrap_or_default().iter().peekable();
+        (first.0..).zip(counts).filter_map(move |(quarter, count)| {
+            let (_, bucket) = ready.next_if(|(next, _)| next.0 == quarter)?;
+            Some((*bucket, count))
+        })
     }
 }
 

@@ -9,22 +9,22 @@ use super::Stays;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Objects that came in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub enters: u64,
     /// Objects that went out, or whose track ended inside.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub exits: u64,
     /// Objects that stayed as long as the zone's dwell time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub dwells: u64,
     /// Times that the zone became occupied.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub occupied: u64,
     /// Times that a line was crossed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub crosses: Crosses,
     /// How long those stayed that went out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub stays: Stays,
 }
 
@@ -32,10 +32,13 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Crosses {
     /// From the left side to the right side.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub left_to_right: u64,
     /// From the right side to the left side.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub right_to_left: u64,
     /// By an edge that did not say.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub unknown: u64,
 }
 
@@ -70,4 +73,9 @@ impl Tally {
         self.crosses.unknown += other.crosses.unknown;
         self.stays.merge(&other.stays);
     }
+}
+
+/// Most counts are zero, and there are many: they are left out.
+fn is_nothing<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
