@@ -17,6 +17,14 @@ use crate::spawn;
 
 /// Pictures in which the clip comes to its end and begins again.
 const ENOUGH: usize = 75;
+/// Frames of sound over which time is measured.
+const FRAMES: usize = 36;
+
+/// Most that a span of time may be off: a client that goes by the camera's own times knows it well, the jitter buffer
+/// of rtspsrc corrects them by arrivals, which a loaded machine holds up.
+fn off_by(client: &str) -> Duration {
+    Duration::from_millis(if client == "rtspsrc" { 900 } else { 100 })
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_picture_arrives_once_and_in_order_from_the_first_on() {
@@ -37,6 +45,9 @@ async fn every_picture_arrives_once_and_in_order_from_the_first_on() {
             assert_eq!(missing(&units, clip), [], "{name} {client}");
             assert!(units[0].key, "{name} {client}: it begins with a key picture");
             check_form(&units, *codec, *b_frames > 0, &format!("{name} {client}"));
+            let span = units[60].at.since(units[0].at);
+            let right = span.abs_diff(Duration::from_secs(4)) < off_by(client);
+            assert!(right, "{name} {client}: 60 pictures in {span:?}");
             assert_eq!(*seen.lost.lock().unwrap(), 0);
         }
     }
@@ -45,7 +56,7 @@ async fn every_picture_arrives_once_and_in_order_from_the_first_on() {
     }
 }
 
-/// Parameter sets in front of each key picture, sizes, and times that pass as pictures do.
+/// Parameter sets in front of each key picture, sizes, and the order of times.
 fn check_form(units: &[AccessUnit], codec: Codec, reordered: bool, what: &str) {
     for unit in units {
         let data = unit.buffer.map_readable().unwrap();
@@ -58,8 +69,6 @@ fn check_form(units: &[AccessUnit], codec: Codec, reordered: bool, what: &str) {
         assert!(has_sets || !unit.key, "{what}: {kinds:?}");
         assert_eq!(unit.format.frame, Some(FrameSize { width: 320, height: 240 }), "{what}");
     }
-    let span = units[60].at.since(units[0].at);
-    assert!(span.abs_diff(Duration::from_secs(4)) < Duration::from_millis(400), "{what}: 60 pictures in {span:?}");
     let back = units.windows(2).any(|two| two[1].at < two[0].at);
     assert_eq!(back, reordered, "{what}: only B-frames are shown before what was sent earlier");
 }
@@ -81,8 +90,8 @@ async fn sound_arrives_as_aac_beside_the_pictures_and_holds_them_up_nowhere() {
             let name = format!("{name}-{client}");
             let seen = counting.connection(&name, 0, ENOUGH).await;
             assert_eq!(missing(&seen.units.lock().unwrap(), clip), [], "{name}");
-            eventually(&format!("sound of {name}"), || (seen.sound.lock().unwrap().len() > 20).then_some(())).await;
-            check_sound(&seen, *rate, &name);
+            eventually(&format!("sound of {name}"), || (seen.sound.lock().unwrap().len() > FRAMES).then_some(())).await;
+            check_sound(&seen, *rate, off_by(client), &name);
         }
     }
     for camera in running {
@@ -90,18 +99,18 @@ async fn sound_arrives_as_aac_beside_the_pictures_and_holds_them_up_nowhere() {
     }
 }
 
-fn check_sound(seen: &Seen, rate: u32, what: &str) {
+fn check_sound(seen: &Seen, rate: u32, off_by: Duration, what: &str) {
     let (sound, units) = (seen.sound.lock().unwrap(), seen.units.lock().unwrap());
     assert_eq!((sound[0].format.sample_rate, sound[0].format.channels), (rate, 1), "{what}");
     assert!(sound.windows(2).all(|two| two[0].at < two[1].at), "{what}: time goes on");
-    let frame = Duration::from_secs(1) * 1024 / rate;
-    let span = sound[20].at.since(sound[0].at);
-    assert!(span.abs_diff(frame * 20) < Duration::from_millis(100), "{what}: 20 frames in {span:?}");
+    let span = sound[FRAMES].at.since(sound[0].at);
+    let right = Duration::from_secs(1) * 1024 / rate * u32::try_from(FRAMES).unwrap();
+    assert!(span.abs_diff(right) < off_by, "{what}: {FRAMES} frames in {span:?}");
     assert!(sound[0].buffer.size() > 4 && sound[0].buffer.map_readable().unwrap()[0] != 0xff, "{what}: without ADTS");
     // Both began together in the camera; what sound comes first is on the pictures' time.
     let (first, picture) = (sound[0].at, units[0].at);
     let apart = first.since(picture) + picture.since(first);
-    assert!(apart < Duration::from_millis(700), "{what}: sound and pictures are {apart:?} apart");
+    assert!(apart < Duration::from_millis(600) + off_by, "{what}: sound and pictures are {apart:?} apart");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,8 @@ pub(super) fn build(address: &RtspAddress, output: &SourceOutput) -> Result<gst:
     let source = make("rtspsrc")?;
     source.set_property("location", &address.location);
     source.set_property("latency", LATENCY_MS);
+    // Its buffer-mode stays as it is: that corrects times by when packets arrive, so a busy machine shifts them by as
+    // much as it holds packets up. With "none" it gives nothing more once the camera's clock is set.
     source.set_property("tcp-timeout", TCP_TIMEOUT_US);
     source.set_property("teardown-timeout", TEARDOWN_TIMEOUT_NS);
     // UDP loses packets on a busy network, and firewalls drop it.
