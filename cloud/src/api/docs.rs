@@ -1,6 +1,6 @@
 //! The API's document and the page that shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,8 @@ pub(super) const DESCRIPTION: &str = "\
 Events of a tenant's edges, and the edges themselves.
 
 Sign in with `POST /api/auth/login`, press *Authorize* and paste the token. Failures are problem documents (RFC 9457): \
-`detail` says what is wrong and what to do, `field` names the parameter or member. Lists page by cursor. Times are RFC \
+`detail` says what is wrong and what to do, `field` names the parameter or member. Parameters and members that an \
+operation does not have are refused. Lists page by cursor. Times are RFC \
 3339; parameters may leave the zone out, which means UTC.
 
 **Live events**: `GET /api/events/live` with `Authorization: Bearer <token>` answers `text/event-stream`. Each event \
@@ -75,71 +76,11 @@ fn references(value: &Value, names: &mut Vec<String>) {
     }
 }
 
-/// Methods by path, as the document has them; for the header `Allow`.
-#[derive(Debug)]
-pub(super) struct PathMethods(Vec<(Vec<String>, String)>);
-
 /// The page and the policy it is served with.
 #[derive(Debug, Clone)]
 pub(super) struct DocsPage {
     html: String,
     policy: String,
-}
-
-impl PathMethods {
-    /// Reads them from the document and adds those outside it.
-    pub(super) fn from_document(document: &str, others: &[&str]) -> Self {
-        let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
-        let operations = document["paths"].as_object().into_iter().flatten();
-        let mut methods: BTreeMap<String, Vec<String>> = operations
-            .map(|(path, operations)| {
-                let methods = operations.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase());
-                (path.clone(), methods.collect())
-            })
-            .collect();
-        methods.extend(others.iter().map(|path| ((*path).to_owned(), vec!["GET".to_owned()])));
-        let rows = methods.into_iter().map(|(path, mut methods)| {
-            if methods.iter().any(|method| method == "GET") {
-                methods.push("HEAD".into());
-            }
-            methods.sort();
-            (segments(&path).map(Into::into).collect(), methods.join(", "))
-        });
-        Self(rows.collect())
-    }
-
-    /// The methods of `path`, empty for a path that is not known.
-    pub(super) fn of(&self, path: &str) -> &str {
-        self.row(path).map_or("", |(_, methods)| methods)
-    }
-
-    /// The operation of a request, as the document writes it: a method and a path with the names of its parameters.
-    /// Everything that the document does not have is one operation, so that strangers can't make up more of them.
-    pub(super) fn operation(&self, method: &str, path: &str) -> String {
-        let row = self.row(path).filter(|(_, methods)| methods.split(", ").any(|known| known == method));
-        match row {
-            Some((segments, _)) => format!("{method} /{}", segments.join("/")),
-            None => "unknown".to_owned(),
-        }
-    }
-
-    /// The name of a parameter in `path` that the framework calls `param0`, `param1` and so on.
-    pub(super) fn parameter<'a>(&'a self, path: &str, numbered: &'a str) -> &'a str {
-        let number = numbered.strip_prefix("param").and_then(|number| number.parse().ok());
-        let name = number.and_then(|number: usize| {
-            let mut names = self.row(path)?.0.iter().filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-            names.nth(number)
-        });
-        name.unwrap_or(numbered)
-    }
-
-    fn row(&self, path: &str) -> Option<&(Vec<String>, String)> {
-        let asked: Vec<_> = segments(path).collect();
-        let fits = |known: &[String]| {
-            known.len() == asked.len() && known.iter().zip(&asked).all(|(k, a)| k == a || k.starts_with('{'))
-        };
-        self.0.iter().find(|(known, _)| fits(known))
-    }
 }
 
 impl DocsPage {
@@ -166,10 +107,6 @@ impl IntoResponse for &DocsPage {
     }
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|segment| !segment.is_empty())
-}
-
 /// The texts of the inline scripts, as a browser finds them: one ends at the first end tag, whatever is in it.
 fn scripts(html: &str) -> impl Iterator<Item = &str> {
     let mut rest = html;
@@ -190,28 +127,5 @@ mod tests {
         let html =
             "<head><script charset=\"x\">a</script><style>s</style></head><script>\nb < '<script>'\n</script></html>";
         assert_eq!(scripts(html).collect::<Vec<_>>(), ["a", "\nb < '<script>'\n"]);
-    }
-
-    #[test]
-    fn methods_are_found_for_paths_with_parameters() {
-        let document = r#"{"paths": {"/a/{id}": {"get": {}, "post": {}}, "/a/{id}/b": {"post": {}}}}"#;
-        let methods = PathMethods::from_document(document, &["/c"]);
-        assert_eq!(methods.of("/a/17"), "GET, HEAD, POST");
-        assert_eq!(methods.of("/a/17/b/"), "POST");
-        assert_eq!(methods.of("/c"), "GET, HEAD");
-        assert_eq!(methods.of("/d"), "");
-        let operations =
-            [("GET", "/a/17"), ("HEAD", "/c"), ("GET", "/a/17/b"), ("GET", "/wp-login.php"), ("BREW", "/c")];
-        let operations = operations.map(|(method, path)| methods.operation(method, path));
-        assert_eq!(operations, ["GET /a/{id}", "HEAD /c", "unknown", "unknown", "unknown"]);
-    }
-
-    #[test]
-    fn parameters_of_a_path_have_the_names_of_the_document() {
-        let document = r#"{"paths": {"/a/{kind}/b/{id}": {"get": {}}}}"#;
-        let methods = PathMethods::from_document(document, &[]);
-        assert_eq!(["param0", "param1"].map(|name| methods.parameter("/a/x/b/%2F", name)), ["kind", "id"]);
-        assert_eq!(methods.parameter("/a/x/b/17", "param2"), "param2");
-        assert_eq!(methods.parameter("/d", "param0"), "param0");
     }
 }

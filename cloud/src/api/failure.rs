@@ -12,7 +12,7 @@ use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, Par
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object};
 
-use super::docs::PathMethods;
+use super::documented::Documented;
 use crate::store::{RightsError, StoreError};
 
 /// Media type of problem documents.
@@ -155,12 +155,12 @@ impl Failure {
     }
 
     /// Turns an error of the framework into a failure; `path` is what was asked for.
-    pub(super) fn from_error(error: &poem::Error, methods: &PathMethods, path: &str) -> Self {
+    pub(super) fn from_error(error: &poem::Error, documented: &Documented, path: &str) -> Self {
         if let Some(error) = error.downcast_ref::<ParseParamError>() {
             return parameter(error.name, &error.reason);
         }
         if let Some(error) = error.downcast_ref::<ParsePathError>() {
-            return parameter(methods.parameter(path, error.name), &error.reason);
+            return parameter(documented.path_parameter(path, error.name), &error.reason);
         }
         if let Some(ParseRequestPayloadError { reason }) = error.downcast_ref() {
             return Self::bad_request(None, reason);
@@ -170,7 +170,7 @@ impl Failure {
             return Self::UnsupportedMediaType(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, None, detail));
         }
         if error.is::<MethodNotAllowedError>() {
-            return Self::method_not_allowed(methods.of(path).to_owned());
+            return Self::method_not_allowed(documented.methods(path));
         }
         if error.is::<NotFoundError>() {
             return Self::not_found("there is nothing at this path");

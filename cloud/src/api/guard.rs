@@ -1,5 +1,5 @@
-//! What stands around every request: its id, limits of size and time, panics, problem documents, security headers,
-//! figures.
+//! What stands around every request: its id, limits of size and time, parameters nobody knows, panics, problem
+//! documents, security headers, figures.
 //!
 //! The id is in every line of the log about the request, in the answer's header `X-Request-Id` and in a problem
 //! document, so that a person who reports a failure names the very lines.
@@ -18,7 +18,7 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response, Result};
 use tracing::Instrument as _;
 
 use super::commands::MAX_WAIT_S;
-use super::docs::PathMethods;
+use super::documented::Documented;
 use super::failure::{Failure, is_problem};
 use crate::metrics::HttpFigures;
 use crate::network::Proxies;
@@ -39,7 +39,7 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 /// The outermost endpoint.
 pub(super) struct Guard<E> {
     pub inner: E,
-    pub methods: Arc<PathMethods>,
+    pub documented: Arc<Documented>,
     /// Proxies of ours, whose names of requests are taken over.
     pub proxies: Proxies,
     pub figures: HttpFigures,
@@ -52,7 +52,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Guard<E> {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let (began, id) = (Instant::now(), self.request_id(&request));
-        let operation = self.methods.operation(request.method().as_str(), request.uri().path());
+        let operation = self.documented.operation(request.method().as_str(), request.uri().path());
         let in_flight = self.figures.begin();
         // Tenant, edge and user are filled in by whoever finds out who is asking. Of the highest level, so that it is
         // there whatever filter lets a line through.
@@ -111,7 +111,11 @@ fn time_limit(path: &str) -> Duration {
 
 /// A path for the log: whoever has a link to a file can see the file.
 fn without_token(path: &str) -> &str {
-    if path.starts_with("/media/") { "/media/…" } else { path }
+    match path.split('/').nth(1) {
+        Some("media") => "/media/…",
+        Some("exports") => "/exports/…",
+        _ => path,
+    }
 }
 
 impl<E: Endpoint<Output = Response>> Guard<E> {
@@ -140,6 +144,7 @@ impl<E: Endpoint<Output = Response>> Guard<E> {
     }
 
     async fn limited(&self, mut request: Request) -> Result<Response> {
+        self.check_query(&request)?;
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
             return Err(Failure::too_large(MAX_BODY_BYTES).into());
@@ -152,8 +157,16 @@ impl<E: Endpoint<Output = Response>> Guard<E> {
         self.inner.call(request).await
     }
 
+    fn check_query(&self, request: &Request) -> Result<(), Failure> {
+        let (method, uri) = (request.method().as_str(), request.uri());
+        let unknown = self.documented.unknown_parameter(method, uri.path(), uri.query().unwrap_or_default());
+        let Some((name, known)) = unknown else { return Ok(()) };
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(Failure::bad_request(Some(&name), format!("{name}: there is no such parameter here; there are {known}")))
+    }
+
     fn problem(&self, error: poem::Error, path: &str) -> Response {
-        let failure = Failure::from_error(&error, &self.methods, path);
+        let failure = Failure::from_error(&error, &self.documented, path);
         if !error.is_from_response() {
             return failure.into_response();
         }
@@ -189,8 +202,8 @@ mod tests {
     use super::*;
 
     fn guard<E>(inner: E) -> Guard<E> {
-        let methods = Arc::new(PathMethods::from_document("{}", &[]));
-        Guard { inner, methods, proxies: Proxies::default(), figures: HttpFigures::default(), https: false }
+        let documented = Arc::new(Documented::new("{}", &[]));
+        Guard { inner, documented, proxies: Proxies::default(), figures: HttpFigures::default(), https: false }
     }
 
     #[derive(Clone, Default)]
@@ -215,12 +228,15 @@ mod tests {
         let _logged = tracing::subscriber::set_default(subscriber);
         let inner = make_sync(|_| -> Response { panic!("a defect") });
         let guard = guard(inner);
-        for path in ["/media/secret.token", "/api/clips"] {
+        for path in ["/media/secret.token", "/exports/secret.token", "/api/clips"] {
             let request = Request::builder().uri(path.parse().unwrap()).finish();
             assert_eq!(guard.call(request).await.unwrap().status(), 500);
         }
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert!(log.contains("/media/…") && log.contains("/api/clips") && !log.contains("secret"), "{log}");
+        assert!(
+            ["/media/…", "/exports/…", "/api/clips"].iter().all(|path| log.contains(path)) && !log.contains("secret"),
+            "{log}"
+        );
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod commands;
 mod deliveries;
 mod desired;
 mod docs;
+mod documented;
 mod edge_devices;
 mod edge_media;
 mod edge_relay;
@@ -254,7 +255,7 @@ pub fn endpoint(api: Api) -> impl Endpoint<Output = Response> {
     let spec = api.spec();
     let document = docs::with_closed_schemas(&spec, &spec);
     let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html(), &spec));
-    let methods = docs::PathMethods::from_document(&document, &OUTSIDE_THE_DOCUMENT);
+    let documented = documented::Documented::new(&document, &OUTSIDE_THE_DOCUMENT);
     let routes = Route::new()
         .at("/healthz", get(healthz))
         .at("/readyz", get(readyz))
@@ -269,7 +270,7 @@ pub fn endpoint(api: Api) -> impl Endpoint<Output = Response> {
         .at("/exports/:token", get(tenant_exports::serve).head(tenant_exports::serve))
         .nest("/", api);
     let routes = providers::add(viewer::add(routes)).data(services).map_to_response();
-    guard::Guard { inner: routes, methods: Arc::new(methods), proxies, figures, https }
+    guard::Guard { inner: routes, documented: Arc::new(documented), proxies, figures, https }
 }
 
 impl Services {

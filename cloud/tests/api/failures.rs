@@ -53,6 +53,18 @@ async fn a_wrong_member_is_named_in_the_detail() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_there_is_not_is_named_and_lets_nothing_through() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("Acme").await;
+    let answer = cloud.get_as(&owner, "/api/events/detections?limit=1&object_clas=person").await;
+    answer.assert_problem(400, Some("object_clas"));
+    assert!(answer.text("detail").contains("object_class"), "{answer:?}");
+    cloud.get_as(&owner, "/api/auth/me?verbose=1").await.assert_problem(400, Some("verbose"));
+    assert_eq!(cloud.get_as(&owner, "/api/events/detections?limit=1&object_class=person").await.status, 200);
+    assert_eq!(Answer::of(cloud.request(Method::GET, "/docs?from=a-bookmark")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_announced_or_not() {
     let cloud = Cloud::start().await;
     let request = || cloud.request(Method::POST, "/api/auth/login").header(CONTENT_TYPE, "application/json");
