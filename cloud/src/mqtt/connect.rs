@@ -41,19 +41,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut buffer = BytesMut::new();
-    let asked = match tokio::time::timeout(CONNECT_TIME, read_connect(&mut stream, &mut buffer)).await {
+    // What happens once is boxed, see `listener.rs`.
+    let asked = Box::pin(tokio::time::timeout(CONNECT_TIME, read_connect(&mut stream, &mut buffer)));
+    let asked = match asked.await {
         Ok(Ok(connect)) => connect,
         Ok(Err(reason)) => return tracing::warn!(%peer, identity = %claim.identity, %reason, "MQTT: no CONNECT"),
         Err(_) => return tracing::warn!(%peer, identity = %claim.identity, "MQTT: no CONNECT in time"),
     };
-    match enter(&asked, &claim, shared).await {
+    match Box::pin(enter(&asked, &claim, shared)).await {
         Ok((seat, row)) => {
             begin(stream, peer, buffer, &asked, seat, claim, &row, shared, ticket).await;
         }
         Err(Refusal { code, reason }) => {
             tracing::warn!(%peer, identity = %claim.identity, %reason, "MQTT: connection refused");
             let goodbye = async { (answer(&mut stream, code).await, stream.shutdown().await) };
-            let _ = tokio::time::timeout(CLOSE_TIME, goodbye).await;
+            let _ = tokio::time::timeout(CLOSE_TIME, Box::pin(goodbye)).await;
         }
     }
 }
@@ -150,7 +152,7 @@ async fn begin<S>(
         answer(&mut stream, ConnectReturnCode::Success).await.ok()?;
         Some(link)
     };
-    let Ok(Some(link)) = tokio::time::timeout(CONNECT_TIME, prepared).await else {
+    let Ok(Some(link)) = tokio::time::timeout(CONNECT_TIME, Box::pin(prepared)).await else {
         return tracing::warn!(%peer, %identity, "MQTT: the session could not begin");
     };
     drop(ticket);
@@ -162,7 +164,7 @@ async fn begin<S>(
     let ended = session::run(&mut stream, buffer, guest, link, seat, shared).await;
     drop(online);
     if let (Ended::TakenOver, Some(edge)) = (&ended, row.edge) {
-        note_take_over(edge, &identity, shared).await;
+        Box::pin(note_take_over(edge, &identity, shared)).await;
     }
     log_end(peer, &identity, &ended);
     let _ = tokio::time::timeout(CLOSE_TIME, stream.shutdown()).await;

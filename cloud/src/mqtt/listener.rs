@@ -156,15 +156,32 @@ impl Gate {
         let Some(ticket) = ticket else { return self.turn_away() };
         let (acceptor, shared, gate) = (TlsAcceptor::from(config), Arc::clone(shared), Arc::clone(self));
         tasks.spawn(async move {
-            let from =
-                if by_proxy { gate.behind_proxy(stream, peer, ticket).await } else { Some((stream, peer, ticket)) };
-            let Some((stream, peer, ticket)) = from else { return };
-            gate.figures.accepted.inc();
-            match shake_hands(stream, &acceptor).await {
-                Ok(stream) => greet(stream, peer, &shared, ticket).await,
-                Err(error) => gate.handshake_failed(peer, &error),
-            }
+            // What happens once is boxed: a session that idles for days must not keep the room that its beginning took.
+            let arrived = Box::pin(gate.receive(stream, peer, ticket, by_proxy, acceptor)).await;
+            let Some((stream, peer, ticket)) = arrived else { return };
+            greet(stream, peer, &shared, ticket).await;
         });
+    }
+
+    /// Takes a connection to the end of its TLS handshake. `None`: it is closed.
+    async fn receive(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        ticket: Ticket,
+        by_proxy: bool,
+        acceptor: TlsAcceptor,
+    ) -> Option<(Box<TlsStream<TcpStream>>, SocketAddr, Ticket)> {
+        let (stream, peer, ticket) =
+            if by_proxy { self.behind_proxy(stream, peer, ticket).await? } else { (stream, peer, ticket) };
+        self.figures.accepted.inc();
+        match shake_hands(stream, &acceptor).await {
+            Ok(stream) => Some((Box::new(stream), peer, ticket)),
+            Err(error) => {
+                self.handshake_failed(peer, &error);
+                None
+            }
+        }
     }
 
     /// Hears from a proxy who is there, and counts that address from then on. `None`: the connection is closed.
@@ -251,7 +268,7 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor) -> std::io::Resu
 }
 
 /// Reads who it is and lets the session begin.
-async fn greet(stream: TlsStream<TcpStream>, peer: SocketAddr, shared: &Arc<Shared>, ticket: Ticket) {
+async fn greet(stream: Box<TlsStream<TcpStream>>, peer: SocketAddr, shared: &Arc<Shared>, ticket: Ticket) {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let claim = certificate.ok_or_else(|| "no certificate".to_owned()).and_then(claim);
     match claim {

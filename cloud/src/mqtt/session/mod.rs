@@ -342,7 +342,8 @@ impl Session<'_> {
         }
         if self.recheck_at <= now {
             self.recheck_at = now + jittered(self.shared.recheck);
-            return self.recheck().await;
+            // Boxed: what looking it up needs is not kept in between.
+            return Box::pin(self.recheck()).await;
         }
         Ok(())
     }
