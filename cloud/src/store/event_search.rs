@@ -16,8 +16,7 @@ use super::sql::{Transaction, Value, values};
 use super::{StoreError, TenantKey, scope};
 
 /// Most events one page looks at when it can't tell by the index alone which are meant; takes SQLite some 10 ms, more when
-/// the rows lie far apart. Tests have a
-/// handful of events.
+/// the rows lie far apart. Tests have a handful of events.
 const WINDOW: u32 = if cfg!(test) { 7 } else { 3_000 };
 
 /// A search that was cut short goes on at a multiple of this, in milliseconds: where exactly it stopped is an event that
@@ -74,6 +73,7 @@ impl Search {
             ("events_by_camera", "camera", named.camera.map(Value::from)),
             ("events_by_edge", "edge", named.edge.map(Value::from)),
             ("events_by_class", "object_class", named.class.map(Value::from)),
+            ("events_by_type", "event_type", filter.event_type.map(|it| event_type_number(it).into())),
         ];
         for (index, column, value) in names {
             match value {
@@ -85,13 +85,8 @@ impl Search {
                 None => {}
             }
         }
-        search.check("event_type", "=", filter.event_type.map(event_type_number));
-        search.check("confidence", ">=", filter.min_confidence);
+        search.checked.extend(filter.min_confidence.map(|least| ("confidence", ">=", least.into())));
         Ok(Some(search))
-    }
-
-    fn check(&mut self, column: &'static str, operator: &'static str, value: Option<impl Into<Value>>) {
-        self.checked.extend(value.map(|value| (column, operator, value.into())));
     }
 
     /// The oldest event that this page may look at; `None` when it may look at all there are.

@@ -21,4 +21,5 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0014_tenants.sql"),
     include_str!("migrations/0015_deletion_indexes.sql"),
     include_str!("migrations/0016_day_counts.sql"),
+    include_str!("migrations/0017_type_index.sql"),
 ];

@@ -138,16 +138,17 @@ async fn every_list_reads_ranges_of_indexes_and_only_the_months_it_is_about() {
     let camera = EventFilter { camera_id: "door".parse().ok(), ..bounded.clone() };
     let zone = EventFilter {
         zone_id: "lobby".parse().ok(),
-        event_type: Some(ZoneEventType::Enter),
         edge_id: Some(edge.edge_id.clone()),
         min_confidence: Some(0.5),
         ..bounded.clone()
     };
+    let kind = EventFilter { event_type: Some(ZoneEventType::Enter), ..bounded.clone() };
     for (filter, index, partitions) in [
         (EventFilter::default(), "tenant_kind_id_idx", 6),
         (bounded, "tenant_kind_id_idx", 1),
         (camera, "tenant_kind_camera_id_idx", 1),
         (zone, "tenant_kind_zone_id_idx", 1),
+        (kind, "tenant_kind_event_type_id_idx", 1),
     ] {
         let asked = filter.clone();
         let plan = store.lookup(move |transaction| {

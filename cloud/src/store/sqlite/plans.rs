@@ -59,6 +59,7 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
     let camera = |filter: EventFilter| EventFilter { zone_id: None, ..zone(filter) };
     let edge = |filter: EventFilter| EventFilter { camera_id: None, ..camera(filter) };
     let class = |filter: EventFilter| EventFilter { edge_id: None, ..edge(filter) };
+    let kind = |filter: EventFilter| EventFilter { object_class: None, ..class(filter) };
     for (filter, index) in [
         (EventFilter::default(), "events_by_kind (tenant=? AND kind=? AND id<?)"),
         (made_for, "events_made_for (tenant=? AND kind=? AND made_for=? AND id<?)"),
@@ -66,7 +67,8 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
         (zone(all.clone()), "events_by_zone (tenant=? AND kind=? AND zone=? AND id>? AND id<?)"),
         (camera(all.clone()), "events_by_camera (tenant=? AND kind=? AND camera=? AND id>? AND id<?)"),
         (edge(all.clone()), "events_by_edge (tenant=? AND kind=? AND edge=? AND id>? AND id<?)"),
-        (class(all), "events_by_class (tenant=? AND kind=? AND object_class=? AND id>? AND id<?)"),
+        (class(all.clone()), "events_by_class (tenant=? AND kind=? AND object_class=? AND id>? AND id<?)"),
+        (kind(all), "events_by_type (tenant=? AND kind=? AND event_type=? AND id>? AND id<?)"),
     ] {
         let tenant = TenantKey(1);
         let search = Search::plan(&mut transaction, UpKind::ZoneEvents, tenant, &filter, page).unwrap().unwrap();
