@@ -15,9 +15,9 @@ use super::names::{NameTable, find};
 use super::sql::{Transaction, Value, values};
 use super::{StoreError, TenantKey, scope};
 
-/// Most events one page looks at when it can't tell by the index alone which are meant; takes SQLite some 10 ms, more when
+/// Most events one page looks at when it can't tell by the index alone which are meant; takes SQLite some 7 ms, more when
 /// the rows lie far apart. Tests have a handful of events.
-const WINDOW: u32 = if cfg!(test) { 7 } else { 3_000 };
+const WINDOW: u32 = if cfg!(test) { 7 } else { 2_000 };
 
 /// A search that was cut short goes on at a multiple of this, in milliseconds: where exactly it stopped is an event that
 /// the person may not be allowed to see.
