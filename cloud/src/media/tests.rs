@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aivms_contract::id::EdgeId;
-use aivms_contract::media::{MediaType, Sha256Hex};
+use aivms_contract::media::{MediaKind, MediaOffer, MediaProgress, MediaType, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -230,7 +230,7 @@ async fn one_more_file_than_are_stored_at_once_waits_for_its_turn() {
     files.offer(&bench.sender, offer("clip", &bytes)).await.unwrap();
     let others = files.inner.storing.acquire_many(STORED_AT_ONCE as u32).await.unwrap();
     let mut sending = std::pin::pin!(bench.send(&files, "clip", 0, &bytes));
-    assert!(timeout(Duration::from_millis(200), sending.as_mut()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(200), sending.as_mut()).await.is_err());
     assert_eq!(bench.row("clip").await.unwrap().stored_at, None);
     drop(others);
     assert!(sending.await.unwrap().stored);

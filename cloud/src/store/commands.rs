@@ -7,9 +7,10 @@ use aivms_contract::id::{CameraId, CommandId, EdgeId};
 use aivms_contract::time::UtcMillis;
 use serde_json::{Map, Value as Json, json};
 
+use super::command_rows::{COMMANDS, list_query, read};
 use super::edges::edge_key;
 use super::lists::Page;
-use super::sql::{Row, Transaction, Value, values};
+use super::sql::{Transaction, values};
 use super::{EdgeKey, News, Store, StoreError, TenantKey, UserKey, audit};
 
 /// Commands of one edge that have not ended, above which it is given no more: enough for a day of clips, few enough
@@ -257,10 +258,6 @@ impl Store {
     }
 }
 
-const SELECT: &str = "select c.id, c.command_id, c.created_at, c.expires_at, c.command, c.payload, c.camera, c.state,
-        u.name, c.sent_at, c.ended_at, c.reason, c.data
-    from commands c left join users u on u.id = c.created_by";
-
 fn create(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
@@ -325,42 +322,10 @@ fn find(
     edge_id: &EdgeId,
     id: &CommandId,
 ) -> Result<Option<StoredCommand>, StoreError> {
-    let sql =
-        format!("{SELECT} join edges e on e.id = c.edge where c.tenant = ?1 and e.edge_id = ?2 and c.command_id = ?3");
+    let sql = format!(
+        "{COMMANDS} join edges e on e.id = c.edge where c.tenant = ?1 and e.edge_id = ?2 and c.command_id = ?3"
+    );
     transaction.first(&sql, &values![tenant.0, edge_id.as_str(), id.as_str()], read)
-}
-
-fn list_query(
-    tenant: TenantKey,
-    edge: EdgeKey,
-    filter: &CommandFilter,
-    before: Option<&CommandId>,
-    limit: u32,
-) -> (String, Vec<Value>) {
-    let mut sql = format!("{SELECT} where c.tenant = ?1 and c.edge = ?2");
-    let mut values: Vec<Value> = values![tenant.0, edge.0].into();
-    let mut require = |column: &str, relation: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            values.push(value);
-            sql += &format!(" and c.{column} {relation} ?{}", values.len());
-        }
-    };
-    require("state", "=", filter.state.map(|state| state.as_str().into()));
-    require("command", "=", filter.command.as_ref().map(Value::from));
-    require("command_id", "<", before.map(|id| id.as_str().into()));
-    if let Some(cameras) = &filter.cameras {
-        let first = values.len() + 1;
-        values.extend(cameras.iter().map(|camera| Value::from(camera.as_str())));
-        let places: Vec<_> = (first..=values.len()).map(|n| format!("?{n}")).collect();
-        sql += &if places.is_empty() {
-            " and 1 = 0".to_owned()
-        } else {
-            format!(" and c.camera in ({})", places.join(", "))
-        };
-    }
-    values.push(Value::from(limit + 1));
-    sql += &format!(" order by c.command_id desc limit ?{}", values.len());
-    (sql, values)
 }
 
 /// What an edge is to be told, with the states as they are.
@@ -370,7 +335,7 @@ fn orders(
     now: UtcMillis,
 ) -> Result<Vec<(CommandState, Command)>, StoreError> {
     let sql = format!(
-        "{SELECT} where c.edge = ?1 and c.ended_at is null
+        "{COMMANDS} where c.edge = ?1 and c.ended_at is null
              and ((c.state = 'queued' and c.expires_at > ?2) or (c.state = 'sent' and c.ask_until > ?2))
          order by c.id"
     );
@@ -393,32 +358,4 @@ fn end(
     )?;
     transaction.announce(News::Command(row));
     Ok(())
-}
-
-fn read(row: &Row) -> Result<StoredCommand, StoreError> {
-    Ok(StoredCommand {
-        row: row.get(0)?,
-        command: Command {
-            id: row.parsed(1)?,
-            issued_at: row.time(2)?,
-            expires_at: row.time(3)?,
-            command: row.get(4)?,
-            payload: object(&row.get::<String>(5)?)?,
-        },
-        camera: row.get::<Option<String>>(6)?.map(|id| id.parse()).transpose().map_err(wrong)?,
-        state: row.parsed(7)?,
-        created_by: row.get(8)?,
-        sent_at: row.optional_time(9)?,
-        ended_at: row.optional_time(10)?,
-        reason: row.get(11)?,
-        data: row.get::<Option<String>>(12)?.map(|data| object(&data)).transpose()?,
-    })
-}
-
-fn object(json: &str) -> Result<Map<String, Json>, StoreError> {
-    serde_json::from_str(json).map_err(wrong)
-}
-
-fn wrong(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Database(format!("a stored command is damaged: {error}"))
 }

@@ -5,7 +5,8 @@ use aivms_contract::media::MediaKind;
 use aivms_contract::time::UtcMillis;
 use serde_json::{Value as Json, json};
 
-use super::media::{Media, MediaKey, media_kind_number};
+use super::media::{Media, MediaKey};
+use super::media_rows::media_kind_number;
 use super::sql::{Transaction, values};
 use super::{Store, StoreError, TenantKey, audit, retention};
 
