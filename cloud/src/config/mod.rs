@@ -3,6 +3,8 @@
 //! The environment wins over the file, the file over the defaults. Each default stands on its field;
 //! `cloud.example.toml` shows all of them. Each table of the file is a [`Part`] in a file of its own here.
 
+#[cfg(test)]
+mod containers;
 mod error;
 mod http;
 mod media;
