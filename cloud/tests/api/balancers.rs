@@ -1,18 +1,22 @@
 //! The shipped configurations of nginx and HAProxy, run as they are but for addresses and paths: people over HTTPS with
 //! the live feed and a WebSocket, edges over MQTT with their own TLS all the way to the cloud.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aivms_cloud::config::Config;
 use futures_util::StreamExt;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use reqwest::Client;
+use reqwest::{Client, Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
 
@@ -26,7 +30,7 @@ struct Proxy {
     plain: u16,
     mqtt: u16,
     certificate_pem: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Proxy {
@@ -48,8 +52,9 @@ fn behind_proxies(config: &mut Config) {
     config.http.public_url = "https://localhost".parse().ok();
 }
 
-/// Starts `program` with the shipped configuration `name`, for the processes of `cloud`.
-fn start(program: &str, name: &str, cloud: &Cloud) -> Proxy {
+/// Starts `program` with the shipped configuration `name` before processes whose API is at the ports `apis`, and whose
+/// MQTT front is at `front`.
+fn start(program: &str, name: &str, apis: &[u16], front: u16) -> Proxy {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, text: String| -> PathBuf {
@@ -62,12 +67,12 @@ fn start(program: &str, name: &str, cloud: &Cloud) -> Proxy {
     let (https, plain, mqtt) = (free_port(), free_port(), free_port());
     let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     let here = folder.path().display();
-    let mut text = shipped;
+    let mut text = with_a_line_for_each(&shipped, "cloud:8080", apis);
     for (from, to) in [
-        ("cloud:8080", format!("127.0.0.1:{}", cloud.http_port())),
-        ("cloud:8883", format!("127.0.0.1:{}", cloud.mqtt_port())),
-        ("port 8080", format!("port {}", cloud.http_port())),
+        ("cloud:8883", format!("127.0.0.1:{front}")),
+        ("port 8080", format!("port {}", apis[0])),
         ("/etc/nginx/tls", here.to_string()),
+        ("/var/www/acme", format!("{here}/acme")),
         ("/etc/haproxy/tls.pem", format!("{here}/tls.pem")),
         ("/tmp/nginx", format!("{here}/nginx")),
         ("listen 80;", format!("listen 127.0.0.1:{plain};")),
@@ -88,7 +93,7 @@ fn start(program: &str, name: &str, cloud: &Cloud) -> Proxy {
     let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
     let child =
         child.unwrap_or_else(|error| panic!("{program}: {error}; install it, for nginx with its stream module"));
-    let proxy = Proxy { child, https, plain, mqtt, certificate_pem: cert.pem(), _folder: folder };
+    let proxy = Proxy { child, https, plain, mqtt, certificate_pem: cert.pem(), folder };
     let deadline = Instant::now() + SOON;
     while [https, mqtt].iter().any(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_err()) {
         assert!(Instant::now() < deadline, "{program} does not listen");
@@ -97,10 +102,24 @@ fn start(program: &str, name: &str, cloud: &Cloud) -> Proxy {
     proxy
 }
 
-async fn people_come_through(proxy: &Proxy, cloud: &Cloud, owner: &Owner, device: &Device) {
+/// `text` with the line of the process `named` once for each of `ports`, as the guide tells an operator to.
+fn with_a_line_for_each(text: &str, named: &str, ports: &[u16]) -> String {
+    let lines = text.lines().flat_map(|line| {
+        let copies = if line.contains(named) { ports } else { &ports[..1] };
+        copies.iter().map(move |port| line.replace(named, &format!("127.0.0.1:{port}")) + "\n")
+    });
+    lines.collect()
+}
+
+/// A client that trusts the proxy and follows nobody elsewhere.
+fn browser(proxy: &Proxy) -> Client {
     let root = reqwest::Certificate::from_pem(proxy.certificate_pem.as_bytes()).unwrap();
     let redirects = reqwest::redirect::Policy::none();
-    let client = Client::builder().no_proxy().tls_certs_only([root]).redirect(redirects).timeout(SOON).build().unwrap();
+    Client::builder().no_proxy().tls_certs_only([root]).redirect(redirects).timeout(SOON).build().unwrap()
+}
+
+async fn people_come_through(proxy: &Proxy, cloud: &Cloud, owner: &Owner, device: &Device) {
+    let client = browser(proxy);
     let url = |path: &str| format!("https://localhost:{}{path}", proxy.https);
     let deadline = Instant::now() + SOON;
     let ready = loop {
@@ -167,7 +186,7 @@ async fn everything_works_behind(program: &str, name: &str) {
     let cloud = Cloud::with(behind_proxies).await;
     let owner = cloud.register("acme").await;
     let device = Device::enrolled(&cloud, &owner).await;
-    let proxy = start(program, name, &cloud);
+    let proxy = start(program, name, &[cloud.http_port()], cloud.mqtt_port());
     people_come_through(&proxy, &cloud, &owner, &device).await;
     assert!(mqtt_comes_through(proxy.mqtt, &cloud, &owner).await, "MQTT through {program}");
     assert!(
@@ -186,9 +205,84 @@ async fn everything_works_behind_haproxy_as_it_is_shipped() {
     everything_works_behind("haproxy", "haproxy.cfg").await;
 }
 
+/// A process that reads each request, which has no body, and then dies over it or answers.
+struct Process {
+    port: u16,
+    read: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    async fn start(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let process = Self { port: listener.local_addr().unwrap().port(), read: Arc::default() };
+        let read = Arc::clone(&process.read);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (mut buffer, mut text) = ([0; 4096], String::new());
+                while !text.ends_with("\r\n\r\n") {
+                    match stream.read(&mut buffer).await {
+                        Ok(length @ 1..) => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
+                        _ => break,
+                    }
+                }
+                read.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        process
+    }
+
+    fn has_read(&self, method: Method, path: &str) -> bool {
+        self.read.lock().unwrap().iter().any(|line| line.starts_with(&format!("{method} {path} ")))
+    }
+}
+
+/// Sends requests of `method` until one has come to the process that dies. Says what became of that one, and whether
+/// the `other` process was asked the same.
+async fn asked_of_one_that_dies(proxy: &Proxy, dies: &Process, other: &Process, method: Method) -> (StatusCode, bool) {
+    let (client, deadline) = (browser(proxy), Instant::now() + SOON);
+    let mut number = 0;
+    loop {
+        number += 1;
+        assert!(Instant::now() < deadline, "{method} never came to the process that dies");
+        let path = format!("/api/things/{number}");
+        // No body, as for acknowledging an alert: one that is passed on piece by piece could not be sent twice anyway.
+        let request = client.request(method.clone(), format!("https://localhost:{}{path}", proxy.https));
+        let status = request.header("content-length", 0).send().await.unwrap().status();
+        if dies.has_read(method.clone(), &path) {
+            return (status, other.has_read(method, &path));
+        }
+        // One that died is left alone for a while.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_never_sends_a_post_twice_when_a_process_dies_over_it() {
+    let dies = Process::start("").await;
+    let lives = Process::start("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    let proxy = start("nginx", "nginx.conf", &[dies.port, lives.port], free_port());
+    let get = asked_of_one_that_dies(&proxy, &dies, &lives, Method::GET).await;
+    assert_eq!(get, (StatusCode::OK, true), "a GET is asked of the next one");
+    let post = asked_of_one_that_dies(&proxy, &dies, &lives, Method::POST).await;
+    assert_eq!(post, (StatusCode::BAD_GATEWAY, false), "nobody knows whether a POST was done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_shows_an_acme_server_the_answers_that_a_client_put_into_its_folder() {
+    let proxy = start("nginx", "nginx.conf", &[free_port()], free_port());
+    let challenges = proxy.folder.path().join("acme/.well-known/acme-challenge");
+    std::fs::create_dir_all(&challenges).unwrap();
+    std::fs::write(challenges.join("token"), "token.thumbprint").unwrap();
+    // Started by root, nginx gives its rights up.
+    std::fs::set_permissions(proxy.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let url = format!("http://localhost:{}/.well-known/acme-challenge/token", proxy.plain);
+    let answer = browser(&proxy).get(url).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "token.thumbprint");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_who_claims_to_be_a_proxy_gets_nowhere() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let cloud = Cloud::start().await;
     let owner = cloud.register("acme").await;
     let mut stranger = tokio::net::TcpStream::connect(("127.0.0.1", cloud.mqtt_port())).await.unwrap();
