@@ -26,6 +26,7 @@ pub fn restore(config: &Config, folder: &Path) -> Result<UtcMillis> {
     if database.exists() {
         bail!("database_path {}: is taken; move it away first, with its -wal and -shm", database.display());
     }
+    refuse_left_changes(database)?;
     if !is_vacant(&data)? {
         bail!("data_dir {}: is not empty; move it away first", data.display());
     }
@@ -37,6 +38,24 @@ pub fn restore(config: &Config, folder: &Path) -> Result<UtcMillis> {
         format!("only a part was put back: remove {} and {} and try again", database.display(), data.display())
     })?;
     Ok(manifest.made_at)
+}
+
+/// SQLite would play what is left of another database's changes over the one that is put there.
+fn refuse_left_changes(database: &Path) -> Result<()> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut left = database.as_os_str().to_owned();
+        left.push(suffix);
+        let left = Path::new(&left);
+        if left.try_exists().with_context(|| left.display().to_string())? {
+            bail!(
+                "database_path {}: {} of an earlier database is beside it and would change the restored one; move it \
+                 away first, to where that database went",
+                database.display(),
+                left.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn verify(folder: &Path, file: &Copied) -> Result<()> {

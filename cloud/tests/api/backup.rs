@@ -109,6 +109,27 @@ async fn a_damaged_backup_or_a_place_that_is_taken_is_refused_and_nothing_is_tou
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_another_database_never_changes_the_restored_one() {
+    let mut cloud = Cloud::start().await;
+    let place = cloud.dir.path().join("backup");
+    take(&cloud, &place);
+    cloud.stop().await;
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut config = cloud.config();
+    config.database_path = elsewhere.path().join("cloud.db");
+    for name in ["cloud.db-wal", "cloud.db-shm", "cloud.db-journal"] {
+        let left = elsewhere.path().join(name);
+        std::fs::write(&left, "of another one").unwrap();
+        let error = format!("{:#}", restore(&config, &place).unwrap_err());
+        assert!(error.contains(left.to_str().unwrap()) && error.contains("move it away"), "{error}");
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1, "nothing was put there");
+        std::fs::remove_file(&left).unwrap();
+    }
+    restore(&config, &place).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_can_read_a_backup_and_it_holds_every_secret_a_start_needs() {
     use std::os::unix::fs::PermissionsExt;
     let mut cloud = Cloud::start().await;
