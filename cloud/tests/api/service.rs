@@ -285,6 +285,25 @@ fn the_unit_is_in_order_and_leaves_the_service_little_to_do_harm_with() {
 }
 
 #[test]
+fn commands_as_the_guide_starts_them_run_as_the_service_does() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = std::fs::read_to_string(here.join("systemd/aivms-cloud.service")).unwrap();
+    let guide = std::fs::read_to_string(here.join("../docs/guide/run-cloud.md")).unwrap();
+    let (_, function) = guide.split_once("\naivms() {\n").unwrap();
+    let (function, _) = function.split_once("\n}\n").unwrap();
+    let words: Vec<_> = function.split_whitespace().collect();
+    let properties: Vec<_> = words.windows(2).filter(|pair| pair[0] == "-p").map(|pair| pair[1]).collect();
+    for property in &properties {
+        assert!(unit.lines().any(|line| line == *property), "{property} is not what the unit says");
+    }
+    for name in ["User=", "Group=", "WorkingDirectory=", "EnvironmentFile=", "UMask="] {
+        assert!(properties.iter().any(|property| property.starts_with(name)), "{name} is missing");
+    }
+    let program = words[words.len() - 2];
+    assert!(unit.contains(&format!("\nExecStart={program} run ")), "{program}");
+}
+
+#[test]
 fn the_account_and_the_folders_are_as_systemd_reads_them() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
     let root = tempfile::tempdir().unwrap();
