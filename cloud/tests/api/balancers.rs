@@ -232,14 +232,14 @@ impl Process {
         process
     }
 
-    fn has_read(&self, method: Method, path: &str) -> bool {
+    fn has_read(&self, method: &Method, path: &str) -> bool {
         self.read.lock().unwrap().iter().any(|line| line.starts_with(&format!("{method} {path} ")))
     }
 }
 
 /// Sends requests of `method` until one has come to the process that dies. Says what became of that one, and whether
 /// the `other` process was asked the same.
-async fn asked_of_one_that_dies(proxy: &Proxy, dies: &Process, other: &Process, method: Method) -> (StatusCode, bool) {
+async fn asked_of_one_that_dies(proxy: &Proxy, dies: &Process, other: &Process, method: &Method) -> (StatusCode, bool) {
     let (client, deadline) = (browser(proxy), Instant::now() + SOON);
     let mut number = 0;
     loop {
@@ -249,7 +249,7 @@ async fn asked_of_one_that_dies(proxy: &Proxy, dies: &Process, other: &Process, 
         // No body, as for acknowledging an alert: one that is passed on piece by piece could not be sent twice anyway.
         let request = client.request(method.clone(), format!("https://localhost:{}{path}", proxy.https));
         let status = request.header("content-length", 0).send().await.unwrap().status();
-        if dies.has_read(method.clone(), &path) {
+        if dies.has_read(method, &path) {
             return (status, other.has_read(method, &path));
         }
         // One that died is left alone for a while.
@@ -262,9 +262,9 @@ async fn nginx_never_sends_a_post_twice_when_a_process_dies_over_it() {
     let dies = Process::start("").await;
     let lives = Process::start("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let proxy = start("nginx", "nginx.conf", &[dies.port, lives.port], free_port());
-    let get = asked_of_one_that_dies(&proxy, &dies, &lives, Method::GET).await;
+    let get = asked_of_one_that_dies(&proxy, &dies, &lives, &Method::GET).await;
     assert_eq!(get, (StatusCode::OK, true), "a GET is asked of the next one");
-    let post = asked_of_one_that_dies(&proxy, &dies, &lives, Method::POST).await;
+    let post = asked_of_one_that_dies(&proxy, &dies, &lives, &Method::POST).await;
     assert_eq!(post, (StatusCode::BAD_GATEWAY, false), "nobody knows whether a POST was done");
 }
 
