@@ -66,6 +66,13 @@ impl UserRole {
     pub fn includes(self, least: Self) -> bool {
         self >= least
     }
+
+    /// The role that counts beside `cameras`: who is limited to some is an operator at most, as owners and admins see
+    /// all cameras.
+    #[must_use]
+    pub fn beside(self, cameras: &CameraScope) -> Self {
+        if *cameras == CameraScope::All { self } else { self.min(Self::Operator) }
+    }
 }
 
 impl FromStr for UserRole {
@@ -75,7 +82,7 @@ impl FromStr for UserRole {
     }
 }
 
-/// Whether `actor` may make or invite a user with `role` who sees `cameras`.
+/// Whether `actor` may make or invite a user, or make an API key, with `role` and `cameras`.
 ///
 /// # Errors
 /// Says which rule is in the way.
@@ -146,6 +153,15 @@ impl CameraScope {
         camera.is_none_or(|camera| self.sees(edge, camera))
     }
 
+    /// Whether a camera called `camera` may be seen: on `edge`, or on any where that is absent.
+    #[must_use]
+    pub fn sees_named(&self, edge: Option<&EdgeId>, camera: &CameraId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(cameras) => cameras.iter().any(|(e, c)| c == camera && edge.is_none_or(|edge| edge == e)),
+        }
+    }
+
     /// What both scopes let see: an API key never sees more than the person it acts for.
     #[must_use]
     pub fn both(self, other: Self) -> Self {
@@ -191,6 +207,8 @@ mod tests {
             assert!(!only(&[]).sees(&edge, &camera));
         }
         assert!(only(&[]).sees_maybe(&"edge_a".parse().unwrap(), None));
+        let (edge_b, door) = pair("edge_b", "door");
+        assert!(scope.sees_named(None, &door) && !scope.sees_named(Some(&edge_b), &door));
     }
 
     #[test]
@@ -229,6 +247,8 @@ mod tests {
             let limited = may_make(UserRole::Owner, role, &some);
             let unlimited = role.includes(UserRole::Admin);
             assert_eq!(limited.err(), unlimited.then_some(RightsError::UnlimitedRole), "{role:?}");
+            assert!(may_make(UserRole::Owner, role.beside(&some), &some).is_ok(), "{role:?}");
+            assert_eq!(role.beside(&CameraScope::All), role);
         }
     }
 

@@ -45,7 +45,7 @@ struct NewApiKeyRequest {
     #[serde(default)]
     #[oai(nullable)]
     all_cameras: Option<bool>,
-    /// These cameras and no others.
+    /// These cameras and no others; for `operator` and `viewer` only.
     #[serde(default)]
     #[oai(validator(max_items = 1000))]
     #[oai(nullable)]

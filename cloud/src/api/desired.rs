@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aivms_cloud_core::desired::{self, difference};
 use aivms_cloud_core::page::Cursor;
 use aivms_cloud_core::rights::CameraScope;
-use aivms_contract::desired::{Camera, Cameras, Desired, Settings};
+use aivms_contract::desired::{Camera, Cameras, Desired, ReportedState, Settings};
 use aivms_contract::id::{CameraId, EdgeId, EventId};
 use aivms_contract::limits::MAX_PAYLOAD_BYTES;
 use poem_openapi::param::{Header, Path, Query};
@@ -188,7 +188,8 @@ impl DesiredApi {
 
     /// Show what the edge runs
     ///
-    /// What it said last of the desired document: whether it runs it, or why it does not.
+    /// What it said last of the desired document: whether it runs it, or why it does not. Which camera is to blame is
+    /// shown to who sees every camera.
     #[oai(path = "/:edge_id/reported", method = "get", operation_id = "show_reported")]
     async fn reported(
         &self,
@@ -196,8 +197,12 @@ impl DesiredApi {
         edge_id: Path<Text<EdgeId>>,
     ) -> Result<Json<ReportedAnswer>, Failure> {
         let Path(Text(edge_id)) = edge_id;
+        let sees_all = *signed_in.cameras() == CameraScope::All;
         let tenant = signed_in.user().tenant;
-        let reported = self.0.store.reported(tenant, &edge_id).await?;
+        let mut reported = self.0.store.reported(tenant, &edge_id).await?;
+        if let Some(now) = reported.as_mut().filter(|_| !sees_all) {
+            without_cameras(&mut now.reported.state);
+        }
         let desired = self.0.store.desired(tenant, &edge_id, None).await?;
         let desired = desired.map_or(0, |desired| desired.document.version);
         Ok(Json(ReportedAnswer::new(&edge_id, reported, desired)))
@@ -247,6 +252,15 @@ fn editor(signed_in: SignedIn) -> Result<User, Failure> {
     let sees_all = *signed_in.cameras() == CameraScope::All;
     let user = signed_in.with_role(UserRole::Admin)?;
     if sees_all { Ok(user) } else { Err(Failure::forbidden("this needs the sight of every camera")) }
+}
+
+/// What of a report may be seen by who does not see every camera: a reason may name any of them.
+fn without_cameras(state: &mut ReportedState) {
+    if let ReportedState::Refused { field, reason } = state
+        && field.starts_with("cameras")
+    {
+        (*field, *reason) = ("cameras".into(), "a camera's settings do not hold".into());
+    }
 }
 
 fn stale(based_on: u64, newest: u64) -> Failure {

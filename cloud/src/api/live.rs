@@ -287,6 +287,7 @@ fn within(mut event: StoredEvent, cameras: &CameraScope) -> Option<StoredEvent> 
     if let Body::Health(health) = &mut event.envelope.body {
         health.cameras.retain(|camera| cameras.sees(&event.edge_id, &camera.camera_id));
         health.chains.retain(|chain| cameras.sees(&event.edge_id, &chain.camera_id));
+        health.notices.retain(|notice| cameras.sees_maybe(&event.edge_id, notice.camera_id.as_ref()));
     }
     cameras.sees_maybe(&event.edge_id, event.envelope.body.camera()).then_some(event)
 }

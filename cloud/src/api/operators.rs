@@ -109,8 +109,8 @@ impl OperatorsApi {
 
     /// Make an operator
     ///
-    /// The answer holds a certificate and key with which stock MQTT clients read the tenant's live messages. Needs
-    /// the role admin.
+    /// The answer holds a certificate and key with which stock MQTT clients read the tenant's live messages, of all
+    /// cameras. Needs the role admin and a person who signed in: an API key can't do it.
     #[oai(path = "/", method = "post", operation_id = "create_operator")]
     async fn create(
         &self,
@@ -122,7 +122,9 @@ impl OperatorsApi {
         key: KeyHeader,
     ) -> Result<NewOperator, Failure> {
         let asking = signed_in.asking();
-        let user = signed_in.with_role(UserRole::Admin)?;
+        // The certificate would outlive the key: what leaks with a key must end with it.
+        signed_in.in_person(UserRole::Admin)?;
+        let user = signed_in.user();
         let name = account::display_name(&body.0.name).map_err(|error| Failure::unacceptable("name", error))?;
         let services = Arc::clone(&self.0);
         let work = |store| create_operator(services, store, user, name);

@@ -20,7 +20,7 @@ use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, secrets};
 use crate::clock;
 use crate::notify::push::{KeysError, SubscriptionKeys};
-use crate::store::{PushSubscription, Store};
+use crate::store::{PushSubscription, Store, UserRole};
 
 pub(super) struct PreferencesApi(pub Arc<Services>);
 
@@ -153,13 +153,13 @@ impl PreferencesApi {
 
     /// Change one's own preferences
     ///
-    /// Replaces all of them. Whoever chooses mail gets mails again, though it ended them by the link in one.
+    /// Replaces all of them. Whoever chooses mail gets mails again, though it ended them by the link in one. An API key
+    /// can't do this.
     #[oai(path = "/preferences", method = "put", operation_id = "change_preferences")]
     async fn change(&self, signed_in: SignedIn, body: Body<PreferencesBody>) -> Result<Json<PreferencesBody>, Failure> {
-        let by = signed_in.doer();
-        let user = signed_in.user();
+        let (by, own) = (signed_in.doer(), signed_in.in_person(UserRole::Viewer)?);
         let chosen = preferences(&body.0)?;
-        self.0.store.by(&by).set_preferences(user.tenant, user.key, chosen.clone(), clock::now()).await?;
+        self.0.store.by(&by).set_preferences(own.tenant, own.key, chosen.clone(), clock::now()).await?;
         Ok(Json(self::body(&chosen)))
     }
 
@@ -177,7 +177,7 @@ impl PreferencesApi {
     /// Subscribe a browser
     ///
     /// It gets the caller's alerts from now on. Of one person's browsers the last 20 count. Messages are encrypted for the
-    /// browser (RFC 8291); its push service can't read them.
+    /// browser (RFC 8291); its push service can't read them. An API key can't do this.
     #[oai(path = "/push", method = "post", operation_id = "subscribe_push")]
     async fn subscribe(
         &self,
@@ -188,11 +188,11 @@ impl PreferencesApi {
         #[oai(name = "Idempotency-Key")]
         key: KeyHeader,
     ) -> Result<Subscribed, Failure> {
-        let asking = signed_in.asking();
-        let user = signed_in.user();
+        // A browser goes on getting alerts of all that the person sees, whatever becomes of a key.
+        let (asking, own) = (signed_in.asking(), signed_in.in_person(UserRole::Viewer)?);
         let new = self.new_subscription(&body.0)?;
         let work = move |store: Store| async move {
-            let made = subscription(store.subscribe_push(user.tenant, user.key, new).await?);
+            let made = subscription(store.subscribe_push(own.tenant, own.key, new).await?);
             let location = format!("/api/notifications/push/{}", made.subscription_id.0);
             Ok(Made { body: made, location })
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aivms_cloud_core::page::Cursor;
+use aivms_cloud_core::rights::CameraScope;
 use aivms_cloud_core::rules::{ReadyRule, Rule, RuleId};
 use aivms_contract::id::EventId;
 use poem_openapi::param::{Header, Path, Query};
@@ -97,7 +98,7 @@ impl RulesApi {
     /// List alert rules
     ///
     /// Newest first. A new tenant begins with some: alerts of edges, edges offline, cameras without video, and an
-    /// identity that is used twice.
+    /// identity that is used twice. Cameras that may not be seen are left out, and so are rules about those alone.
     #[oai(path = "/", method = "get", operation_id = "list_rules")]
     async fn list(
         &self,
@@ -108,10 +109,11 @@ impl RulesApi {
         /// `next_cursor` of the page before.
         cursor: Query<Option<Text<Cursor>>>,
     ) -> Result<Json<RulePage>, Failure> {
-        let request = page_request(limit.0, cursor.0);
+        let (request, cameras) = (page_request(limit.0, cursor.0), signed_in.cameras().clone());
         let page = self.0.store.list_rules(signed_in.user().tenant, request, clock::now()).await?;
         let last = page.next(|rule| Text(Cursor(rule.rule_id.0)));
-        Ok(Json(RulePage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: last }))
+        let seen = page.items.into_iter().filter_map(|rule| within(rule, &cameras));
+        Ok(Json(RulePage { items: seen.map(Into::into).collect(), next_cursor: last }))
     }
 
     /// Make an alert rule
@@ -148,8 +150,10 @@ impl RulesApi {
         /// The rule.
         rule_id: Path<Text<RuleId>>,
     ) -> Result<Json<RuleAnswer>, Failure> {
+        let cameras = signed_in.cameras().clone();
         let found = self.0.store.rule(signed_in.user().tenant, plain(rule_id.0)).await?;
-        Ok(Json(found.ok_or(StoreError::NotFound)?.into()))
+        let seen = found.and_then(|rule| within(rule, &cameras));
+        Ok(Json(seen.ok_or(StoreError::NotFound)?.into()))
     }
 
     /// Change an alert rule
@@ -233,6 +237,19 @@ impl RulesApi {
         let report = self.0.store.back_test(user.tenant, request).await?;
         Ok(Json(ReportAnswer::new(report, start, end)))
     }
+}
+
+/// What of a rule may be seen by who sees `cameras` only; `None` for one that is about others.
+fn within(mut stored: StoredRule, cameras: &CameraScope) -> Option<StoredRule> {
+    if let Ok(rule) = &mut stored.rule
+        && !rule.cameras.is_empty()
+    {
+        rule.cameras.retain(|choice| cameras.sees_named(choice.edge_id.as_ref(), &choice.camera_id));
+        if rule.cameras.is_empty() {
+            return None;
+        }
+    }
+    Some(stored)
 }
 
 fn unless_stale(change: RuleChange) -> Result<StoredRule, Failure> {

@@ -8,6 +8,7 @@ use aivms_cloud_core::rights::{self, CameraScope, UserRole};
 use aivms_contract::time::UtcMillis;
 use serde_json::json;
 
+use super::accounts::User;
 use super::lists::Page;
 use super::people::{By, active, note, note_with};
 use super::sessions::Bearer;
@@ -16,6 +17,9 @@ use super::{News, Store, StoreError, TenantKey, UserKey, ids, scope};
 
 /// Most keys of a tenant that count at once.
 const MAX_KEYS: i64 = 500;
+/// How long keys count after their person last signed in, if it has no password: it came through the tenant's provider,
+/// and whoever has left the organisation does not come back from there.
+pub(crate) const LIFE_AFTER_PROVIDER: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A key as its tenant sees it.
 #[derive(Debug, Clone)]
@@ -77,16 +81,14 @@ const SELECT: &str = "select k.key_id, k.name, u.email, k.role, k.cameras, k.hin
     from api_keys k join users u on u.id = k.person";
 
 impl Store {
-    /// Makes a key that acts for `by`. Fails with [`StoreError::Rights`] for more rights than `by` has,
-    /// [`StoreError::NotFound`] for a foreign edge, and [`StoreError::TooMany`].
+    /// Makes a key that acts for `by`. Fails with [`StoreError::Rights`] for more rights than `by` has and for an owner's
+    /// or admin's limited to cameras, [`StoreError::NotFound`] for a foreign edge, and [`StoreError::TooMany`].
     ///
     /// # Errors
     /// See above, and the database's own.
     pub async fn create_api_key(&self, by: By, new: NewApiKey, now: UtcMillis) -> Result<ApiKey, StoreError> {
         self.write(move |transaction| {
-            if new.role > by.role {
-                return Err(rights::RightsError::RoleAboveYours.into());
-            }
+            rights::may_make(by.role, new.role, &new.cameras)?;
             scope::check(transaction, by.tenant, &new.cameras)?;
             let id = insert(transaction, by.tenant, by.key, &new, now)?;
             let detail = json!({ "name": new.name, "role": new.role.as_str(), "cameras": scope::told(&new.cameras) });
@@ -151,9 +153,7 @@ impl Store {
             let old = old.ok_or(StoreError::NotFound)?;
             let Successor { overlap, key_hash, hint, expires_at } = successor.clone();
             let until = old.expires_at.min(now + overlap);
-            if old.role > by.role {
-                return Err(rights::RightsError::RoleAboveYours.into());
-            }
+            rights::may_make(by.role, old.role, &old.cameras)?;
             transaction.execute(
                 "update api_keys set expires_at = ?1 where tenant = ?2 and key_id = ?3",
                 &values![until, by.tenant.0, id.as_str()],
@@ -185,12 +185,39 @@ pub(super) fn bearer(
         },
     )?;
     let Some((person, actor, role, cameras, ends_at, noted_at)) = found else { return Ok(None) };
-    let user = active(transaction, person)?;
-    Ok(user.map(|mut user| {
-        user.role = user.role.min(role);
-        user.cameras = user.cameras.both(cameras);
-        Bearer { user, actor, ends_at: Some(ends_at), noted_at }
-    }))
+    let Some(mut user) = active(transaction, person)? else { return Ok(None) };
+    let ends_at = end(transaction, &user, ends_at)?.filter(|ends_at| *ends_at > now);
+    user.cameras = user.cameras.both(cameras);
+    // Keys were once made that are an admin's and limited: an admin's operations would show them every camera.
+    user.role = user.role.min(role).beside(&user.cameras);
+    Ok(ends_at.map(|ends_at| Bearer { user, actor, ends_at: Some(ends_at), noted_at }))
+}
+
+/// When a key of `user` ends that was made to count until `expires_at`; `None` for one that never counts.
+fn end(transaction: &mut Transaction<'_>, user: &User, expires_at: UtcMillis) -> Result<Option<UtcMillis>, StoreError> {
+    if !user.password_hash.is_empty() {
+        return Ok(Some(expires_at));
+    }
+    let sql = "select last_sign_in from users where id = ?1";
+    let last = transaction.first(sql, &values![user.key.0], |row| row.optional_time(0))?.flatten();
+    Ok(last.map(|last| expires_at.min(last + LIFE_AFTER_PROVIDER)))
+}
+
+/// Withdraws the keys of `person`, if it has no password.
+pub(super) fn revoke_without_password(
+    transaction: &mut Transaction<'_>,
+    by: &By,
+    person: UserKey,
+    now: UtcMillis,
+) -> Result<(), StoreError> {
+    let revoked: Vec<String> = transaction.all(
+        "update api_keys set revoked_at = ?1
+         where person = ?2 and revoked_at is null and person in (select id from users where password_hash = '')
+         returning key_id",
+        &values![now, person.0],
+        |row| row.get(0),
+    )?;
+    revoked.iter().try_for_each(|id| note(transaction, by, Action::ApiKeyRevoked, Some(id), now))
 }
 
 fn insert(
@@ -234,12 +261,13 @@ fn one(transaction: &mut Transaction<'_>, tenant: TenantKey, id: &ApiKeyId) -> R
 }
 
 fn read(row: &Row) -> Result<ApiKey, StoreError> {
+    let cameras = scope::from_json(row.json(4)?);
     Ok(ApiKey {
         key_id: row.parsed(0)?,
         name: row.get(1)?,
         acts_for: row.get(2)?,
-        role: row.parsed(3)?,
-        cameras: scope::from_json(row.json(4)?),
+        role: row.parsed::<UserRole>(3)?.beside(&cameras),
+        cameras,
         hint: row.get(5)?,
         created_at: row.time(6)?,
         expires_at: row.time(7)?,

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::audit::{self, NewAudit};
 use super::people::By;
 use super::sql::{Row, Transaction, values};
-use super::{News, Store, StoreError, TenantKey, UserKey, sessions};
+use super::{News, Store, StoreError, TenantKey, UserKey, api_keys, sessions};
 
 /// A tenant's provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl Store {
     }
 
     /// Sets the tenant's provider, or takes it away. Sign-ins on their way end. So do, unless issuer and client id stay
-    /// as they are, the sessions that began through the provider before, and who people are there is forgotten.
+    /// as they are, the sessions that began through the provider before and the API keys of people without a password, and
+    /// who people are there is forgotten.
     ///
     /// # Errors
     /// The database's own.
@@ -60,7 +61,7 @@ impl Store {
             end_flows(transaction, by.tenant)?;
             let name = |provider: &Option<Provider>| provider.clone().map(|p| (p.issuer, p.client_id));
             if name(&before) != name(&new) {
-                end_identities(transaction, by.tenant, now)?;
+                end_identities(transaction, &by, now)?;
             }
             transaction.execute("delete from identity_providers where tenant = ?1", &values![by.tenant.0])?;
             if let Some(new) = &new {
@@ -125,14 +126,17 @@ fn end_flows(transaction: &mut Transaction<'_>, tenant: TenantKey) -> Result<(),
     Ok(())
 }
 
-/// Signs out who came through the provider, and forgets who is who there.
-fn end_identities(transaction: &mut Transaction<'_>, tenant: TenantKey, now: UtcMillis) -> Result<(), StoreError> {
+/// Signs out who came through the provider, withdraws the keys of those who have no password, and forgets who is who
+/// there.
+fn end_identities(transaction: &mut Transaction<'_>, by: &By, now: UtcMillis) -> Result<(), StoreError> {
+    let tenant = by.tenant;
     let sql = "select distinct person from provider_identities where tenant = ?1";
     for person in transaction.all(sql, &values![tenant.0], |row| row.get(0).map(UserKey))? {
         transaction.execute(
             "update sessions set ended_at = ?1 where person = ?2 and method = ?3 and ended_at is null",
             &values![now, person.0, sessions::THROUGH_PROVIDER],
         )?;
+        api_keys::revoke_without_password(transaction, by, person, now)?;
         transaction.announce(News::User(person));
     }
     transaction.execute("delete from provider_identities where tenant = ?1", &values![tenant.0])?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::{Answer, Cloud, Owner};
 use crate::device::{Device, now_s, zone_event};
+use crate::people::join;
 
 /// A rule for whoever enters the lobby.
 pub(crate) fn lobby() -> Value {
@@ -70,6 +71,31 @@ async fn a_rule_is_changed_and_deleted_by_who_has_seen_its_version() {
         }
     }
     assert_eq!(paged, names);
+}
+
+#[tokio::test]
+async fn a_rule_names_no_camera_that_may_not_be_seen() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let door = json!([{ "edge_id": device.edge_id, "camera_id": "door" }]);
+    let (guard, _) = join(&cloud, &owner, "g@acme.example", json!({ "role": "viewer", "cameras": door })).await;
+    let make = async |cameras: Value| {
+        let mut rule = lobby();
+        rule["cameras"] = cameras;
+        let made = cloud.post_as(&owner, "/api/rules", rule).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.header("location").to_owned()
+    };
+    let both = make(json!([{ "camera_id": "door" }, { "edge_id": device.edge_id, "camera_id": "yard" }])).await;
+    let other = make(json!([{ "camera_id": "yard" }])).await;
+    let seen = cloud.get_as(&guard, &both).await.body["rule"]["cameras"].clone();
+    assert_eq!(seen, json!([{ "edge_id": null, "camera_id": "door" }]));
+    cloud.get_as(&guard, &other).await.assert_problem(404, None);
+    cloud.get_as(&owner, &other).await.assert_ok();
+    let listed = cloud.get_as(&guard, "/api/rules").await.body;
+    let all = items(&cloud, &owner, "/api/rules").await.len();
+    assert!(listed["items"].as_array().unwrap().len() == all - 1 && !listed.to_string().contains("yard"), "{listed}");
 }
 
 #[tokio::test]

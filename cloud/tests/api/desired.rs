@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::cloud::{Answer, Cloud, Owner};
 use crate::device::{Device, at};
 use crate::mqtt_edge::MqttEdge;
+use crate::people::join;
 
 struct Scene {
     cloud: Cloud,
@@ -78,6 +79,13 @@ async fn a_document_reaches_the_edge_whole_and_nobody_else_sees_its_passwords() 
         (reported.text("state"), &reported.body["runs"], reported.text("field")),
         ("refused".into(), &1.into(), "cameras[0]".into())
     );
+
+    let elsewhere = json!([{ "edge_id": scene.device.edge_id, "camera_id": "elsewhere" }]);
+    let rights = json!({ "role": "viewer", "cameras": elsewhere });
+    let (guard, _) = join(&scene.cloud, &scene.owner, "guard@acme.example", rights).await;
+    let reported = scene.cloud.get_as(&guard, &scene.path("reported")).await;
+    assert_eq!((reported.text("state"), reported.text("field")), ("refused".into(), "cameras".into()));
+    assert_ne!(reported.text("reason"), "no", "it may name a camera that is not to be seen");
 
     let history = scene.get("desired/history").await;
     assert_eq!(history.body["items"][0]["changes"][0]["path"], "cameras[gate].zones[lawn].dwell_ms");

@@ -7,11 +7,12 @@ use aivms_contract::zone_event::ZoneEventType;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::alerts::{enters, lobby};
 use crate::cloud::{Answer, Cloud, Owner, SOON};
-use crate::device::{Device, zone_event};
+use crate::device::{Device, at, zone_event};
+use crate::people::join;
 
 /// One event of the stream.
 #[derive(Debug, Default, PartialEq)]
@@ -136,6 +137,35 @@ async fn a_watcher_that_missed_too_much_is_sent_to_the_lists() {
     assert_eq!(late.next().await.name, "reset");
     let mut watcher = Watcher::connect(&cloud, &owner, Some(&ids[199])).await;
     assert_eq!(watcher.next().await.data["id"], sent[200].id.to_string());
+}
+
+#[tokio::test]
+async fn who_is_limited_to_a_camera_hears_nothing_of_another_one() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    let door = json!([{ "edge_id": device.edge_id, "camera_id": "door" }]);
+    let rights = json!({ "role": "viewer", "cameras": door });
+    let (guard, _) = join(&cloud, &owner, "guard@acme.example", rights).await;
+    let mut watcher = Watcher::connect(&cloud, &guard, None).await;
+    let camera = |id: &str| json!({ "camera_id": id, "state": "streaming", "since": at(0), "detect_fps": 5.0 });
+    let chain = |id: &str| json!({ "camera_id": id, "seq": 1, "sha256": "00".repeat(32) });
+    let notice = |id: Option<&str>| json!({ "code": "x", "message": "x", "camera_id": id });
+    let report = json!({ "timestamp": at(1), "version": "1.2.3", "uptime_s": 7, "disk_total_bytes": 100,
+        "disk_free_bytes": 40, "cameras": [camera("door"), camera("yard")], "chains": [chain("door"), chain("yard")],
+        "notices": [notice(Some("door")), notice(Some("yard")), notice(None)],
+        "outbox": { "entries": 3, "bytes": 300, "shed": 0 } });
+    let mut elsewhere = zone_event(2, ZoneEventType::Enter);
+    elsewhere.camera_id = "yard".parse().unwrap();
+    let report = device.envelope(1, Body::Health(serde_json::from_value(report).unwrap()));
+    let elsewhere = device.envelope(2, Body::ZoneEvents(elsewhere));
+    device.deliver(&cloud, &[report, elsewhere, device.detection(3)]).await.assert_ok();
+    let (health, next) = (watcher.next().await, watcher.next().await);
+    assert_eq!((health.name.as_str(), next.name.as_str()), ("health", "detections"));
+    assert!(!health.data.to_string().contains("yard"), "{}", health.data);
+    for (member, items) in [("cameras", 1), ("chains", 1), ("notices", 2)] {
+        assert_eq!(health.data[member].as_array().map(Vec::len), Some(items), "{member}");
+    }
 }
 
 #[tokio::test]

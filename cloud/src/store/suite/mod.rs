@@ -121,6 +121,7 @@ macro_rules! store_suite {
             people: a_session_lives_by_its_newest_refresh_token_and_dies_by_an_older_one;
             people: a_code_of_a_second_factor_is_used_once_also_by_two_at_once;
             people: a_key_has_the_rights_that_both_it_and_its_person_have;
+            people: a_key_limited_to_cameras_is_an_operators_at_most;
             people: lists_show_only_the_cameras_of_a_scope;
             people: tries_are_counted_for_all_processes_together;
             notifications: an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent;
@@ -136,6 +137,7 @@ macro_rules! store_suite {
             providers: a_provider_brings_in_its_own_tenants_people_only;
             providers: an_invited_person_comes_through_a_provider_with_the_rights_of_the_invitation;
             providers: what_began_through_a_provider_ends_with_it_and_after_a_day;
+            providers: keys_of_somebody_without_a_password_count_a_month_after_a_sign_in_and_end_with_the_provider;
             presence: the_newest_connection_decides_whatever_the_order_of_news;
             presence: a_process_that_starts_after_another_has_left_finds_nobody_connected;
         }

@@ -186,13 +186,11 @@ pub(crate) async fn a_code_of_a_second_factor_is_used_once_also_by_two_at_once(o
 pub(crate) async fn a_key_has_the_rights_that_both_it_and_its_person_have(open: Open<'_>) {
     let store = open();
     let owner = tenant(&store, "acme").await;
-    let gate = edge(&store, &owner, "edge_a").await;
     let admin = join(&store, &owner, "admin", UserRole::Admin, CameraScope::All, 1).await;
-    let door = CameraScope::Only([(gate.edge_id.clone(), "door".parse().unwrap())].into());
     let new = |role, key: u8| NewApiKey {
         name: "Key".into(),
         role,
-        cameras: door.clone(),
+        cameras: CameraScope::All,
         key_hash: [key; 32],
         hint: "abcd".into(),
         expires_at: at(1_000),
@@ -202,7 +200,7 @@ pub(crate) async fn a_key_has_the_rights_that_both_it_and_its_person_have(open: 
     let made = store.create_api_key(by(&admin), new(UserRole::Admin, 1), at(0)).await.unwrap();
     let bearer = async |key: u8, millis| store.bearer(Credential::Key([key; 32]), at(millis)).await.unwrap();
     let found = bearer(1, 1).await.unwrap();
-    assert_eq!((found.user.key, found.user.role, &found.user.cameras), (admin.key, UserRole::Admin, &door));
+    assert_eq!((found.user.key, found.user.role), (admin.key, UserRole::Admin));
     assert_eq!(found.actor.id, made.key_id.as_str());
     assert!(bearer(1, 1_000).await.is_none(), "its life is over");
     let down = PersonChange { role: Some(UserRole::Viewer), ..PersonChange::default() };
@@ -220,6 +218,37 @@ pub(crate) async fn a_key_has_the_rights_that_both_it_and_its_person_have(open: 
     store.revoke_api_key(by(&owner), second.key_id, at(20)).await.unwrap();
     assert!(bearer(2, 21).await.is_none());
     assert!(store.list_api_keys(rival.tenant, None, 10).await.unwrap().items.is_empty());
+}
+
+pub(crate) async fn a_key_limited_to_cameras_is_an_operators_at_most(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let gate = edge(&store, &owner, "edge_a").await;
+    let door = CameraScope::Only([(gate.edge_id, "door".parse().unwrap())].into());
+    let new = |role| NewApiKey {
+        name: "Key".into(),
+        role,
+        cameras: door.clone(),
+        key_hash: [1; 32],
+        hint: "abcd".into(),
+        expires_at: at(1_000),
+    };
+    for role in [UserRole::Owner, UserRole::Admin] {
+        let refused = store.create_api_key(by(&owner), new(role), at(0)).await;
+        assert!(matches!(refused, Err(StoreError::Rights(RightsError::UnlimitedRole))), "{refused:?}");
+    }
+    store.create_api_key(by(&owner), new(UserRole::Operator), at(0)).await.unwrap();
+    // As they could be made before.
+    let older = store.write(|transaction| transaction.execute("update api_keys set role = 'admin'", &[])).await;
+    assert_eq!(older.unwrap(), 1);
+    let user = store.bearer(Credential::Key([1; 32]), at(1)).await.unwrap().unwrap().user;
+    assert_eq!((user.role, &user.cameras), (UserRole::Operator, &door));
+    let listed = store.list_api_keys(owner.tenant, None, 10).await.unwrap().items.remove(0);
+    assert_eq!((listed.role, &listed.cameras), (UserRole::Operator, &door));
+    let successor =
+        Successor { overlap: Duration::ZERO, key_hash: [2; 32], hint: "efgh".into(), expires_at: at(1_000) };
+    let next = store.rotate_api_key(by(&owner), listed.key_id, successor, at(2)).await.unwrap();
+    assert_eq!((next.role, &next.cameras), (UserRole::Operator, &door));
 }
 
 pub(crate) async fn lists_show_only_the_cameras_of_a_scope(open: Open<'_>) {

@@ -4,12 +4,13 @@ use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::id::EdgeId;
 
 use super::super::{
-    Arrival, By, Credential, Flow, Identified, NewInvitation, NotAdmitted, Provider, Refreshed, SharedStore, SignIn,
-    THROUGH_PROVIDER, User, UserRole,
+    Arrival, AuditFilter, By, Credential, Flow, Identified, NewApiKey, NewInvitation, NotAdmitted, Provider, Refreshed,
+    SharedStore, SignIn, THROUGH_PROVIDER, User, UserRole,
 };
 use super::{Open, at, edge, tenant};
 
 const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
 
 fn provider(role: Option<UserRole>) -> Provider {
     Provider {
@@ -143,4 +144,54 @@ pub(crate) async fn what_began_through_a_provider_ends_with_it_and_after_a_day(o
     assert!(store.take_sign_in_code([8; 32], at(2)).await.unwrap().is_none(), "a code of the one before");
     let again = identify(&store, &owner, ("boss at the other", &owner.email), 9).await.unwrap();
     assert_eq!(again.key, owner.key, "who is who at the one before is forgotten");
+}
+
+/// Makes a key of an admin for a year.
+async fn key(store: &SharedStore, user: &User, key: u8) {
+    let new = NewApiKey {
+        name: "Key".into(),
+        role: UserRole::Admin,
+        cameras: CameraScope::All,
+        key_hash: [key; 32],
+        hint: "abcd".into(),
+        expires_at: at(366 * DAY),
+    };
+    store.create_api_key(By::person(user, None), new, at(10)).await.unwrap();
+}
+
+pub(crate) async fn keys_of_somebody_without_a_password_count_a_month_after_a_sign_in_and_end_with_the_provider(
+    open: Open<'_>,
+) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    connect(&store, &owner, provider(Some(UserRole::Admin))).await;
+    let sam = identify(&store, &owner, ("sam", "sam@acme.example"), 1).await.unwrap();
+    let boss = identify(&store, &owner, ("boss", &owner.email), 2).await.unwrap();
+    let sign_in = async |user: &User, refresh, millis| {
+        let (method, address, agent) = (THROUGH_PROVIDER, "192.0.2.7".into(), String::new());
+        let sign_in = SignIn { method, address, agent, refresh_hash: [refresh; 32] };
+        store.sign_in(user.key, sign_in, at(millis)).await.unwrap();
+    };
+    key(&store, &sam, 1).await;
+    let end = async |key: u8, millis| {
+        let bearer = store.bearer(Credential::Key([key; 32]), at(millis)).await.unwrap();
+        bearer.and_then(|bearer| bearer.ends_at)
+    };
+    assert_eq!(end(1, 11).await, None, "never signed in");
+    sign_in(&sam, 1, 10).await;
+    sign_in(&boss, 2, 10).await;
+    key(&store, &boss, 2).await;
+    assert_eq!(end(1, 30 * DAY).await, Some(at(30 * DAY + 10)), "open streams end then, too");
+    assert_eq!(end(1, 31 * DAY).await, None, "who has left does not sign in any more");
+    sign_in(&sam, 3, 31 * DAY).await;
+    assert!(end(1, 60 * DAY).await.is_some());
+    assert_eq!(end(2, 60 * DAY).await, Some(at(366 * DAY)), "who has a password can come back by it");
+    store.set_provider(By::person(&owner, None), None, at(32 * DAY)).await.unwrap();
+    assert!(end(1, 33 * DAY).await.is_none() && end(2, 33 * DAY).await.is_some());
+    let keys = store.list_api_keys(owner.tenant, None, 10).await.unwrap().items;
+    let revoked: Vec<_> = keys.iter().filter(|key| key.revoked).collect();
+    assert!(revoked.len() == 1 && revoked[0].acts_for == sam.email, "{keys:?}");
+    let filter = AuditFilter { action: Some("api_key.revoked".into()), ..AuditFilter::default() };
+    let told = store.audit_entries(owner.tenant, filter, None, 10).await.unwrap().items;
+    assert!(told.len() == 1 && told[0].subject.as_deref() == Some(revoked[0].key_id.as_str()), "{told:?}");
 }
