@@ -126,6 +126,7 @@ macro_rules! store_suite {
             people: tries_are_counted_for_all_processes_together;
             notifications: an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent;
             notifications: an_alert_whose_named_channels_are_gone_or_off_is_told_as_if_none_were_named;
+            notifications: a_named_user_who_may_not_sign_in_does_not_swallow_an_alert;
             notifications: a_rule_names_channels_that_are_there_and_shows_those_that_get_nothing;
             notifications: the_webhook_of_the_settings_gets_every_tenants_alerts;
             notifications: what_waits_and_what_was_given_up_is_counted;

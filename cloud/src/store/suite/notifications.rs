@@ -7,6 +7,7 @@ use aivms_cloud_core::notify::preferences::Preferences;
 use aivms_cloud_core::rules::{AlertId, EscalationStep, IncidentId, Kind, Rule, RuleId};
 use aivms_contract::alert::Severity;
 
+use super::super::sql::values;
 use super::super::{
     AlertNews, ChannelSettings, DeliveryFilter, DeliveryState, Due, LEASE, Means, Next, Occasion, PageRequest,
     PushSubscription, Report, SharedStore, StoreError, StoredRule, Target, Turn, TurnSize, Unusable, UnusableTarget,
@@ -149,6 +150,24 @@ pub(crate) async fn an_alert_whose_named_channels_are_gone_or_off_is_told_as_if_
     let waiting = DeliveryFilter { alert, state: Some(DeliveryState::Waiting), ..DeliveryFilter::default() };
     assert_eq!(log(&store, &owner, waiting).await, [(format!("webhook:{chooses}"), DeliveryState::Waiting)]);
     assert_eq!(log(&store, &owner, DeliveryFilter { alert, ..DeliveryFilter::default() }).await.len(), 3);
+}
+
+pub(crate) async fn a_named_user_who_may_not_sign_in_does_not_swallow_an_alert(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let hook = make(&store, &owner, webhook(1)).await;
+    let person = make(&store, &owner, channel(2, Target::User(owner.key))).await;
+    let rule = Rule { targets: vec![person.to_string()], ..Rule::new("Lobby", Kind::Zone, Some(Severity::Warning)) };
+    let made = store.create_rule(owner.tenant, owner.key, rule.clone(), at(0)).await.unwrap();
+    let key = owner.key.0;
+    let disable = "update users set disabled_at = ?2 where id = ?1";
+    store.write(move |transaction| transaction.execute(disable, &values![key, at(1)])).await.unwrap();
+    let shown = store.rule(owner.tenant, made.rule_id).await.unwrap().unwrap().unusable_targets;
+    assert_eq!(shown.iter().map(|target| target.why).collect::<Vec<_>>(), [Unusable::UserGone]);
+    tell(&store, AlertNews { targets: rule.targets, ..news(&owner, 1, Severity::Warning) }, at(2)).await;
+    let expected =
+        [(format!("webhook:{hook}"), DeliveryState::Waiting), (format!("webhook:{person}"), DeliveryState::LeftOut)];
+    assert_eq!(log(&store, &owner, DeliveryFilter::default()).await, expected);
 }
 
 pub(crate) async fn a_rule_names_channels_that_are_there_and_shows_those_that_get_nothing(open: Open<'_>) {
