@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aivms_tests::fixtures;
-use aivms_tests::site::Cloud;
+use aivms_tests::site::{Cloud, CloudSettings, free_port};
 use anyhow::{Context, Result, ensure};
 
 const TOUR: &str = include_str!("../../docs/guide/api-tour.md");
@@ -17,7 +17,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(directory: &Path, cloud: &Cloud) -> Result<Self> {
+    fn open(directory: &Path, cloud: &Cloud, hook_port: u16) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(directory.join("variables"), "")?;
         let cached = |name: &str| anyhow::Ok(fixtures::cached(name)?.canonicalize()?.display().to_string());
@@ -26,6 +26,7 @@ impl Terminal {
             ("CLOUD_URL", cloud.base.clone()),
             ("EMAIL", "guide@tour.example".to_owned()),
             ("PASSWORD", "vivid copper lantern drift".to_owned()),
+            ("HOOK_PORT", hook_port.to_string()),
             ("VIDEO", format!("file://{}", cached("video/vtest.mp4")?)),
             ("MODEL", cached("models/nanodet-g-416.onnx")?),
             ("MODEL_TOML", model_toml.canonicalize()?.display().to_string()),
@@ -56,17 +57,19 @@ impl Terminal {
         Ok(())
     }
 
-    /// The process of the appliance, as the tour has written it down.
-    fn appliance(&self) -> Result<u32> {
-        Ok(std::fs::read_to_string(self.directory.join("appliance.pid"))?.trim().parse()?)
+    /// A process of the tour, as it has written it down in this file.
+    fn process(&self, file: &str) -> Result<u32> {
+        Ok(std::fs::read_to_string(self.directory.join(file))?.trim().parse()?)
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // The tour ends it; a tour that was broken off does not.
-        if let Ok(pid) = self.appliance() {
-            let _ = Command::new("kill").arg(pid.to_string()).output();
+        // The tour ends them; a tour that was broken off does not.
+        for program in ["appliance.pid", "receiver.pid"] {
+            if let Ok(pid) = self.process(program) {
+                let _ = Command::new("kill").arg(pid.to_string()).output();
+            }
         }
     }
 }
@@ -74,15 +77,20 @@ impl Drop for Terminal {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_of_the_api_goes_as_it_is_written() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let cloud = Cloud::start(&directory.path().join("cloud"), None).await?;
-    let terminal = Terminal::open(&directory.path().join("terminal"), &cloud)?;
+    let hook_port = free_port()?;
+    let more = format!(
+        "[notifications]\nallow_http = true\nallowed_networks = [\"127.0.0.1/32\"]\nallowed_ports = [{hook_port}]\n"
+    );
+    let settings = CloudSettings { more, ..CloudSettings::default() };
+    let cloud = Cloud::start_with(&directory.path().join("cloud"), settings).await?;
+    let terminal = Terminal::open(&directory.path().join("terminal"), &cloud, hook_port)?;
     let blocks: Vec<_> = TOUR.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
-    ensure!(blocks.len() >= 17, "only {} blocks", blocks.len());
+    ensure!(blocks.len() >= 23, "only {} blocks", blocks.len());
     for block in blocks {
         let run = || terminal.run(block);
         tokio::task::block_in_place(run)?;
         if block.contains("echo $! > appliance.pid") {
-            an_appliance_listens_on_nothing(terminal.appliance()?).await?;
+            an_appliance_listens_on_nothing(terminal.process("appliance.pid")?).await?;
         }
     }
     Ok(())

@@ -127,7 +127,8 @@ impl ChannelsApi {
 
     /// Delete a notification channel
     ///
-    /// What waits for it fails; the log of its deliveries stays. Needs the role admin.
+    /// What waits for it fails; the log of its deliveries stays. Rules that name it show it in `unusable_targets`. Needs
+    /// the role admin.
     #[oai(path = "/:channel_id", method = "delete", operation_id = "delete_channel")]
     async fn delete(&self, signed_in: SignedIn, channel_id: Path<Text<ChannelId>>) -> Result<Deleted, Failure> {
         let store = self.0.store.by(&signed_in.doer());

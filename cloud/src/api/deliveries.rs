@@ -31,7 +31,7 @@ enum StateAnswer {
     Delivered,
     /// Given up.
     Failed,
-    /// Not sent, by somebody's wish: quiet hours, or an address that wants no mails.
+    /// Not sent: quiet hours, an address that wants no mails, or a rule that names a channel which is gone or off.
     LeftOut,
 }
 
@@ -63,7 +63,7 @@ struct DeliveryAnswer {
     title: String,
     /// How urgent it was.
     severity: NotifySeverity,
-    /// By which means it travels.
+    /// By which means it travels; `webhook` for a channel that a rule names and that is gone, or its user.
     means: MeansAnswer,
     /// To whom: the address of a mail, `default` for the webhook of the cloud's settings, else the channel's or browser's
     /// identifier.

@@ -194,6 +194,9 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Taken(field) => Self::conflict(Some(field), format!("{field}: is already taken")),
             StoreError::NotFound => Self::not_found("there is no such thing, or it is not yours"),
+            StoreError::NoSuchChannel { field, channel_id } => {
+                Self::unacceptable(&field, format!("there is no channel {channel_id}"))
+            }
             StoreError::SecretSpent => Self::conflict(Some("edge_secret"), "edge_secret: has been used or replaced"),
             StoreError::Rights(error @ RightsError::LastOwner) => Self::conflict(Some("role"), error.to_string()),
             StoreError::Rights(error @ RightsError::UnlimitedRole) => Self::unacceptable("cameras", error),

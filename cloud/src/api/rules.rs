@@ -3,6 +3,7 @@
 mod body;
 mod parts;
 mod report;
+mod targets;
 mod words;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 use self::body::RuleBody;
 use self::report::ReportAnswer;
+use self::targets::UnusableAnswer;
 pub(super) use self::words::{AlertGate, AlertSeverity, RuleKind, in_words};
 use super::events::{default_limit, page_request, plain};
 use super::failure::Failure;
@@ -50,6 +52,9 @@ struct RuleAnswer {
     /// Why the rule can't be asked, and raises nothing until it is changed; null for one that can.
     #[oai(nullable)]
     defect: Option<String>,
+    /// Channels that it names and to which nothing is sent. Alerts that name no channel but such ones go to whoever is
+    /// told when none is named.
+    unusable_targets: Vec<UnusableAnswer>,
 }
 
 /// A page of rules.
@@ -285,6 +290,7 @@ impl From<StoredRule> for RuleAnswer {
             changed_at: time(stored.changed_at),
             rule: stored.rule.ok().as_ref().and_then(in_words),
             defect,
+            unusable_targets: stored.unusable_targets.into_iter().map(Into::into).collect(),
         }
     }
 }

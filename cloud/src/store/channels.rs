@@ -1,6 +1,7 @@
 //! Channels: whom a tenant's alerts are told to, beside what people choose for themselves.
 
 mod entry;
+pub(super) mod targets;
 mod webhook;
 
 use aivms_cloud_core::audit::Action;
@@ -10,6 +11,7 @@ use aivms_contract::alert::Severity;
 use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
+pub use self::targets::{Unusable, UnusableTarget};
 pub use self::webhook::WebhookAddress;
 use super::sql::{Row, Transaction, values};
 use super::{Store, StoreError, TenantKey, UserKey, deliveries};
@@ -221,22 +223,6 @@ const SELECT: &str =
     "select channel_id, name, kind, target, least_severity, enabled, disabled_reason, old_secret_until,
     created_at from channels";
 
-/// Channels that an alert goes to: those it names, else those that take one so urgent.
-pub(super) fn for_alert(
-    transaction: &mut Transaction<'_>,
-    tenant: TenantKey,
-    severity: Severity,
-    targets: &[String],
-) -> Result<Vec<Channel>, StoreError> {
-    let sql = format!("{SELECT} where tenant = ?1 and enabled = 1 order by channel_id");
-    let mut channels = transaction.all(&sql, &values![tenant.0], read)?;
-    channels.retain(|channel| match targets {
-        [] => severity >= channel.least_severity,
-        named => named.iter().any(|target| target == channel.channel_id.as_str()),
-    });
-    Ok(channels)
-}
-
 fn create(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
@@ -271,8 +257,17 @@ fn create(
 }
 
 fn find(transaction: &mut Transaction<'_>, tenant: TenantKey, id: &ChannelId) -> Result<Channel, StoreError> {
+    named(transaction, tenant, id.as_str())?.ok_or(StoreError::NotFound)
+}
+
+/// The channel of this id, if there is one.
+pub(super) fn named(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    id: &str,
+) -> Result<Option<Channel>, StoreError> {
     let sql = format!("{SELECT} where tenant = ?1 and channel_id = ?2");
-    transaction.first(&sql, &values![tenant.0, id.as_str()], read)?.ok_or(StoreError::NotFound)
+    transaction.first(&sql, &values![tenant.0, id], read)
 }
 
 fn read(row: &Row) -> Result<Channel, StoreError> {

@@ -1,17 +1,19 @@
 //! What an alert owes: a message to each receiver, written down in the transaction that raised it.
 
+mod people;
+
 use aivms_cloud_core::notify::backoff::GIVE_UP_AFTER;
 use aivms_cloud_core::notify::id::DeliveryId;
 use aivms_cloud_core::notify::message::{AlertFacts, Message, Reason};
-use aivms_cloud_core::notify::preferences::{Means as PersonalMeans, Preferences, Telling};
+use aivms_cloud_core::notify::preferences::{Means as PersonalMeans, Telling};
 use aivms_cloud_core::rules::AlertId;
-use aivms_contract::id::{CameraId, EdgeId};
 use aivms_contract::time::UtcMillis;
 use std::time::Duration;
 
+use self::people::{Person, people_who_choose, person, sees, subscriptions};
 use super::alerts::{AlertNews, Occasion};
-use super::channels::{self, Target};
-use super::sql::{Row, Transaction, Value, values};
+use super::channels::{self, Target, Unusable, targets};
+use super::sql::{Transaction, Value, values};
 use super::{News, Store, StoreError, TenantKey};
 
 /// Time after which a push is given up: hours later it would wake somebody for what is past.
@@ -39,7 +41,7 @@ pub enum DeliveryState {
     Delivered = 2,
     /// Given up.
     Failed = 3,
-    /// Not sent, by somebody's wish.
+    /// Not sent, by somebody's wish or because a channel that is named can't be used.
     LeftOut = 4,
 }
 
@@ -79,12 +81,14 @@ impl Store {
 pub(super) fn owe(transaction: &mut Transaction<'_>, news: &AlertNews) -> Result<(), StoreError> {
     let message = message(transaction, news)?;
     let calls_people = !matches!(news.occasion, Occasion::Acknowledged | Occasion::Resolved);
-    for channel in channels::for_alert(transaction, news.tenant, news.severity, &news.targets)? {
+    let told = targets::for_alert(transaction, news.tenant, news.severity, &news.targets)?;
+    for channel in &told.channels {
         if calls_people || matches!(channel.target, Target::Webhook(_)) {
-            owe_channel(transaction, news, &message, &channel)?;
+            owe_channel(transaction, news, &message, channel)?;
         }
     }
-    if news.targets.is_empty() && calls_people {
+    owe_escalated_to(transaction, news, &message)?;
+    if told.by_choice && calls_people {
         for person in people_who_choose(transaction, news)? {
             owe_person(transaction, news, &message, &person, None)?;
         }
@@ -94,7 +98,45 @@ pub(super) fn owe(transaction: &mut Transaction<'_>, news: &AlertNews) -> Result
         let owed = Owed { message: &message, means: Means::Webhook, receiver, channel: None, person: None, due };
         write(transaction, news, &owed)?;
     }
+    // At the end: a receiver that is told by another way is not left out.
+    for (target, why) in told.left_out.iter().filter(|_| calls_people) {
+        leave_out(transaction, news, &message, target, *why)?;
+    }
     transaction.announce(News::Deliveries);
+    Ok(())
+}
+
+/// Webhooks that a step of the escalation told hear how it went on; one that is told anyhow is told once.
+fn owe_escalated_to(transaction: &mut Transaction<'_>, news: &AlertNews, message: &Message) -> Result<(), StoreError> {
+    for step in &news.escalated_to {
+        let told = targets::for_alert(transaction, news.tenant, news.severity, step)?;
+        for channel in told.channels.iter().filter(|channel| matches!(channel.target, Target::Webhook(_))) {
+            owe_channel(transaction, news, message, channel)?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that a channel which the rule names gets nothing, and why. One that is gone is noted as a webhook: by which
+/// means it told is not known any more.
+fn leave_out(
+    transaction: &mut Transaction<'_>,
+    news: &AlertNews,
+    message: &Message,
+    target: &str,
+    why: Unusable,
+) -> Result<(), StoreError> {
+    let mut receivers = match channels::named(transaction, news.tenant, target)? {
+        Some(channel) => receivers(transaction, news.tenant, &channel)?,
+        None => Vec::new(),
+    };
+    if receivers.is_empty() {
+        receivers.push((Means::Webhook, format!("webhook:{target}"), None));
+    }
+    for (means, receiver, person) in receivers {
+        let due = Err(why.as_reason().to_owned());
+        write(transaction, news, &Owed { message, means, receiver, channel: Some(target), person, due })?;
+    }
     Ok(())
 }
 
@@ -170,13 +212,6 @@ fn owe_channel(
     Ok(())
 }
 
-/// A user as far as telling goes.
-struct Person {
-    key: i64,
-    email: String,
-    preferences: Preferences,
-}
-
 /// Tells a person by the means it chose. Nothing is written down about what it did not choose at all.
 fn owe_person(
     transaction: &mut Transaction<'_>,
@@ -205,39 +240,6 @@ fn owe_person(
         write(transaction, news, &owed)?;
     }
     Ok(())
-}
-
-const SELECT_PERSON: &str = "select u.id, u.email, p.preferences from users u
-    left join notification_preferences p on p.person = u.id";
-
-/// People who were removed or may not sign in are told nothing.
-const IS_THERE: &str = "u.removed_at is null and u.disabled_at is null";
-
-fn person(transaction: &mut Transaction<'_>, tenant: TenantKey, key: i64) -> Result<Option<Person>, StoreError> {
-    let sql = format!("{SELECT_PERSON} where u.tenant = ?1 and u.id = ?2 and {IS_THERE}");
-    transaction.first(&sql, &values![tenant.0, key], read_person)
-}
-
-/// People with preferences of their own, or with a browser that takes pushes.
-fn people_who_choose(transaction: &mut Transaction<'_>, news: &AlertNews) -> Result<Vec<Person>, StoreError> {
-    let sql = format!(
-        "{SELECT_PERSON} where u.tenant = ?1 and {IS_THERE} and (p.person is not null
-            or exists (select 1 from push_subscriptions s where s.tenant = ?1 and s.person = u.id)) order by u.id"
-    );
-    transaction.all(&sql, &values![news.tenant.0], read_person)
-}
-
-fn read_person(row: &Row) -> Result<Person, StoreError> {
-    let preferences = match row.get::<Option<String>>(2)? {
-        Some(_) => row.json(2)?,
-        None => Preferences::default(),
-    };
-    Ok(Person { key: row.get(0)?, email: row.get(1)?, preferences })
-}
-
-fn subscriptions(transaction: &mut Transaction<'_>, tenant: TenantKey, person: i64) -> Result<Vec<String>, StoreError> {
-    let sql = "select subscription_id from push_subscriptions where tenant = ?1 and person = ?2 order by id";
-    transaction.all(sql, &values![tenant.0, person], |row| Ok(format!("push:{}", row.get::<String>(0)?)))
 }
 
 fn refuses_mail(transaction: &mut Transaction<'_>, tenant: TenantKey, receiver: &str) -> Result<bool, StoreError> {
@@ -317,23 +319,4 @@ fn insert(
         left_out,
     ];
     Ok((transaction.execute(sql, &values)? == 1).then_some(id))
-}
-
-/// Whether a person may see what the alert is about; what is about no camera everybody may, as in the lists of alerts.
-fn sees(
-    transaction: &mut Transaction<'_>,
-    person: i64,
-    edge: &EdgeId,
-    camera: Option<&CameraId>,
-) -> Result<bool, StoreError> {
-    let all = "select 1 from users where id = ?1 and all_cameras = 1";
-    if transaction.exists(all, &values![person])? {
-        return Ok(true);
-    }
-    let own = "select 1 from user_cameras c join edges e on e.id = c.edge
-               where c.person = ?1 and e.edge_id = ?2 and c.camera = ?3";
-    match camera {
-        Some(camera) => transaction.exists(own, &values![person, edge.as_str(), camera.as_str()]),
-        None => Ok(true),
-    }
 }

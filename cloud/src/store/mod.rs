@@ -87,7 +87,9 @@ pub use self::analytics::{CountQuery, DetectionCount, ZoneCount};
 pub use self::api_keys::{ApiKey, NewApiKey, Successor};
 pub use self::audit::{AuditFilter, NewAudit};
 pub use self::certificates::{ActiveCertificate, Fingerprint, NewCertificate, Operator};
-pub use self::channels::{Channel, ChannelSettings, MAX_CHANNELS, Target, WebhookAddress, WebhookTarget};
+pub use self::channels::{
+    Channel, ChannelSettings, MAX_CHANNELS, Target, Unusable, UnusableTarget, WebhookAddress, WebhookTarget,
+};
 pub use self::commands::{AnswerFate, Cancelled, CommandFilter, MAX_OPEN, NewCommand, StoredCommand};
 use self::context::Context;
 pub use self::context::Doer;
@@ -163,6 +165,14 @@ pub enum StoreError {
     /// What the operation is about does not exist in this tenant.
     #[error("not found")]
     NotFound,
+    /// A rule names a channel that this tenant does not have.
+    #[error("{field}: there is no channel {channel_id}")]
+    NoSuchChannel {
+        /// Where the rule names it.
+        field: String,
+        /// What it names.
+        channel_id: String,
+    },
     /// The edge's secret has been used or withdrawn meanwhile.
     #[error("the secret has been spent")]
     SecretSpent,

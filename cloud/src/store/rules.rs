@@ -9,6 +9,7 @@ use aivms_contract::id::EventId;
 use aivms_contract::time::UtcMillis;
 use serde_json::json;
 
+use super::channels::{UnusableTarget, targets};
 use super::sql::{Row, Transaction, values};
 use super::{News, Page, PageRequest, Store, StoreError, TenantKey, UserKey, audit};
 
@@ -26,6 +27,8 @@ pub struct StoredRule {
     pub version: u32,
     /// The rule; when it can't be read (an older program wrote it, or a newer one), why.
     pub rule: Result<Rule, String>,
+    /// Channels it names and to which nothing is sent.
+    pub unusable_targets: Vec<UnusableTarget>,
     /// When it was made.
     pub created_at: UtcMillis,
     /// When it was changed last.
@@ -75,7 +78,9 @@ impl Store {
             let before = page.before.unwrap_or(EventId::from_bytes([0xff; 16]));
             let sql = format!("{SELECT_RULES} where r.tenant = ?1 and r.rule_id < ?2 order by r.rule_id desc limit ?3");
             let limit = i64::from(page.limit).saturating_add(1);
-            Ok(Page::of(transaction.all(&sql, &values![tenant.0, before, limit], read_rule)?, page.limit))
+            let mut rules = transaction.all(&sql, &values![tenant.0, before, limit], read_rule)?;
+            rules.iter_mut().try_for_each(|stored| look_at_targets(transaction, tenant, stored))?;
+            Ok(Page::of(rules, page.limit))
         })
         .await
     }
@@ -91,7 +96,7 @@ impl Store {
     /// Makes a rule that has been checked.
     ///
     /// # Errors
-    /// [`StoreError::TooMany`] when the tenant has as many rules as it may.
+    /// [`StoreError::TooMany`] when the tenant has as many rules as it may, [`StoreError::NoSuchChannel`].
     pub async fn create_rule(
         &self,
         tenant: TenantKey,
@@ -106,6 +111,7 @@ impl Store {
             if usize::try_from(count).unwrap_or(usize::MAX) >= MAX_RULES {
                 return Err(StoreError::TooMany("rules"));
             }
+            targets::ensure_known(transaction, tenant, &rule)?;
             let rule_id = insert(transaction, tenant, Some(by), &rule, now)?;
             changed(transaction, tenant)?;
             let made = find(transaction, tenant, rule_id)?.ok_or(StoreError::NotFound)?;
@@ -119,7 +125,7 @@ impl Store {
     /// new name does not make a parked car alert again.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is no such rule.
+    /// [`StoreError::NotFound`] when there is no such rule, [`StoreError::NoSuchChannel`].
     pub async fn change_rule(
         &self,
         tenant: TenantKey,
@@ -135,6 +141,7 @@ impl Store {
             if is.version != version {
                 return Ok(RuleChange::Stale(is.version));
             }
+            targets::ensure_known(transaction, tenant, &rule)?;
             transaction.execute(
                 "update alert_rules set version = version + 1, body = ?1, changed_at = ?2, changed_by = ?3
                  where tenant = ?4 and rule_id = ?5",
@@ -294,7 +301,21 @@ fn find(
     rule_id: RuleId,
 ) -> Result<Option<StoredRule>, StoreError> {
     let sql = format!("{SELECT_RULES} where r.tenant = ?1 and r.rule_id = ?2");
-    transaction.first(&sql, &values![tenant.0, rule_id.0], read_rule)
+    let mut found = transaction.first(&sql, &values![tenant.0, rule_id.0], read_rule)?;
+    found.iter_mut().try_for_each(|stored| look_at_targets(transaction, tenant, stored))?;
+    Ok(found)
+}
+
+/// Finds out which of the channels that a rule names get nothing.
+fn look_at_targets(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantKey,
+    stored: &mut StoredRule,
+) -> Result<(), StoreError> {
+    if let Ok(rule) = &stored.rule {
+        stored.unusable_targets = targets::unusable(transaction, tenant, rule)?;
+    }
+    Ok(())
 }
 
 fn read_rule(row: &Row) -> Result<StoredRule, StoreError> {
@@ -303,6 +324,7 @@ fn read_rule(row: &Row) -> Result<StoredRule, StoreError> {
         rule_id: RuleId::from_bytes(row.get(0)?),
         version: row.get(1)?,
         rule: serde_json::from_str(&body).map_err(|error| error.to_string()),
+        unusable_targets: Vec::new(),
         created_at: row.time(3)?,
         changed_at: row.time(4)?,
     })

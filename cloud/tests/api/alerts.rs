@@ -113,6 +113,8 @@ async fn a_rule_that_means_nothing_is_refused_by_its_member() {
         ("alert_types", json!(["tamper"]), "alert_types"),
         ("repeated", json!({ "times": 1, "within_s": 5 }), "repeated.times"),
         ("escalation", json!([{ "after_minutes": 0 }]), "escalation[0].after_minutes"),
+        ("targets", json!(["chn_01kb3x0v7t5m9q2r8s4w6y1z3a"]), "targets"),
+        ("escalation", json!([{ "after_minutes": 5, "targets": ["boss"] }]), "escalation[0].targets"),
     ] {
         let mut rule = lobby();
         rule[member] = value;

@@ -126,6 +126,7 @@ impl Site {
             at: now,
             told_at: now,
             targets: vec![],
+            escalated_to: vec![],
         }
     }
 

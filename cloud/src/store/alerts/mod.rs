@@ -154,6 +154,8 @@ pub struct AlertNews {
     pub event: Option<EventId>,
     /// Channels to tell, by their ids; empty leaves the choice to the channels.
     pub targets: Vec<String>,
+    /// What each step of the escalation named that was carried out: webhooks that it told hear what follows, too.
+    pub escalated_to: Vec<Vec<String>>,
 }
 
 /// What happened to an alert that people are told of.

@@ -66,6 +66,7 @@ pub(super) fn raise(transaction: &mut Transaction<'_>, new: NewAlert<'_>) -> Res
         told_at: new.now,
         event: occurrence.event,
         targets: new.rule.rule.targets.clone(),
+        escalated_to: Vec::new(),
     };
     deliveries::owe(transaction, &news)
 }

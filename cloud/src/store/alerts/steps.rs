@@ -191,9 +191,23 @@ fn owe(
         AlertState::Acknowledged => Occasion::Acknowledged,
         AlertState::Resolved => Occasion::Resolved,
     };
-    let targets = transaction.first("select targets from alerts where id = ?1", &values![row], |row| row.json(0))?;
-    let news = news(transaction, tenant, alert, occasion, targets.unwrap_or_default(), now)?;
+    let sql = "select targets, escalation from alerts where id = ?1";
+    let called = transaction.first(sql, &values![row], |row| Ok((row.json(0)?, row.json(1)?)))?;
+    let (targets, mut steps): (Vec<String>, Vec<EscalationStep>) = called.unwrap_or_default();
+    steps.truncate(steps_carried_out(transaction, tenant, row)?);
+    let escalated_to = steps.into_iter().map(|step| step.targets).collect();
+    let news = AlertNews { escalated_to, ..news(transaction, tenant, alert, occasion, targets, now)? };
     deliveries::owe(transaction, &news)
+}
+
+/// How far the escalation has come since the alert was raised; after a reopening it begins anew, and those who were told
+/// before that go on to hear of it.
+fn steps_carried_out(transaction: &mut Transaction<'_>, tenant: TenantKey, row: i64) -> Result<usize, StoreError> {
+    let sql = "select step from alert_steps where tenant = ?1 and alert = ?2 and step in (?3, ?4) order by id";
+    let (escalated, reopened) = (Occasion::Escalated(0).as_str(), Occasion::Reopened.as_str());
+    let steps = transaction.all(sql, &values![tenant.0, row, escalated, reopened], |row| row.get::<String>(0))?;
+    let runs = steps.split(|step| step == reopened).map(<[String]>::len);
+    Ok(runs.max().unwrap_or_default())
 }
 
 /// What is to be told of an alert that exists.
@@ -225,6 +239,7 @@ pub(super) fn news(
         told_at: now,
         event: alert.event_id,
         targets,
+        escalated_to: Vec::new(),
     })
 }
 

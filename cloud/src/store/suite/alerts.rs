@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aivms_cloud_core::notify::id::ChannelId;
+use aivms_cloud_core::notify::message::Reason;
 use aivms_cloud_core::retention::{Kept, Policy};
 use aivms_cloud_core::rights::CameraScope;
 use aivms_cloud_core::rules::{
@@ -15,8 +17,8 @@ use aivms_contract::zone_event::ZoneEventType;
 use super::super::alerts::consider;
 use super::super::sql::values;
 use super::super::{
-    Alert, AlertChange, AlertFilter, Asker, BackTestRequest, Changed, IncidentFilter, RuleChange, SharedStore,
-    SuppressedFilter, TenantKey,
+    Alert, AlertChange, AlertFilter, Asker, BackTestRequest, Changed, ChannelSettings, DeliveryFilter, IncidentFilter,
+    RuleChange, SharedStore, SuppressedFilter, Target, TenantKey, WebhookTarget,
 };
 use super::super::{Edge, Incoming, PageRequest, User};
 use super::{Open, at, detection, edge, incoming, tenant, zone_event};
@@ -37,6 +39,15 @@ fn zone_rule() -> Rule {
 
 async fn with_rule(store: &SharedStore, owner: &User, rule: Rule) -> RuleId {
     store.create_rule(owner.tenant, owner.key, rule, at(0)).await.unwrap().rule_id
+}
+
+/// A webhook by its number; answers its id.
+async fn webhook(store: &SharedStore, owner: &User, number: u128) -> String {
+    let id = ChannelId::from_parts(at(0), number);
+    let target = Target::Webhook(WebhookTarget { url: format!("https://hooks.example.com/{number}") });
+    let settings = ChannelSettings { name: "Hook".into(), target, least_severity: Severity::Warning, enabled: true };
+    store.create_channel(owner.tenant, id.clone(), settings, Some(b"secret".to_vec()), at(0)).await.unwrap();
+    id.to_string()
 }
 
 /// Somebody enters the lobby.
@@ -298,7 +309,8 @@ pub(crate) async fn an_alert_escalates_step_by_step_until_somebody_acknowledges(
     let store = open();
     let owner = tenant(&store, "acme").await;
     let edge = edge(&store, &owner, "edge_a").await;
-    let step = |after_minutes, severity| EscalationStep { after_minutes, severity, targets: vec!["boss".into()] };
+    let boss = vec![webhook(&store, &owner, 1).await];
+    let step = |after_minutes, severity| EscalationStep { after_minutes, severity, targets: boss.clone() };
     let escalation = vec![step(5, None), step(10, Some(Severity::Critical))];
     with_rule(&store, &owner, Rule { escalation, ..zone_rule() }).await;
     store.record_events(vec![enter(&owner, &edge, 1, 0, "t1"), enter(&owner, &edge, 2, 0, "t2")]).await.unwrap();
@@ -326,6 +338,42 @@ pub(crate) async fn an_alert_escalates_step_by_step_until_somebody_acknowledges(
     store.change_alert(asker(&owner), owner.key, acknowledged, AlertChange::Reopen(None), later(70)).await.unwrap();
     assert_eq!(store.escalate_due(later(74)).await.unwrap(), 0);
     assert_eq!(store.escalate_due(later(75)).await.unwrap(), 1);
+}
+
+pub(crate) async fn a_webhook_that_an_escalation_called_hears_how_it_ended(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let edge = edge(&store, &owner, "edge_a").await;
+    let [desk, boss, chief] = [1, 2, 3].map(|number| webhook(&store, &owner, number));
+    let (desk, boss, chief) = (desk.await, boss.await, chief.await);
+    let step = |after_minutes, target: &String| EscalationStep {
+        after_minutes,
+        severity: None,
+        targets: vec![target.clone()],
+    };
+    let escalation = vec![step(5, &boss), step(10, &chief)];
+    with_rule(&store, &owner, Rule { targets: vec![desk.clone()], escalation, ..zone_rule() }).await;
+    store.record_events(vec![enter(&owner, &edge, 1, 0, "t1")]).await.unwrap();
+    let later = |minutes: u64| at(5_000) + Duration::from_mins(minutes);
+    assert_eq!(store.escalate_due(later(5)).await.unwrap(), 1);
+    let alert = alerts(&store, &owner).await.remove(0).alert_id;
+    let change = async |change, minutes| {
+        store.change_alert(asker(&owner), owner.key, alert, change, later(minutes)).await.unwrap();
+    };
+    change(AlertChange::Acknowledge(None), 6).await;
+    change(AlertChange::Resolve(None), 7).await;
+    // Its ticket was closed by the resolving: it hears that there is work again, although no step is carried out yet.
+    change(AlertChange::Reopen(None), 8).await;
+    change(AlertChange::Resolve(None), 9).await;
+    let heard = async |channel: &String| {
+        let filter = DeliveryFilter { channel: Some(channel.clone()), ..DeliveryFilter::default() };
+        let page = store.list_deliveries(owner.tenant, filter, PAGE).await.unwrap();
+        page.items.iter().rev().map(|logged| logged.message.reason).collect::<Vec<_>>()
+    };
+    let after = [Reason::Acknowledged, Reason::Resolved, Reason::Reopened, Reason::Resolved];
+    assert_eq!(heard(&desk).await, [&[Reason::Raised], &after[..]].concat());
+    assert_eq!(heard(&boss).await, [&[Reason::Escalated], &after[..]].concat());
+    assert_eq!(heard(&chief).await, [], "its step was never carried out");
 }
 
 pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {

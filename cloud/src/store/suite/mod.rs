@@ -47,6 +47,7 @@ macro_rules! store_suite {
             alerts: a_person_sees_alerts_of_its_cameras_only;
             alerts: each_step_of_an_alerts_life_is_kept_with_who_and_when;
             alerts: an_alert_escalates_step_by_step_until_somebody_acknowledges;
+            alerts: a_webhook_that_an_escalation_called_hears_how_it_ended;
             alerts: a_back_test_says_what_was_raised_live;
             analytics: detections_are_counted_exactly_before_and_after_counting_ahead;
             analytics: a_count_is_not_kept_when_events_came_meanwhile_or_twice;
@@ -125,6 +126,9 @@ macro_rules! store_suite {
             people: lists_show_only_the_cameras_of_a_scope;
             people: tries_are_counted_for_all_processes_together;
             notifications: an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent;
+            notifications: an_alert_whose_named_channels_are_gone_or_off_is_told_as_if_none_were_named;
+            notifications: a_named_user_who_may_not_sign_in_does_not_swallow_an_alert;
+            notifications: a_rule_names_channels_that_are_there_and_shows_those_that_get_nothing;
             notifications: the_webhook_of_the_settings_gets_every_tenants_alerts;
             notifications: what_waits_and_what_was_given_up_is_counted;
             notifications: a_receiver_is_one_process_business_until_it_reports_or_its_time_is_over;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use aivms_cloud_core::notify::id::{ChannelId, SubscriptionId};
 use aivms_cloud_core::notify::preferences::Preferences;
-use aivms_cloud_core::rules::{AlertId, IncidentId, RuleId};
+use aivms_cloud_core::rules::{AlertId, EscalationStep, IncidentId, Kind, Rule, RuleId};
 use aivms_contract::alert::Severity;
 
+use super::super::sql::values;
 use super::super::{
     AlertNews, ChannelSettings, DeliveryFilter, DeliveryState, Due, LEASE, Means, Next, Occasion, PageRequest,
-    PushSubscription, Report, SharedStore, StoreError, Target, Turn, TurnSize, User, WebhookTarget,
+    PushSubscription, Report, SharedStore, StoreError, StoredRule, Target, Turn, TurnSize, Unusable, UnusableTarget,
+    User, WebhookTarget,
 };
 use super::{Open, at, edge, tenant};
 use crate::clock;
@@ -36,6 +38,7 @@ fn news(owner: &User, alert: u128, severity: Severity) -> AlertNews {
         told_at: at(0),
         event: None,
         targets: vec![],
+        escalated_to: vec![],
     }
 }
 
@@ -107,8 +110,105 @@ pub(crate) async fn an_alert_is_owed_once_to_everybody_who_chooses_one_so_urgent
     let targets = vec![hook.to_string(), off.to_string(), "chn_unknown".into()];
     let escalated = AlertNews { occasion: Occasion::Escalated(1), targets, ..news(&owner, 2, Severity::Info) };
     tell(&store, escalated, at(3)).await;
-    let expected = [&expected[..], &[format!("webhook:{hook}")]].concat();
+    let mut expected =
+        [&expected[..], &[hook.as_str(), off.as_str(), "chn_unknown"].map(|id| format!("webhook:{id}"))].concat();
+    expected.sort();
     assert_eq!(receivers(&store, &owner).await, expected);
+    let left_out = DeliveryFilter { state: Some(DeliveryState::LeftOut), ..DeliveryFilter::default() };
+    assert_eq!(log(&store, &owner, left_out).await.len(), 2, "those that can't be told are noted");
+}
+
+pub(crate) async fn an_alert_whose_named_channels_are_gone_or_off_is_told_as_if_none_were_named(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let wants_mail = Preferences { mail: true, ..Preferences::default() };
+    store.set_preferences(owner.tenant, owner.key, wants_mail, at(0)).await.unwrap();
+    let chooses = make(&store, &owner, webhook(1)).await;
+    let (off, mut settings) = channel(2, Target::Mail(vec!["guard@example.com".into()]));
+    settings.enabled = false;
+    make(&store, &owner, (off.clone(), settings)).await;
+    let gone = make(&store, &owner, webhook(3)).await;
+    store.delete_channel(owner.tenant, gone.clone(), at(0)).await.unwrap();
+    let targets = vec![off.to_string(), gone.to_string()];
+    tell(&store, AlertNews { targets: targets.clone(), ..news(&owner, 1, Severity::Warning) }, at(1)).await;
+    let expected = [
+        ("mail:guard@example.com".to_owned(), DeliveryState::LeftOut),
+        (format!("mail:{}", owner.email), DeliveryState::Waiting),
+        (format!("webhook:{chooses}"), DeliveryState::Waiting),
+        (format!("webhook:{gone}"), DeliveryState::LeftOut),
+    ];
+    assert_eq!(log(&store, &owner, DeliveryFilter::default()).await, expected);
+    for (channel, why) in [(&off, "it is switched off"), (&gone, "there is none")] {
+        let filter = DeliveryFilter { channel: Some(channel.to_string()), ..DeliveryFilter::default() };
+        let logged = store.list_deliveries(owner.tenant, filter, page(10)).await.unwrap().items.remove(0);
+        assert!(logged.last_error.as_deref().unwrap().ends_with(why), "{logged:?}");
+    }
+    // One that can be told is enough, and the others are noted all the same.
+    let targets = [targets, vec![chooses.to_string()]].concat();
+    tell(&store, AlertNews { targets, ..news(&owner, 2, Severity::Info) }, at(2)).await;
+    let alert = Some(news(&owner, 2, Severity::Info).alert);
+    let waiting = DeliveryFilter { alert, state: Some(DeliveryState::Waiting), ..DeliveryFilter::default() };
+    assert_eq!(log(&store, &owner, waiting).await, [(format!("webhook:{chooses}"), DeliveryState::Waiting)]);
+    assert_eq!(log(&store, &owner, DeliveryFilter { alert, ..DeliveryFilter::default() }).await.len(), 3);
+}
+
+pub(crate) async fn a_named_user_who_may_not_sign_in_does_not_swallow_an_alert(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    let hook = make(&store, &owner, webhook(1)).await;
+    let person = make(&store, &owner, channel(2, Target::User(owner.key))).await;
+    let rule = Rule { targets: vec![person.to_string()], ..Rule::new("Lobby", Kind::Zone, Some(Severity::Warning)) };
+    let made = store.create_rule(owner.tenant, owner.key, rule.clone(), at(0)).await.unwrap();
+    let key = owner.key.0;
+    let disable = "update users set disabled_at = ?2 where id = ?1";
+    store.write(move |transaction| transaction.execute(disable, &values![key, at(1)])).await.unwrap();
+    let shown = store.rule(owner.tenant, made.rule_id).await.unwrap().unwrap().unusable_targets;
+    assert_eq!(shown.iter().map(|target| target.why).collect::<Vec<_>>(), [Unusable::UserGone]);
+    tell(&store, AlertNews { targets: rule.targets, ..news(&owner, 1, Severity::Warning) }, at(2)).await;
+    let expected =
+        [(format!("webhook:{hook}"), DeliveryState::Waiting), (format!("webhook:{person}"), DeliveryState::LeftOut)];
+    assert_eq!(log(&store, &owner, DeliveryFilter::default()).await, expected);
+}
+
+pub(crate) async fn a_rule_names_channels_that_are_there_and_shows_those_that_get_nothing(open: Open<'_>) {
+    let store = open();
+    let (owner, rival) = (tenant(&store, "acme").await, tenant(&store, "rival").await);
+    let (hook, theirs) = (make(&store, &owner, webhook(1)).await, make(&store, &rival, webhook(2)).await);
+    let (off, settings) = webhook(3);
+    make(&store, &owner, (off.clone(), settings.clone())).await;
+    let rule = |targets: &[&ChannelId], step: &[&ChannelId]| {
+        let ids = |channels: &[&ChannelId]| channels.iter().map(ToString::to_string).collect();
+        let escalation = vec![EscalationStep { after_minutes: 5, severity: None, targets: ids(step) }];
+        Rule { targets: ids(targets), escalation, ..Rule::new("Lobby", Kind::Zone, Some(Severity::Warning)) }
+    };
+    let create = async |rule| store.create_rule(owner.tenant, owner.key, rule, at(0)).await;
+    let no_such = |result: Result<_, StoreError>, named: &str| match result.map(|_: StoredRule| ()) {
+        Err(StoreError::NoSuchChannel { field, channel_id }) => {
+            assert_eq!((field.as_str(), channel_id), (named, theirs.to_string()));
+        }
+        other => panic!("{other:?}"),
+    };
+    no_such(create(rule(&[&hook, &theirs], &[])).await, "targets");
+    no_such(create(rule(&[&hook], &[&theirs])).await, "escalation[0].targets");
+    let made = create(rule(&[&hook, &off], &[&hook])).await.unwrap();
+    assert_eq!(made.unusable_targets, []);
+    let foreign = rule(&[], &[&theirs]);
+    let changed = store.change_rule(owner.tenant, owner.key, made.rule_id, 1, foreign, at(0)).await;
+    assert!(matches!(changed, Err(StoreError::NoSuchChannel { .. })), "{changed:?}");
+    let disabled = ChannelSettings { enabled: false, ..settings };
+    store.change_channel(owner.tenant, off.clone(), disabled, at(1)).await.unwrap();
+    store.delete_channel(owner.tenant, hook.clone(), at(1)).await.unwrap();
+    let unusable =
+        |field: &str, id: &ChannelId, why| UnusableTarget { field: field.into(), channel_id: id.to_string(), why };
+    let expected = [
+        unusable("targets", &hook, Unusable::Gone),
+        unusable("targets", &off, Unusable::SwitchedOff),
+        unusable("escalation[0].targets", &hook, Unusable::Gone),
+    ];
+    let shown = store.rule(owner.tenant, made.rule_id).await.unwrap().unwrap();
+    assert_eq!(shown.unusable_targets, expected);
+    let listed = store.list_rules(owner.tenant, page(100), at(2)).await.unwrap().items;
+    assert_eq!(listed.iter().find(|rule| rule.rule_id == made.rule_id).unwrap().unusable_targets, expected);
 }
 
 pub(crate) async fn the_webhook_of_the_settings_gets_every_tenants_alerts(open: Open<'_>) {
