@@ -66,6 +66,8 @@ impl Janitor {
         for media in stale {
             if let Err(error) = self.give_up(&media).await {
                 tracing::warn!(%error, "an unfinished upload can't be given up; trying again later");
+                // Behind the others, which may be more than one round looks at.
+                inner.store.put_off_media(media.key, clock::now()).await?;
             }
         }
         Ok(())

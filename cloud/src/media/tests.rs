@@ -224,6 +224,26 @@ async fn a_whole_file_is_not_copied_to_a_disk_with_little_room_and_is_stored_whe
 }
 
 #[tokio::test]
+async fn a_file_that_can_not_be_deleted_is_tried_again_behind_the_others() {
+    let bench = Bench::new().await;
+    let (files, bytes) = (bench.files_with(|settings| settings.unfinished_for = Duration::ZERO), noise(5_000));
+    files.offer(&bench.sender, offer("clip", &bytes)).await.unwrap();
+    assert!(bench.send(&files, "clip", 0, &bytes).await.unwrap().stored);
+    // A folder is no file that can be deleted.
+    let row = bench.row("clip").await.unwrap();
+    let place = bench.dir.path().join("clips").join(&row.object);
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir_all(place.join("locked")).unwrap();
+    assert!(matches!(files.delete(&row).await, Err(MediaError::Objects(_))));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let until = clock::now();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Janitor::new(files).round().await.unwrap();
+    assert!(bench.row("clip").await.is_some());
+    assert_eq!(bench.store.unfinished_media(until, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn one_more_file_than_are_stored_at_once_waits_for_its_turn() {
     let bench = Bench::new().await;
     let (files, bytes) = (bench.files(), noise(5_000));

@@ -27,6 +27,8 @@ const AT_ONCE: u32 = 4;
 const MAX_DIGEST: u32 = 1_000;
 /// Longest rest of a receiver that gives no answer: so soon after its repair it gets what waits.
 const MAX_REST: Duration = Duration::from_secs(600);
+/// Time after which a refusal is as good as no answer: a receiver that is so slow to say no rests as well.
+const SLOW_REFUSAL: Duration = Duration::from_secs(5);
 
 /// What messages are sent with.
 pub struct Sender {
@@ -79,7 +81,7 @@ struct DefaultWebhook {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) reports: Vec<(DueDelivery, Report)>,
-    /// The receiver gave no answer and is left alone until then.
+    /// The receiver gave no answer, or was slow to refuse, and is left alone until then.
     pub(super) rest_until: Option<UtcMillis>,
 }
 
@@ -256,7 +258,7 @@ impl Sent {
         took: Duration,
     ) {
         let now = clock::now();
-        if let Outcome::NoAnswer(_) = outcome {
+        if rests_after(&outcome, took) {
             let rest = backoff::wait(due.failures + 1, fastrand::u32(..)).min(MAX_REST);
             self.rest_until = Some(now + rest);
         }
@@ -271,5 +273,29 @@ impl Sent {
             Outcome::InVain { status, error } => (status, Some(error), Next::Failed),
         };
         self.reports.push((delivery.clone(), Report { tried_at: Some(begun), took, status, error, next }));
+    }
+}
+
+/// Whether a receiver is left alone for a while.
+fn rests_after(outcome: &Outcome, took: Duration) -> bool {
+    match outcome {
+        Outcome::NoAnswer(_) => true,
+        Outcome::Again { .. } => took >= SLOW_REFUSAL,
+        Outcome::Delivered(_) | Outcome::InVain { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_is_slow_to_refuse_rests_as_one_that_gives_no_answer() {
+        let busy = Outcome::Again { status: Some(503), error: "answered 503".into(), asked: None };
+        let second = Duration::from_secs(1);
+        assert!(rests_after(&Outcome::NoAnswer("timed out".into()), second));
+        assert!(rests_after(&busy, 14 * second));
+        assert!(!rests_after(&busy, second));
+        assert!(!rests_after(&Outcome::Delivered(Some(200)), 14 * second));
     }
 }

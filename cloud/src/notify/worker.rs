@@ -1,11 +1,11 @@
 //! Sends what is owed: takes turns of receivers, sends, reports; as many processes as there are.
 //!
-//! Each means has slots of its own, so that a mail server that hangs delays no webhook; each receiver has one turn, so
-//! that one that hangs delays no other. A stop takes no new turns and lets those at work end; what is cut off is sent
-//! again by whoever takes the turn next, under the same id.
+//! Each means has slots of its own, so that a mail server that hangs delays no webhook; each receiver has one turn and
+//! each tenant a share of the slots, so that those that hang delay no other. A stop takes no new turns and lets those at
+//! work end; what is cut off is sent again by whoever takes the turn next, under the same id.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aivms_contract::time::UtcMillis;
 use tokio::sync::Semaphore;
@@ -16,15 +16,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::sending::Sender;
 use crate::clock;
-use crate::store::{Due, Means, News, SharedStore, StoreError, Turn};
+use crate::store::{Due, Means, News, Room, SharedStore, StoreError, Then, Turn};
 
-/// Turns that one process has at once, by means. A webhook that hangs holds a slot for 15 s once in each of its rests,
-/// a mail for a minute.
-const SLOTS: [(Means, u32); 3] = [(Means::Webhook, 128), (Means::Push, 64), (Means::Mail, 16)];
+/// Turns that one process has at once, by means, and those of them that one tenant has. A webhook that hangs holds a
+/// slot for 15 s once in each of its rests, a mail for a minute. Mails all go by one server, whoever they are of.
+const SLOTS: [(Means, Room); 3] = [
+    (Means::Webhook, Room { turns: 128, of_tenant: 32 }),
+    (Means::Push, Room { turns: 64, of_tenant: 16 }),
+    (Means::Mail, Room { turns: 16, of_tenant: 8 }),
+];
+/// Time after which a turn ends though more is due: a receiver that takes what it is sent at once is soon done, and no
+/// other one keeps its slot for a second round.
+const TURN: Duration = Duration::from_secs(1);
 /// Longest time between two looks: news may be lost.
 const LOOK: Duration = Duration::from_secs(15);
 /// Shortest time between two looks: nothing is gained by asking more often.
 const BREATH: Duration = Duration::from_millis(50);
+/// Time until the next look while all that is due waits for turns, of which other processes may have some.
+const CROWDED: Duration = Duration::from_millis(250);
 /// Time that turns at work get when stopping; the whole cloud gets ten seconds.
 const STOP_WAIT: Duration = Duration::from_secs(8);
 /// Time after which finished deliveries are forgotten.
@@ -37,14 +46,14 @@ const FORGET_AT_ONCE: u32 = 1_000;
 pub struct Worker {
     store: SharedStore,
     sender: Arc<Sender>,
-    slots: [(Means, Arc<Semaphore>); 3],
+    slots: [(Means, Room, Arc<Semaphore>); 3],
 }
 
 impl Worker {
     /// Sends by `sender` what `store` owes.
     #[must_use]
     pub fn new(store: SharedStore, sender: Sender) -> Self {
-        let slots = SLOTS.map(|(means, slots)| (means, Arc::new(Semaphore::new(slots as usize))));
+        let slots = SLOTS.map(|(means, room)| (means, room, Arc::new(Semaphore::new(room.turns as usize))));
         Self { store, sender: Arc::new(sender), slots }
     }
 
@@ -78,9 +87,10 @@ impl Worker {
 
     /// Takes as many turns as there are free slots.
     async fn take(&self, turns: &mut JoinSet<()>) -> Result<(), StoreError> {
-        for (means, slots) in &self.slots {
-            let Ok(free @ 1..) = u32::try_from(slots.available_permits()) else { continue };
-            for (turn, due) in self.store.take_turns(*means, free, self.sender.turn_size(*means), clock::now()).await? {
+        for (means, room, slots) in &self.slots {
+            let Ok(turns_left @ 1..) = u32::try_from(slots.available_permits()) else { continue };
+            let (room, size) = (Room { turns: turns_left, ..*room }, self.sender.turn_size(*means));
+            for (turn, due) in self.store.take_turns(*means, room, size, clock::now()).await? {
                 let (store, sender) = (Arc::clone(&self.store), Arc::clone(&self.sender));
                 // Nobody else takes slots, so there is one.
                 let slot = Arc::clone(slots).acquire_owned().await;
@@ -96,6 +106,7 @@ impl Worker {
     /// Until something is due. What is due now and could not be taken waits for a slot or for another process.
     async fn wait(&self) -> Duration {
         match self.store.next_due().await {
+            Ok(Some(at)) if at <= clock::now() => CROWDED,
             Ok(Some(at)) => at.since(clock::now()).clamp(BREATH, LOOK),
             Ok(None) => LOOK,
             Err(error) => {
@@ -112,12 +123,17 @@ fn told_of_defect(ended: Result<(), JoinError>) {
     }
 }
 
-/// Sends to one receiver as long as something is due to it.
+/// Sends to one receiver as long as something is due to it and its turn lasts.
 async fn serve(store: &SharedStore, sender: &Sender, turn: Turn, mut due: Due) {
-    let size = sender.turn_size(turn.means);
+    let (begun, size) = (Instant::now(), sender.turn_size(turn.means));
     while !due.deliveries.is_empty() {
         let sent = sender.send(store, &turn, &due).await;
-        match store.report(turn.clone(), sent.reports, sent.rest_until, size, clock::now()).await {
+        let then = match sent.rest_until {
+            Some(until) => Then::RestUntil(until),
+            None if begun.elapsed() < TURN => Then::GoOn,
+            None => Then::End,
+        };
+        match store.report(turn.clone(), sent.reports, then, size, clock::now()).await {
             Ok(next) => due = next,
             Err(error) => {
                 // Its lease ends by time; then it is sent again.

@@ -59,6 +59,26 @@ pub struct DueDelivery {
     pub person: Option<super::UserKey>,
 }
 
+/// How many turns are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Most turns.
+    pub turns: u32,
+    /// Most turns that one tenant has at any time, those of all processes together.
+    pub of_tenant: u32,
+}
+
+/// How a turn goes on after its messages were tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// With what is due next.
+    GoOn,
+    /// With the turns of others; what is due waits for its next one.
+    End,
+    /// It ends, and the receiver is left alone until then: it gave no answer, or was slow to refuse.
+    RestUntil(UtcMillis),
+}
+
 /// How much of what is due is taken at once.
 #[derive(Debug, Clone, Copy)]
 pub struct TurnSize {
@@ -95,22 +115,23 @@ pub enum Next {
 }
 
 impl Store {
-    /// Takes the turns of receivers to which something is due by `means`, the longest due first, at most `most`.
+    /// Takes the turns of receivers to which something is due by `means`, as many as there is `room` for: first of those
+    /// that have waited longest, since something is due or since their last turn.
     ///
     /// # Errors
     /// The database's own.
     pub async fn take_turns(
         &self,
         means: Means,
-        most: u32,
+        room: Room,
         size: TurnSize,
         now: UtcMillis,
     ) -> Result<Vec<(Turn, Due)>, StoreError> {
-        self.write(move |transaction| take_turns(transaction, means, most, size, now)).await
+        self.write(move |transaction| take_turns(transaction, means, room, size, now)).await
     }
 
     /// Writes down what became of messages of a turn, and returns what is due next; when that is nothing the turn has
-    /// ended. `rest_until` ends the turn in any case: the receiver gave no answer and is left alone until then.
+    /// ended.
     ///
     /// What another process has taken over meanwhile, because this one was too slow, is not touched.
     ///
@@ -120,11 +141,11 @@ impl Store {
         &self,
         turn: Turn,
         reports: Vec<(DueDelivery, Report)>,
-        rest_until: Option<UtcMillis>,
+        then: Then,
         size: TurnSize,
         now: UtcMillis,
     ) -> Result<Due, StoreError> {
-        self.write(move |transaction| report(transaction, &turn, &reports, rest_until, size, now)).await
+        self.write(move |transaction| report(transaction, &turn, &reports, then, size, now)).await
     }
 
     /// When something is due next, or a receiver has rested; `None` when nothing waits.
@@ -140,21 +161,40 @@ impl Store {
     }
 }
 
+/// Receivers that wait for a turn, and each one's place among those of its tenant that have one or wait.
+const WAITING: &str = "
+    with waiting as (
+        select d.tenant, d.receiver,
+            case when t.not_before > min(d.due_at) then t.not_before else min(d.due_at) end as since
+        from deliveries d left join receiver_turns t on t.tenant = d.tenant and t.receiver = d.receiver
+        where d.state = 1 and d.means = ?1 and d.due_at <= ?2 and (t.not_before is null or t.not_before <= ?2)
+        group by d.tenant, d.receiver, t.not_before
+    ), held as (
+        select tenant, count(*) as turns from receiver_turns
+        where lease <> 0 and not_before > ?2 and receiver like ?5 group by tenant
+    ), placed as (
+        select w.tenant, w.receiver, w.since, coalesce(h.turns, 0)
+            + row_number() over (partition by w.tenant order by w.since, w.receiver) as place
+        from waiting w left join held h on h.tenant = w.tenant
+    )
+    select tenant, receiver from placed where place <= ?4 order by since, tenant, receiver limit ?3";
+
 fn take_turns(
     transaction: &mut Transaction<'_>,
     means: Means,
-    most: u32,
+    room: Room,
     size: TurnSize,
     now: UtcMillis,
 ) -> Result<Vec<(Turn, Due)>, StoreError> {
-    let waiting = transaction.all(
-        "select d.tenant, d.receiver from deliveries d
-         left join receiver_turns t on t.tenant = d.tenant and t.receiver = d.receiver
-         where d.state = 1 and d.means = ?1 and d.due_at <= ?2 and (t.not_before is null or t.not_before <= ?2)
-         group by d.tenant, d.receiver order by min(d.due_at), d.tenant, d.receiver limit ?3",
-        &values![means as i64, now, most],
-        |row| Ok((TenantKey(row.get(0)?), row.get::<String>(1)?)),
-    )?;
+    let of_means = match means {
+        Means::Mail => "mail:%",
+        Means::Webhook => "webhook:%",
+        Means::Push => "push:%",
+    };
+    let waiting =
+        transaction.all(WAITING, &values![means as i64, now, room.turns, room.of_tenant, of_means], |row| {
+            Ok((TenantKey(row.get(0)?), row.get::<String>(1)?))
+        })?;
     let mut taken = Vec::new();
     for (tenant, receiver) in waiting {
         // Never 0, which stands for nobody.
@@ -232,12 +272,11 @@ fn report(
     transaction: &mut Transaction<'_>,
     turn: &Turn,
     reports: &[(DueDelivery, Report)],
-    rest_until: Option<UtcMillis>,
+    then: Then,
     size: TurnSize,
     now: UtcMillis,
 ) -> Result<Due, StoreError> {
-    let (tenant, receiver) = (turn.tenant.0, &turn.receiver);
-    let own = values![tenant, receiver, turn.lease];
+    let own = values![turn.tenant.0, &turn.receiver, turn.lease];
     let sql = "select 1 from receiver_turns where tenant = ?1 and receiver = ?2 and lease = ?3";
     if !transaction.exists(sql, &own)? {
         return Ok(Due::default());
@@ -245,10 +284,10 @@ fn report(
     for (delivery, report) in reports {
         write_report(transaction, delivery, report, now)?;
     }
-    if let Some(until) = rest_until {
+    if let Then::RestUntil(until) = then {
         let sql = "update receiver_turns set not_before = ?4, lease = 0, failures = failures + 1
                    where tenant = ?1 and receiver = ?2 and lease = ?3";
-        transaction.execute(sql, &values![tenant, receiver, turn.lease, until])?;
+        transaction.execute(sql, &values![turn.tenant.0, &turn.receiver, turn.lease, until])?;
         return Ok(Due::default());
     }
     let next = due(transaction, turn, size, now)?;
@@ -256,10 +295,12 @@ fn report(
         release(transaction, turn)?;
         return Ok(Due::default());
     }
-    let sql = "update receiver_turns set not_before = ?4, failures = 0
+    // The row of a turn that has ended tells since when the receiver waits for its next one.
+    let (not_before, lease) = if then == Then::End { (now, 0) } else { (now + LEASE, turn.lease) };
+    let sql = "update receiver_turns set not_before = ?4, lease = ?5, failures = 0
                where tenant = ?1 and receiver = ?2 and lease = ?3";
-    transaction.execute(sql, &values![tenant, receiver, turn.lease, now + LEASE])?;
-    Ok(Due { failures: 0, ..next })
+    transaction.execute(sql, &values![turn.tenant.0, &turn.receiver, turn.lease, not_before, lease])?;
+    Ok(if then == Then::End { Due::default() } else { Due { failures: 0, ..next } })
 }
 
 fn write_report(

@@ -189,6 +189,15 @@ impl Store {
         self.lookup(move |transaction| transaction.all(&sql, &values![before, limit], read)).await
     }
 
+    /// Puts off giving up a file that is not stored, as if it were offered `now`.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn put_off_media(&self, key: MediaKey, now: UtcMillis) -> Result<(), StoreError> {
+        let sql = "update media set offered_at = ?2 where id = ?1 and stored_at is null";
+        self.write(move |transaction| transaction.execute(sql, &values![key.0, now]).map(drop)).await
+    }
+
     /// Forgets a file that is not stored and gives its bytes back to the tenant; true when there was one.
     ///
     /// # Errors

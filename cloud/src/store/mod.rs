@@ -61,7 +61,7 @@ mod sessions;
 mod sql;
 mod sqlite;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 mod tenant_data;
 mod tenant_deletion;
 mod tenant_export_turns;
@@ -95,7 +95,7 @@ use self::context::Context;
 pub use self::context::Doer;
 pub use self::deliveries::{DEFAULT_WEBHOOK, DeliveryState, Means};
 pub use self::delivery_log::{Attempt, DeliveryFilter, LoggedDelivery};
-pub use self::delivery_turns::{Due, DueDelivery, LEASE, Next, Report, Turn, TurnSize};
+pub use self::delivery_turns::{Due, DueDelivery, LEASE, Next, Report, Room, Then, Turn, TurnSize};
 pub use self::desired::{DesiredChange, DesiredVersion, KEPT_VERSIONS, ReportedNow};
 pub use self::edge_certificates::EdgeCertificate;
 pub use self::edge_health::StoredHealth;

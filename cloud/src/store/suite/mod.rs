@@ -133,6 +133,8 @@ macro_rules! store_suite {
             notifications: what_waits_and_what_was_given_up_is_counted;
             notifications: a_receiver_is_one_process_business_until_it_reports_or_its_time_is_over;
             notifications: a_receiver_that_gives_no_answer_rests_and_delays_nobody_else;
+            notifications: a_tenant_has_its_share_of_turns_and_leaves_the_others_to_others;
+            notifications: a_receiver_whose_turn_has_ended_waits_behind_those_that_had_none;
             notifications: what_failed_is_tried_again_and_every_try_is_logged;
             notifications: a_removed_or_changed_channel_is_what_it_is_now_and_its_secrets_sign_as_long_as_they_should;
             notifications: a_person_is_told_by_the_means_and_at_the_hours_it_chose;

@@ -10,8 +10,8 @@ use aivms_contract::alert::Severity;
 use super::super::sql::values;
 use super::super::{
     AlertNews, ChannelSettings, DeliveryFilter, DeliveryState, Due, LEASE, Means, Next, Occasion, PageRequest,
-    PushSubscription, Report, SharedStore, StoreError, StoredRule, Target, Turn, TurnSize, Unusable, UnusableTarget,
-    User, WebhookTarget,
+    PushSubscription, Report, Room, SharedStore, StoreError, StoredRule, Target, Then, Turn, TurnSize, Unusable,
+    UnusableTarget, User, WebhookTarget,
 };
 use super::{Open, at, edge, tenant};
 use crate::clock;
@@ -60,7 +60,12 @@ async fn make(store: &SharedStore, owner: &User, (id, settings): (ChannelId, Cha
 }
 
 async fn turns(store: &SharedStore, means: Means, now: i64) -> Vec<(Turn, Due)> {
-    store.take_turns(means, 100, SIZE, at(now)).await.unwrap()
+    store.take_turns(means, room(100), SIZE, at(now)).await.unwrap()
+}
+
+/// Room for `turns`, and for a tenant's as many.
+fn room(turns: u32) -> Room {
+    Room { turns, of_tenant: turns }
 }
 
 fn tried(now: i64, status: u16, next: Next) -> Report {
@@ -258,14 +263,15 @@ pub(crate) async fn a_receiver_is_one_process_business_until_it_reports_or_its_t
     let [(other, due)] = turns(&store, Means::Webhook, later).await.try_into().unwrap();
     assert_eq!(due.deliveries.len(), 2);
     let late = vec![(delivery.clone(), tried(later, 200, Next::Delivered))];
-    assert!(store.report(turn, late, None, SIZE, at(later)).await.unwrap().deliveries.is_empty());
+    assert!(store.report(turn, late, Then::GoOn, SIZE, at(later)).await.unwrap().deliveries.is_empty());
     assert_eq!(store.delivery(owner.tenant, delivery.id).await.unwrap().0.state, DeliveryState::Waiting);
     // What is left is given with the report, and at the end the turn is free.
     let [first, second] = due.deliveries.try_into().unwrap();
-    let next = store.report(other.clone(), vec![(first, tried(later, 200, Next::Delivered))], None, SIZE, at(later));
+    let next =
+        store.report(other.clone(), vec![(first, tried(later, 200, Next::Delivered))], Then::GoOn, SIZE, at(later));
     let next = next.await.unwrap();
     assert_eq!((next.deliveries.len(), next.deliveries[0].id, next.sent.len()), (1, second.id, 1));
-    let next = store.report(other, vec![(second, tried(later, 200, Next::Delivered))], None, SIZE, at(later));
+    let next = store.report(other, vec![(second, tried(later, 200, Next::Delivered))], Then::GoOn, SIZE, at(later));
     assert!(next.await.unwrap().deliveries.is_empty());
     assert_eq!(store.next_due().await.unwrap(), None);
     tell(&store, news(&owner, 3, Severity::Warning), at(later)).await;
@@ -282,17 +288,72 @@ pub(crate) async fn a_receiver_that_gives_no_answer_rests_and_delays_nobody_else
     make(&store, &owner, webhook(2)).await;
     tell(&store, news(&owner, 99, Severity::Warning), at(SECOND)).await;
     // The dead one has most of what is due, and one turn of two.
-    let taken = store.take_turns(Means::Webhook, 2, SIZE, at(2 * SECOND)).await.unwrap();
+    let taken = store.take_turns(Means::Webhook, room(2), SIZE, at(2 * SECOND)).await.unwrap();
     assert_eq!(taken.iter().map(|(_, due)| due.deliveries.len()).collect::<Vec<_>>(), [10, 1]);
     let (turn, due) = taken[0].clone();
     let first = due.deliveries[0].clone();
     let report = Report { status: None, ..tried(2 * SECOND, 0, Next::At(at(7 * SECOND))) };
-    let left = store.report(turn, vec![(first, report)], Some(at(60 * SECOND)), SIZE, at(3 * SECOND)).await.unwrap();
+    let left = store
+        .report(turn, vec![(first, report)], Then::RestUntil(at(60 * SECOND)), SIZE, at(3 * SECOND))
+        .await
+        .unwrap();
     assert!(left.deliveries.is_empty());
     assert!(turns(&store, Means::Webhook, 59 * SECOND).await.is_empty());
     assert_eq!(store.next_due().await.unwrap(), Some(at(60 * SECOND)));
     let [(_, due)] = turns(&store, Means::Webhook, 60 * SECOND).await.try_into().unwrap();
     assert_eq!((due.deliveries.len(), due.failures), (10, 1));
+}
+
+pub(crate) async fn a_tenant_has_its_share_of_turns_and_leaves_the_others_to_others(open: Open<'_>) {
+    let store = open();
+    let (owner, rival) = (tenant(&store, "acme").await, tenant(&store, "rival").await);
+    for number in 0..10 {
+        make(&store, &owner, webhook(number)).await;
+    }
+    make(&store, &rival, webhook(20)).await;
+    tell(&store, news(&owner, 1, Severity::Warning), at(0)).await;
+    let whose = |taken: &[(Turn, Due)]| taken.iter().map(|(turn, _)| turn.tenant).collect::<Vec<_>>();
+    let take =
+        async |turns, now| store.take_turns(Means::Webhook, Room { turns, of_tenant: 3 }, SIZE, at(now)).await.unwrap();
+    let slow = take(8, SECOND).await;
+    assert_eq!(whose(&slow), [owner.tenant; 3]);
+    assert!(take(5, 2 * SECOND).await.is_empty(), "its share is taken, in every process");
+    tell(&store, news(&rival, 2, Severity::Warning), at(3 * SECOND)).await;
+    assert_eq!(whose(&take(5, 3 * SECOND).await), [rival.tenant]);
+    // Turns by another means are counted by themselves.
+    make(&store, &owner, channel(30, Target::Mail(vec!["guard@example.com".into()]))).await;
+    tell(&store, news(&owner, 3, Severity::Warning), at(4 * SECOND)).await;
+    assert_eq!(turns(&store, Means::Mail, 4 * SECOND).await.len(), 1);
+    // One that ends makes room for one more.
+    let (turn, due) = slow[0].clone();
+    let done = vec![(due.deliveries[0].clone(), tried(5 * SECOND, 200, Next::Delivered))];
+    store.report(turn, done, Then::End, SIZE, at(5 * SECOND)).await.unwrap();
+    assert_eq!(whose(&take(5, 5 * SECOND).await), [owner.tenant]);
+}
+
+pub(crate) async fn a_receiver_whose_turn_has_ended_waits_behind_those_that_had_none(open: Open<'_>) {
+    let store = open();
+    let owner = tenant(&store, "acme").await;
+    make(&store, &owner, webhook(1)).await;
+    for number in 0..30 {
+        tell(&store, news(&owner, number, Severity::Warning), at(0)).await;
+    }
+    make(&store, &owner, webhook(2)).await;
+    tell(&store, news(&owner, 99, Severity::Warning), at(SECOND)).await;
+    let take = async |now| store.take_turns(Means::Webhook, room(1), SIZE, at(now)).await.unwrap();
+    let [(turn, due)] = take(2 * SECOND).await.try_into().unwrap();
+    let busy = turn.receiver.clone();
+    let tries = due.deliveries.into_iter();
+    let tries = tries.map(|delivery| (delivery, tried(2 * SECOND, 200, Next::Delivered))).collect();
+    let left = store.report(turn, tries, Then::End, SIZE, at(3 * SECOND)).await.unwrap();
+    assert!(left.deliveries.is_empty());
+    assert_eq!(store.next_due().await.unwrap(), Some(at(SECOND)));
+    let [(turn, due)] = take(3 * SECOND).await.try_into().unwrap();
+    assert_ne!(turn.receiver, busy);
+    let done = vec![(due.deliveries[0].clone(), tried(3 * SECOND, 200, Next::Delivered))];
+    store.report(turn, done, Then::End, SIZE, at(3 * SECOND)).await.unwrap();
+    let [(turn, due)] = take(3 * SECOND).await.try_into().unwrap();
+    assert_eq!((turn.receiver, due.deliveries.len(), due.failures), (busy, 10, 0));
 }
 
 pub(crate) async fn what_failed_is_tried_again_and_every_try_is_logged(open: Open<'_>) {
@@ -305,7 +366,7 @@ pub(crate) async fn what_failed_is_tried_again_and_every_try_is_logged(open: Ope
         let [(turn, due)] = turns(&store, Means::Webhook, now).await.try_into().unwrap();
         let delivery = due.deliveries[0].clone();
         assert_eq!(delivery.give_up_at, at(0) + Duration::from_secs(86_400));
-        store.report(turn, vec![(delivery, tried(now, status, next))], None, SIZE, at(now + 1)).await.unwrap();
+        store.report(turn, vec![(delivery, tried(now, status, next))], Then::GoOn, SIZE, at(now + 1)).await.unwrap();
         now += 5 * SECOND;
     }
     assert!(turns(&store, Means::Webhook, now).await.is_empty());
@@ -386,9 +447,9 @@ pub(crate) async fn a_person_is_told_by_the_means_and_at_the_hours_it_chose(open
     let mail = format!("mail:{}", owner.email);
     let expected = [(mail.clone(), DeliveryState::Waiting), (push, DeliveryState::LeftOut)];
     assert_eq!(log(&store, &owner, of_second).await, expected);
-    assert!(store.take_turns(Means::Mail, 9, SIZE, night + Duration::from_secs(3600)).await.unwrap().is_empty());
+    assert!(store.take_turns(Means::Mail, room(9), SIZE, night + Duration::from_secs(3600)).await.unwrap().is_empty());
     let evening = night + Duration::from_secs(11 * 3600);
-    assert_eq!(store.take_turns(Means::Mail, 9, SIZE, evening).await.unwrap().len(), 1);
+    assert_eq!(store.take_turns(Means::Mail, room(9), SIZE, evening).await.unwrap().len(), 1);
     // A refusal holds until the person asks for mail again.
     store.refuse_mail(owner.tenant, owner.email.clone(), evening).await.unwrap();
     tell(&store, news(&owner, 3, Severity::Critical), night).await;
@@ -416,7 +477,7 @@ pub(crate) async fn the_log_is_paged_filtered_and_only_a_tenants_own(open: Open<
     }
     let [(turn, due), _] = turns(&store, Means::Webhook, 10).await.try_into().unwrap();
     let done = vec![(due.deliveries[0].clone(), tried(10, 200, Next::Delivered))];
-    store.report(turn, done, None, SIZE, at(11)).await.unwrap();
+    store.report(turn, done, Then::GoOn, SIZE, at(11)).await.unwrap();
     let (mut seen, mut before) = (Vec::new(), None);
     loop {
         let request = PageRequest { before, limit: 3 };
