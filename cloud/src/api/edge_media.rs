@@ -147,7 +147,7 @@ impl From<MediaError> for Failure {
                 tracing::error!("clip_upload_dir, data_dir: no room for files of edges; they wait, free some room");
                 Self::no_room(error.to_string())
             }
-            MediaError::Staging(_) | MediaError::Objects(_) | MediaError::Defect => {
+            MediaError::Staging(_) | MediaError::Objects(_) | MediaError::NoAnswer | MediaError::Defect => {
                 tracing::error!(%error, "a file can't be stored or read");
                 Self::internal()
             }

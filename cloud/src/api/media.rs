@@ -19,8 +19,11 @@ use super::media_locks::LockAnswer;
 use super::values::{Text, Time, time};
 use super::{Services, address};
 use crate::clock;
-use crate::media::{Linked, download_name};
+use crate::media::{Linked, MediaError, download_name};
 use crate::store::Media;
+
+/// When to ask again for a file whose folder or bucket fails.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// How far the file of a clip or snapshot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -96,7 +99,12 @@ async fn answer(request: &Request, token: &str, services: &Services) -> Result<R
     let bytes = services.media.read(&media, part).await.inspect_err(|error| {
         tracing::error!(edge.id = %media.edge_id, media.id = %media.media_id, %error, "a stored file can't be read");
     });
-    Ok(head.body(Body::from_bytes_stream(bytes.map_err(|_| gone())?)))
+    Ok(head.body(Body::from_bytes_stream(bytes.map_err(|error| unread(&error, gone()))?)))
+}
+
+/// What is answered when a stored file can't be read: `gone` when it is, and else that it can be had later.
+pub(super) fn unread(error: &MediaError, gone: Failure) -> Failure {
+    if error.is_gone() { gone } else { Failure::unavailable("the file can't be read at the moment", READ_AGAIN_AFTER) }
 }
 
 /// A file that is shown, whole or in parts.

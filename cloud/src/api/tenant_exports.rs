@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::idempotency::{KeyHeader, Made};
-use super::media::{Asking, Shown};
+use super::media::{Asking, Shown, unread};
 use super::signed_in::SignedIn;
 use super::values::{Body, Text, Time, time};
 use super::{Services, Tags, address};
@@ -265,7 +265,7 @@ async fn download(request: &Request, token: &str, services: &Services) -> Result
     let bytes = services.media.read_at(place, part).await.inspect_err(|error| {
         tracing::error!(export.id = %export.export_id, %error, "an export can't be read");
     });
-    Ok(head.body(Stream::from_bytes_stream(bytes.map_err(|_| gone())?)))
+    Ok(head.body(Stream::from_bytes_stream(bytes.map_err(|error| unread(&error, gone()))?)))
 }
 
 /// Writes the download down. What can't be written down is not given out.

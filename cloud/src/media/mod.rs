@@ -40,6 +40,9 @@ use crate::store::{EdgeKey, Media, MediaKey, SharedStore, StoreError, TenantKey}
 
 /// Files that are checked and put to their places at once; further ones wait, and their edges ask again.
 const STORED_AT_ONCE: usize = 4;
+/// How long the place of files may take to begin with one: whoever waits is told, while the library of buckets would
+/// go on trying for minutes.
+const BEGINS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Where files stay and how many.
 #[derive(Debug, Clone)]
@@ -106,9 +109,19 @@ pub enum MediaError {
     /// The folder or bucket failed.
     #[error("the place of clips: {0}")]
     Objects(#[source] object_store::Error),
+    /// The folder or bucket does not answer.
+    #[error("the place of clips does not answer within {} s", BEGINS_WITHIN.as_secs())]
+    NoAnswer,
     /// A task ended by a defect.
     #[error("storing a file panicked")]
     Defect,
+}
+
+impl MediaError {
+    /// Whether the folder or bucket answers that nothing lies there.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Objects(object_store::Error::NotFound { .. }))
+    }
 }
 
 struct Inner {
@@ -137,6 +150,10 @@ impl MediaFiles {
             None => Objects::folder(&settings.folder)
                 .with_context(|| format!("clip_upload_dir {}", settings.folder.display()))?,
         };
+        Self::with_objects(settings, objects, store)
+    }
+
+    fn with_objects(settings: MediaSettings, objects: Objects, store: SharedStore) -> anyhow::Result<Self> {
         let staging = Staging::open(settings.staging.clone(), settings.min_free_bytes)
             .with_context(|| format!("data_dir: {}", settings.staging.display()))?;
         let (storing, folder_turn) = (Semaphore::new(STORED_AT_ONCE), tokio::sync::Mutex::default());
@@ -238,7 +255,8 @@ impl MediaFiles {
         place: &str,
         part: Range<u64>,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>, MediaError> {
-        let bytes = self.inner.objects.read(place, part).await.map_err(MediaError::Objects)?;
+        let reading = tokio::time::timeout(BEGINS_WITHIN, self.inner.objects.read(place, part));
+        let bytes = reading.await.map_err(|_| MediaError::NoAnswer)?.map_err(MediaError::Objects)?;
         let served = self.inner.served_bytes.clone();
         let counted = bytes.inspect_ok(move |piece| {
             served.inc_by(piece.len() as u64);

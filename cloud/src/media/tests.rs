@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::{NewTenant, Store};
 
+mod bucket;
+
 struct Bench {
     dir: TempDir,
     store: SharedStore,
@@ -39,6 +41,10 @@ impl Bench {
     }
 
     fn files_with(&self, change: impl FnOnce(&mut MediaSettings)) -> MediaFiles {
+        MediaFiles::open(self.settings(change), Arc::clone(&self.store)).unwrap()
+    }
+
+    fn settings(&self, change: impl FnOnce(&mut MediaSettings)) -> MediaSettings {
         let mut settings = MediaSettings {
             folder: self.dir.path().join("clips"),
             bucket: None,
@@ -49,7 +55,7 @@ impl Bench {
             unfinished_for: Duration::from_secs(3600),
         };
         change(&mut settings);
-        MediaFiles::open(settings, Arc::clone(&self.store)).unwrap()
+        settings
     }
 
     async fn send(&self, files: &MediaFiles, id: &str, offset: u64, piece: &[u8]) -> Result<MediaProgress, MediaError> {

@@ -9,7 +9,7 @@ use super::error::store_error;
 use super::translate::migration;
 
 /// The step after which events get their form of this database: it leaves that part of the shared schema to it.
-const EVENTS_AFTER: usize = 3;
+pub(super) const EVENTS_AFTER: usize = 3;
 const EVENTS: &str = include_str!("events.sql");
 
 /// Any number that no other program in the same database uses: "aivm" in ASCII.
@@ -26,7 +26,7 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
 }
 
 /// Applies the next step; false when there is none.
-async fn step(client: &mut Client) -> Result<bool, StoreError> {
+pub(super) async fn step(client: &mut Client) -> Result<bool, StoreError> {
     let told = |error: tokio_postgres::Error| store_error(&error);
     // The lock serves instead: who waits for it must see what the one before has done.
     let begun = client.build_transaction().isolation_level(tokio_postgres::IsolationLevel::ReadCommitted).start();

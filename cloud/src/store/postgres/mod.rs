@@ -17,6 +17,8 @@ mod settings;
 mod tests;
 mod tls;
 mod translate;
+#[cfg(test)]
+mod upgrade_tests;
 mod value;
 
 use std::sync::Arc;

@@ -21,13 +21,18 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             "the file has schema version {version}, this program knows {NEWEST}: start the newer program"
         )));
     }
-    for (number, step) in (1_i64..).zip(STEPS.iter().copied()).filter(|(number, _)| *number > version) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
-        transaction.execute_batch(step).map_err(store_error)?;
-        transaction.pragma_update(None, "user_version", number).map_err(store_error)?;
-        transaction.commit().map_err(store_error)?;
+    for (number, sql) in (1_i64..).zip(STEPS.iter().copied()).filter(|(number, _)| *number > version) {
+        step(connection, number, sql)?;
     }
     Ok(())
+}
+
+/// Takes one step, to version `number`.
+pub(super) fn step(connection: &mut Connection, number: i64, sql: &str) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    transaction.execute_batch(sql).map_err(store_error)?;
+    transaction.pragma_update(None, "user_version", number).map_err(store_error)?;
+    transaction.commit().map_err(store_error)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ async fn record(store: &SharedStore, owner: &User, edge: &Edge, first_seq: u64, 
 }
 
 /// Counts ahead whatever can be.
-async fn count_ahead(store: &SharedStore) -> usize {
+pub(super) async fn count_ahead(store: &SharedStore) -> usize {
     let later = at(0) + Duration::from_secs(10 * 24 * 3_600);
     while store.mark_backlog().await.unwrap() {}
     store.begin_counts(later).await.unwrap();
@@ -55,7 +55,7 @@ async fn count_ahead(store: &SharedStore) -> usize {
     kept
 }
 
-fn span(from: i64, to: i64) -> Vec<Bucket> {
+pub(super) fn span(from: i64, to: i64) -> Vec<Bucket> {
     buckets(&"Asia/Kolkata".parse::<Zone>().unwrap(), Step::Hour, at(from), at(to)).unwrap()
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod presence;
 pub(crate) mod providers;
 pub(crate) mod retention;
 pub(crate) mod tenants;
+pub(crate) mod upgrade;
 
 use aivms_contract::detection::{Detection, TrackPhase};
 use aivms_contract::envelope::{Body, Envelope};
