@@ -91,9 +91,11 @@ pub struct Shown {
 }
 
 impl BackTest {
-    /// Compares `candidate` with `today`'s rule, when there is one.
+    /// Compares `candidate` with `today`'s rule, when there is one. A candidate that is switched off is tried as if it
+    /// were on, as the question is what it would raise; today's rule raises what it raised.
     #[must_use]
-    pub fn new(candidate: ReadyRule, today: Option<ReadyRule>, counts_from: UtcMillis) -> Self {
+    pub fn new(mut candidate: ReadyRule, today: Option<ReadyRule>, counts_from: UtcMillis) -> Self {
+        candidate.rule.enabled = true;
         let zone = candidate.zone().clone();
         let run = |rule| Run { rule, memory: VolatileMemory::default() };
         let (candidate, today) = (run(candidate), today.map(run));

@@ -193,6 +193,20 @@ fn a_state_that_many_reports_tell_of_alerts_once_it_has_lasted_and_once_only() {
 }
 
 #[test]
+fn a_back_test_of_a_rule_that_is_switched_off_says_what_it_would_raise() {
+    let off = Rule { enabled: false, ..warning(Kind::Zone) };
+    let mut test = BackTest::new(ready(off.clone()), Some(ready(off)), at(0));
+    assert!(test.is_about(&entered(1, "t1")));
+    test.take(&entered(1, "t1"));
+    let report = test.finish();
+    assert_eq!(
+        (report.both, report.only_new, report.only_old),
+        (0, 1, 0),
+        "today's rule raises nothing while it is off"
+    );
+}
+
+#[test]
 fn different_alarms_of_one_camera_do_not_silence_each_other() {
     let told = |second, alert_type: &str| {
         let what = What::EdgeAlert { alert_type: alert_type.into(), severity: Severity::Info, title: "x".into() };
