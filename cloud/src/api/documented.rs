@@ -20,15 +20,18 @@ struct Path {
 }
 
 impl Documented {
-    /// Reads them from the document and adds `others`, each of which answers GET.
+    /// Reads them from the document and adds `others`, each of which answers GET and takes any parameter, also where the
+    /// document describes it: links in mails and pages get parameters on their way.
     pub(super) fn new(document: &str, others: &[&str]) -> Self {
         let document: Value = serde_json::from_str(document).unwrap_or_default();
         let documented = document["paths"].as_object().into_iter().flatten().map(|(path, operations)| {
+            let known = |it| if others.contains(&path.as_str()) { None } else { parameters(path, it) };
             let operations = operations.as_object().into_iter().flatten();
-            let methods = operations.map(|(method, it)| (method.to_uppercase(), parameters(path, it))).collect();
+            let methods = operations.map(|(method, it)| (method.to_uppercase(), known(it))).collect();
             Path::new(path, methods)
         });
-        let others = others.iter().map(|path| Path::new(path, BTreeMap::from([("GET".to_owned(), None)])));
+        let others = others.iter().filter(|path| document["paths"][**path].is_null());
+        let others = others.map(|path| Path::new(path, BTreeMap::from([("GET".to_owned(), None)])));
         Self(documented.chain(others).collect())
     }
 
@@ -113,6 +116,9 @@ mod tests {
         assert_eq!(documented.methods("/a/17/b/"), "POST");
         assert_eq!(documented.methods("/c"), "GET, HEAD");
         assert_eq!(documented.methods("/d"), "");
+        let described = Documented::new(r#"{"paths": {"/c": {"get": {}, "post": {}}}}"#, &["/c"]);
+        assert_eq!(described.methods("/c"), "GET, HEAD, POST");
+        assert_eq!(described.unknown_parameter("POST", "/c", "utm_source=x"), None);
         let operations =
             [("GET", "/a/17"), ("HEAD", "/c"), ("GET", "/a/17/b"), ("GET", "/wp-login.php"), ("BREW", "/c")];
         let operations = operations.map(|(method, path)| documented.operation(method, path));

@@ -65,7 +65,7 @@ pub(super) enum Failure {
     /// The body is too large.
     #[oai(status = 413, content_type = "application/problem+json")]
     PayloadTooLarge(Json<Box<Problem>>),
-    /// The body is not `application/json`.
+    /// The body is of another type than the operation takes, mostly `application/json`.
     #[oai(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Json<Box<Problem>>),
     /// The request can be read, a value in it is not acceptable.

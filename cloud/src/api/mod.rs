@@ -205,7 +205,8 @@ struct Services {
     stop: CancellationToken,
 }
 
-/// Paths that the document does not have; each answers GET.
+/// Paths that are no operations of the framework; each answers GET. Those of them that are for programs of people are
+/// described in the document by hand.
 pub const OUTSIDE_THE_DOCUMENT: [&str; 17] = [
     "/.well-known/security.txt",
     "/healthz",
@@ -253,8 +254,8 @@ pub fn endpoint(api: Api) -> impl Endpoint<Output = Response> {
     let (https, proxies) = (services.settings.https, services.settings.trusted_proxies.clone());
     let api = operations::service(&services);
     let spec = api.spec();
-    let document = docs::with_closed_schemas(&spec, &spec);
-    let page = docs::DocsPage::new(&docs::with_closed_schemas(&api.swagger_ui_html(), &spec));
+    let document = docs::whole(&spec);
+    let page = docs::DocsPage::new(&api.swagger_ui_html().replace(&spec, &document));
     let documented = documented::Documented::new(&document, &OUTSIDE_THE_DOCUMENT);
     let routes = Route::new()
         .at("/healthz", get(healthz))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aivms_cloud::api::OUTSIDE_THE_DOCUMENT;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -64,11 +65,13 @@ pub(crate) struct Operation {
     pub makes: bool,
 }
 
-/// All operations, those that make something first, and those that end something last.
+/// All operations, those that make something first, and those that end something last; without the doors, which are
+/// gone through in `doors.rs`.
 pub(crate) async fn operations(cloud: &Cloud) -> Vec<Operation> {
     let document = Answer::of(cloud.request(Method::GET, "/openapi.json")).await.body;
     let mut operations = Vec::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
+    let paths = document["paths"].as_object().unwrap().iter();
+    for (path, methods) in paths.filter(|(path, _)| !OUTSIDE_THE_DOCUMENT.contains(&path.as_str())) {
         for (method, operation) in methods.as_object().unwrap() {
             operations.push(read(&document, path, method, operation));
         }
