@@ -176,6 +176,28 @@ async fn a_link_that_is_forged_or_has_ended_is_told_apart_from_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_whose_folder_fails_can_be_had_later_and_one_that_is_gone_can_not() {
+    let cloud = Cloud::start().await;
+    let owner = cloud.register("acme").await;
+    let device = Device::enrolled(&cloud, &owner).await;
+    device.clip(&cloud, "c1", &file(3_000)).await;
+    let url = link(&cloud, &owner, "c1").await;
+    let open = async || Answer::of(cloud.request(Method::GET, &url)).await;
+    let (folder, aside) = (cloud.config().clip_upload_dir, cloud.dir.path().join("aside"));
+    std::fs::rename(&folder, &aside).unwrap();
+    // Nothing can be read below what is no folder, not even that a file is not there.
+    std::fs::write(&folder, b"").unwrap();
+    let failed = open().await;
+    failed.assert_problem(503, None);
+    assert_eq!(failed.headers["retry-after"], "10");
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    assert_eq!(open().await.status, StatusCode::OK);
+    std::fs::remove_dir_all(&folder).unwrap();
+    open().await.assert_problem(404, None);
+}
+
+#[tokio::test]
 async fn a_tenant_sees_and_touches_no_file_of_another() {
     let cloud = Cloud::start().await;
     let (owner, rival) = (cloud.register("acme").await, cloud.register("rival").await);

@@ -12,6 +12,8 @@ mod plans;
 mod readers;
 mod snapshot;
 mod transaction;
+#[cfg(test)]
+mod upgrade_tests;
 
 pub(super) use self::database::SqliteDatabase;
 pub use self::snapshot::{check_sqlite, snapshot_sqlite};
