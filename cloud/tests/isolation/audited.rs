@@ -202,7 +202,9 @@ async fn after(party: &Party<'_>, reader: &Owner, before: u64) -> Vec<Entry> {
         kind: text(&item["actor_kind"]),
         action: text(&item["action"]),
     };
-    items.filter(|item| item["seq"].as_u64().unwrap() > before).map(entry).collect()
+    let entries = items.filter(|item| item["seq"].as_u64().unwrap() > before).map(entry);
+    // An export that an operation before asked for ends when it is ready.
+    entries.filter(|entry| (&*entry.kind, &*entry.action) != ("system", "tenant.export_finished")).collect()
 }
 
 fn table(written: &BTreeMap<String, BTreeSet<String>>) -> String {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aivms_test_database::TestDatabase;
@@ -215,10 +216,13 @@ fn end(child: &mut Option<Child>) {
 }
 
 /// A port that nobody uses, below those that the system gives to outgoing connections: one of them may come before the
-/// server does.
+/// server does. Each test process has a range of its own.
 fn free_port() -> u16 {
+    const RANGE: u32 = 20;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = fastrand::u16(10_000..32_000);
+        let port = 10_000 + std::process::id() % 1_000 * RANGE + NEXT.fetch_add(1, Ordering::Relaxed) % RANGE;
+        let port = u16::try_from(port).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
