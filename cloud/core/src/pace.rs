@@ -93,7 +93,11 @@ mod tests {
 
     fn call(meter: &mut Meter<u16>, caller: u16, now: Duration) -> Result<(), Duration> {
         let wait = meter.wait(&caller, now);
-        if wait.is_zero() { Ok(meter.count(caller, now)) } else { Err(wait) }
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        meter.count(caller, now);
+        Ok(())
     }
 
     #[test]
