@@ -133,6 +133,8 @@ pub async fn start(config: Config) -> Result<Running> {
         security_contact: config.http.security_contact.clone(),
         link_seconds: config.media.link_seconds,
         deletion_wait_days: config.tenants.deletion_wait_days,
+        calls_per_caller: config.calls.per_caller(),
+        calls_per_tenant: config.calls.per_tenant(),
     };
     let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
     let readiness = Readiness::new(Arc::clone(&store), stop.clone());

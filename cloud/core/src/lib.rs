@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod label;
 pub mod letters;
 pub mod notify;
+pub mod pace;
 pub mod page;
 pub mod people;
 pub mod presence;

@@ -71,7 +71,7 @@ pub(super) enum Failure {
     /// The request can be read, a value in it is not acceptable.
     #[oai(status = 422, content_type = "application/problem+json")]
     Unprocessable(Json<Box<Problem>>),
-    /// Too many tries; `Retry-After` says for how many seconds.
+    /// Too many calls or tries; `Retry-After` says for how many seconds to wait.
     #[oai(status = 429, content_type = "application/problem+json")]
     TooManyRequests(Json<Box<Problem>>, #[oai(header = "Retry-After")] String),
     /// A defect of the cloud; it is in its log.
@@ -259,5 +259,5 @@ fn short(detail: String) -> String {
 
 /// Rounded up, so that a caller who waits that long is not turned away again.
 fn whole_seconds(wait: Duration) -> String {
-    wait.as_millis().div_ceil(1_000).max(1).to_string()
+    wait.as_nanos().div_ceil(1_000_000_000).max(1).to_string()
 }

@@ -26,7 +26,7 @@ use super::alerts::AlertAnswer;
 use super::events::{detection_answer, zone_event_answer};
 use super::failure::Failure;
 use super::feed_cursor::Place;
-use super::signed_in::{Session, session_of};
+use super::signed_in::{Session, called_by, session_of};
 use super::user_changes::changed;
 use super::{Services, address};
 use crate::clock;
@@ -53,7 +53,7 @@ pub(super) async fn live(request: &Request, services: Data<&Arc<Services>>) -> p
     let bearer = request.headers().typed_get::<Authorization<Bearer>>();
     let bearer = bearer.ok_or_else(|| Failure::unauthorized("a bearer token is needed; sign in first", "Bearer"))?;
     let from = address(request, &services);
-    let session = session_of(&services, bearer.token(), from, request.original_uri().path()).await?;
+    let session = called_by(&services, bearer.token(), from, request.original_uri().path()).await?;
     let seen = last_event_id(request, &services, session.user.tenant).await?;
     let watcher = Watcher::start(Arc::clone(&services), bearer.token(), &session, seen).await?;
     Ok(SSE::new(watcher.into_stream()).keep_alive(KEEP_ALIVE).into_response())

@@ -6,6 +6,7 @@ mod analytics;
 mod api_keys;
 mod audit;
 mod brakes;
+mod calls;
 mod channels;
 mod clips;
 mod commands;
@@ -62,6 +63,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aivms_cloud_core::pace::Pace;
 use poem::endpoint::make_sync;
 use poem::web::Data;
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, handler};
@@ -114,6 +116,10 @@ pub struct ApiSettings {
     pub link_seconds: u32,
     /// Days from asking for the deletion of a tenant to its beginning.
     pub deletion_wait_days: u32,
+    /// What each person and each API key may call; `None` for no limit.
+    pub calls_per_caller: Option<Pace>,
+    /// What the people and API keys of a tenant may call together; `None` for no limit.
+    pub calls_per_tenant: Option<Pace>,
 }
 
 /// The parts of the cloud the API works with.
@@ -201,6 +207,7 @@ struct Services {
     feed_cursors: feed_cursor::FeedCursors,
     passwords: passwords::Passwords,
     brakes: brakes::Brakes,
+    calls: calls::Calls,
     /// Ends live streams, which would otherwise hold up the stop.
     stop: CancellationToken,
 }
@@ -291,6 +298,7 @@ impl Services {
             feed_cursors: feed_cursor::FeedCursors::new(&settings.jwt_secret),
             passwords: passwords::Passwords::new(),
             brakes: brakes::Brakes::new(Arc::clone(&parts.store)),
+            calls: calls::Calls::new(settings.calls_per_caller, settings.calls_per_tenant, &parts.figures),
             store: parts.store,
             ca: parts.ca,
             ingest: parts.ingest,

@@ -96,8 +96,21 @@ impl SignedIn {
     }
 }
 
-/// Finds the person a token or key speaks for. Each call looks at the rows, so a withdrawn one ends at once. `address`
-/// and `path` are those of the request.
+/// Finds who makes a call, and counts it. Every operation of people passes here, and every stream of theirs once, when it
+/// begins.
+pub(super) async fn called_by(
+    services: &Arc<Services>,
+    token: &str,
+    address: String,
+    path: &str,
+) -> Result<Session, Failure> {
+    let session = session_of(services, token, address, path).await?;
+    services.calls.count(&session.credential, session.user.tenant)?;
+    Ok(session)
+}
+
+/// Finds the person a token or key speaks for, without counting a call. Looks at the rows each time, so a withdrawn one ends
+/// at once. `address` and `path` are those of the request.
 pub(super) async fn session_of(
     services: &Arc<Services>,
     token: &str,
@@ -141,5 +154,5 @@ fn note_use(services: Arc<Services>, credential: Credential, address: String) {
 
 async fn check(request: &Request, bearer: Bearer) -> poem::Result<Session> {
     let services = request.data::<Arc<Services>>().ok_or_else(Failure::internal)?;
-    Ok(session_of(services, &bearer.token, address(request, services), request.original_uri().path()).await?)
+    Ok(called_by(services, &bearer.token, address(request, services), request.original_uri().path()).await?)
 }

@@ -7,7 +7,7 @@ use aivms_contract::identity::{Identity, Role};
 use tempfile::TempDir;
 
 use super::live::Watcher;
-use super::signed_in::session_of;
+use super::signed_in::{called_by, session_of};
 use super::*;
 use crate::clock;
 use crate::config::Config;
@@ -54,6 +54,25 @@ async fn a_live_stream_ends_when_its_token_is_withdrawn() {
     let start = Instant::now();
     assert!(watcher.next().await.is_none());
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_live_stream_is_one_call_however_long_it_lasts() {
+    let (_directory, parts, mut settings) = parts();
+    let one = std::num::NonZeroU32::MIN;
+    settings.calls_per_caller = Some(Pace { per_second: one, at_once: one.saturating_add(1) });
+    let services = Arc::new(Services::new(parts, settings, CancellationToken::new()));
+    let user = services.store.register_tenant(acme(), clock::now()).await.unwrap();
+    let token = signed_in(&services, &user).await;
+    let call = async || called_by(&services, &token, String::new(), "/").await;
+    let session = call().await.unwrap();
+    let mut watcher = Watcher::start(Arc::clone(&services), &token, &session, None).await.unwrap();
+    assert!(watcher.next().await.is_some() && watcher.next().await.is_some());
+    for _ in 0..5 {
+        watcher.look_now();
+        assert!(tokio::time::timeout(Duration::from_millis(20), watcher.next()).await.is_err(), "it goes on");
+    }
+    assert!(call().await.is_ok(), "the looks at its token were no calls");
 }
 
 #[tokio::test]
@@ -145,6 +164,8 @@ fn parts() -> (TempDir, ApiParts, ApiSettings) {
         security_contact: None,
         link_seconds: 600,
         deletion_wait_days: 7,
+        calls_per_caller: None,
+        calls_per_tenant: None,
     };
     (directory, parts, settings)
 }

@@ -3,6 +3,7 @@
 //! The environment wins over the file, the file over the defaults. Each default stands on its field;
 //! `cloud.example.toml` shows all of them. Each table of the file is a [`Part`] in a file of its own here.
 
+mod calls;
 #[cfg(test)]
 mod containers;
 mod error;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use calls::CallsConfig;
 pub use error::ConfigError;
 pub use http::HttpConfig;
 pub use media::MediaConfig;
@@ -78,6 +80,8 @@ pub struct Config {
     pub jwt_secret_previous: Option<Secret>,
     /// The API.
     pub http: HttpConfig,
+    /// How many calls of the API people, API keys and tenants may make.
+    pub calls: CallsConfig,
     /// The MQTT front.
     pub mqtt: MqttConfig,
     /// Files of clips and snapshots.
@@ -109,6 +113,7 @@ impl Default for Config {
             jwt_secret: None,
             jwt_secret_previous: None,
             http: HttpConfig::default(),
+            calls: CallsConfig::default(),
             mqtt: MqttConfig::default(),
             media: MediaConfig::default(),
             smtp: SmtpConfig::default(),
@@ -142,6 +147,7 @@ impl Config {
     fn parts(&mut self) -> Vec<&mut dyn Part> {
         vec![
             &mut self.http,
+            &mut self.calls,
             &mut self.mqtt,
             &mut self.media,
             &mut self.presence,

@@ -139,3 +139,19 @@ fn figures_are_shown_to_a_network_only_with_a_token() {
     let error = load("[metrics]\ntoken = 'hush'", &[]).unwrap_err();
     assert!(error.contains("metrics.token") && !error.contains("hush"), "{error}");
 }
+
+#[test]
+fn limits_of_calls_that_can_not_be_are_refused_by_their_key_and_zero_is_none() {
+    let config = load("[calls]\nper_second = 0\ntenant_per_second = 7", &[]).unwrap().calls;
+    assert_eq!((config.per_caller(), config.per_tenant().map(|pace| pace.per_second.get())), (None, Some(7)));
+    for (text, key) in [
+        ("at_once = 0", "calls.at_once"),
+        ("tenant_at_once = 0", "calls.tenant_at_once"),
+        ("per_second = 1000001", "calls.per_second"),
+        ("tenant_per_second = -1", "calls.tenant_per_second"),
+        ("per_minute = 1", "calls.per_minute"),
+    ] {
+        let error = load(&format!("[calls]\n{text}"), &[]).unwrap_err();
+        assert!(error.contains(key), "{error}");
+    }
+}

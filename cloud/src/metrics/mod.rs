@@ -13,7 +13,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -91,9 +91,10 @@ impl Collector for Sampled {
 /// What is counted of the API. Cheap to clone; all clones count together.
 #[derive(Debug, Clone)]
 pub struct HttpFigures {
-    requests: Family<[(&'static str, String); 2], prometheus_client::metrics::counter::Counter>,
+    requests: Family<[(&'static str, String); 2], Counter>,
     seconds: Family<[(&'static str, String); 1], Histogram>,
     in_flight: Gauge,
+    refused: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 /// A request that is being answered; counted when dropped without an answer as well.
@@ -102,7 +103,7 @@ pub(crate) struct InFlight(Gauge);
 impl Default for HttpFigures {
     fn default() -> Self {
         let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
-        Self { requests: Family::default(), seconds, in_flight: Gauge::default() }
+        Self { requests: Family::default(), seconds, in_flight: Gauge::default(), refused: Family::default() }
     }
 }
 
@@ -114,6 +115,13 @@ impl HttpFigures {
         let help = "Time from a request's head to its answer's head";
         registry.register("aivms_http_request_duration_seconds", help, self.seconds.clone());
         registry.register("aivms_http_requests_in_flight", "Requests without an answer yet", self.in_flight.clone());
+        let help = "Calls refused because whoever made them had made too many";
+        registry.register("aivms_http_calls_refused", help, self.refused.clone());
+    }
+
+    /// The counter of refused calls `of` one kind of caller, which is shown from then on. `of` must come from a closed list.
+    pub(crate) fn refused(&self, of: &'static str) -> Counter {
+        self.refused.get_or_create(&[("of", of)]).clone()
     }
 
     /// Notes that a request has come.

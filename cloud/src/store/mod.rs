@@ -149,7 +149,7 @@ const NEWS_QUEUE: usize = 1_024;
 pub struct TenantKey(pub(crate) i64);
 
 /// A user's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UserKey(pub(crate) i64);
 
 /// An edge's row.

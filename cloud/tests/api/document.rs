@@ -82,9 +82,10 @@ async fn an_operation_lists_no_failure_that_it_can_not_answer() {
         let responses = document["paths"][path][method]["responses"].as_object().unwrap();
         responses.keys().filter(|status| status.as_str() >= "400").cloned().collect()
     };
-    assert_eq!(failures("get", "/api/auth/me"), ["400", "401", "500", "503"]);
-    assert_eq!(failures("get", "/api/events/alerts"), ["400", "401", "403", "500", "503"]);
-    assert_eq!(failures("delete", "/api/clips/{clip_id}/lock"), ["400", "401", "403", "404", "500", "503"]);
+    assert_eq!(failures("get", "/api/auth/me"), ["400", "401", "429", "500", "503"]);
+    assert_eq!(failures("get", "/api/events/alerts"), ["400", "401", "403", "429", "500", "503"]);
+    assert_eq!(failures("delete", "/api/clips/{clip_id}/lock"), ["400", "401", "403", "404", "429", "500", "503"]);
+    assert_eq!(failures("post", "/api/edge/renew"), ["400", "401", "413", "415", "422", "500", "503"]);
     let cameras = failures("get", "/api/edges/{edge_id}/cameras");
     assert_eq!(cameras, ["400", "401", "403", "404", "409", "429", "500", "503", "504"]);
 }

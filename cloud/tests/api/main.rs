@@ -8,6 +8,7 @@ mod api_keys;
 mod audit;
 mod backup;
 mod balancers;
+mod calls;
 mod cloud;
 mod commands;
 mod desired;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cloud::{Answer, Cloud};
 
 /// Figures that dashboards and alarms are built on; `docs/guide/monitor.md` explains them.
-const PROMISED: [&str; 33] = [
+const PROMISED: [&str; 34] = [
     "aivms_database_seconds_bucket",
     "aivms_deliveries_failed_last_hour",
     "aivms_deliveries_oldest_waiting_seconds",
@@ -17,6 +17,7 @@ const PROMISED: [&str; 33] = [
     "aivms_events_duplicate_total",
     "aivms_events_quarantined_total",
     "aivms_events_stored_total",
+    "aivms_http_calls_refused_total",
     "aivms_http_request_duration_seconds_bucket",
     "aivms_http_requests_in_flight",
     "aivms_http_requests_total",

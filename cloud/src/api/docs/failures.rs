@@ -56,28 +56,21 @@ const MAY_COLLIDE: [&str; 23] = [
 const HAVE_ODD_PARAMETERS: [&str; 6] =
     ["count_detections", "count_zone_events", "show_boxes", "show_command", "show_timeline", "verify_audit"];
 
-/// Operations whose tries are counted, against guessing and against floods of mails.
-const COUNT_TRIES: [&str; 17] = [
+/// Operations without a token whose tries are counted, against guessing and against floods of mails. With one all calls are.
+const COUNT_TRIES: [&str; 10] = [
     "accept_invitation",
-    "begin_second_factor",
-    "change_password",
-    "confirm_second_factor",
-    "disable_second_factor",
     "exchange_sign_in_code",
     "finish_provider_sign_in",
-    "invite_person",
     "login",
     "login_second_factor",
     "refresh_token",
     "register",
-    "replace_recovery_codes",
     "request_password_reset",
-    "request_tenant_deletion",
     "reset_password",
     "start_provider_sign_in",
 ];
 
-/// Operations that an edge answers: 504 when it does not, 429 when it has been asked too much.
+/// Operations that an edge answers: 504 when it does not.
 const WAIT_FOR_AN_EDGE: [&str; 4] = ["list_cameras", "show_boxes", "show_sprite", "show_timeline"];
 
 /// Operations that take room for files.
@@ -100,7 +93,8 @@ pub(super) fn can_answer(operation: &Value, status: &str) -> bool {
         "409" => takes("Idempotency-Key") || takes("If-Match") || is_of(&MAY_COLLIDE),
         "413" | "415" => has_body,
         "422" => has_body || takes("Idempotency-Key") || is_of(&HAVE_ODD_PARAMETERS),
-        "429" => is_of(&COUNT_TRIES) || is_of(&WAIT_FOR_AN_EDGE),
+        // Calls of people are counted, those of edges are not.
+        "429" => is_for("UserToken") || is_of(&COUNT_TRIES),
         "504" => is_of(&WAIT_FOR_AN_EDGE),
         "507" => is_of(&NEED_ROOM),
         _ => true,
@@ -145,7 +139,9 @@ pub(super) fn typical(status: &str) -> (&'static str, &'static str, Option<&'sta
         "413" => ("Payload Too Large", "the body may have at most 1048576 bytes", None),
         "415" => ("Unsupported Media Type", "the body must be sent with content-type: application/json", None),
         "422" => ("Unprocessable Entity", "name: must have 1 to 100 characters", Some("name")),
-        "429" => ("Too Many Requests", "too many tries from this address", None),
+        "429" => {
+            ("Too Many Requests", "too many calls of this API key: 200 at once and 50 a second are answered", None)
+        }
         "503" => ("Service Unavailable", "the cloud can't write its database at the moment", None),
         "504" => ("Gateway Timeout", "the edge does not answer: check that it has power and a network", None),
         "507" => ("Insufficient Storage", "the tenant's clips and snapshots have all the room they may take", None),
@@ -171,15 +167,15 @@ mod tests {
     #[test]
     fn an_operation_has_the_failures_that_its_token_body_and_parameters_can_have() {
         let user = json!([{ "UserToken": [] }]);
-        assert_answers(&json!({ "operationId": "me", "security": user }), &["400", "401", "500", "503"]);
+        assert_answers(&json!({ "operationId": "me", "security": user }), &["400", "401", "429", "500", "503"]);
         let list =
             json!({ "operationId": "list_x", "security": user, "parameters": [{ "in": "query", "name": "limit" }] });
-        assert_answers(&list, &["400", "401", "403", "500", "503"]);
+        assert_answers(&list, &["400", "401", "403", "429", "500", "503"]);
         let make = json!({
             "operationId": "make_x", "security": user, "requestBody": {},
             "parameters": [{ "in": "path", "name": "id" }, { "in": "header", "name": "Idempotency-Key" }],
         });
-        assert_answers(&make, &["400", "401", "403", "404", "409", "413", "415", "422", "500", "503"]);
+        assert_answers(&make, &["400", "401", "403", "404", "409", "413", "415", "422", "429", "500", "503"]);
         let delete = json!({ "operationId": "x", "parameters": [{ "in": "header", "name": "If-Match" }] });
         assert_answers(&delete, &["400", "409", "500", "503"]);
         let edge = json!({ "operationId": "x", "security": [{ "EdgeToken": [] }], "requestBody": {} });
@@ -188,11 +184,12 @@ mod tests {
 
     #[test]
     fn what_the_document_does_not_show_is_listed() {
-        assert_answers(&json!({ "operationId": "list_cameras" }), &["400", "409", "429", "500", "503", "504"]);
+        assert_answers(&json!({ "operationId": "list_cameras" }), &["400", "409", "500", "503", "504"]);
         assert_answers(&json!({ "operationId": "offer_media" }), &["400", "409", "500", "503", "507"]);
         assert_answers(&json!({ "operationId": "enroll_edge" }), &["400", "401", "403", "409", "500", "503"]);
         assert_answers(&json!({ "operationId": "verify_audit" }), &["400", "422", "500", "503"]);
-        assert_answers(&json!({ "operationId": "invite_person" }), &["400", "404", "429", "500", "503"]);
+        assert_answers(&json!({ "operationId": "invite_person" }), &["400", "404", "500", "503"]);
+        assert_answers(&json!({ "operationId": "register" }), &["400", "429", "500", "503"]);
     }
 
     #[test]
