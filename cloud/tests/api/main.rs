@@ -33,4 +33,5 @@ mod second_factor;
 mod service;
 mod sessions;
 mod settings;
+mod temperatures;
 mod tenants;
