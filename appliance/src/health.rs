@@ -11,6 +11,7 @@ use aivms_appliance_core::schedule::SiteZone;
 use aivms_contract::health::{CameraHealth, CameraState, DiskHealth, Health, Notice, OutboxHealth, RecordingHealth};
 use aivms_contract::id::CameraId;
 use aivms_contract::status::Status;
+use aivms_contract::temperature::Temperatures;
 use aivms_contract::time::UtcMillis;
 use tokio::sync::watch;
 
@@ -37,6 +38,7 @@ pub struct Vitals {
     footage: RwLock<FootageVitals>,
     uploads: RwLock<Option<Outgoing>>,
     chain: RwLock<Option<Chain>>,
+    temperatures: RwLock<Temperatures>,
 }
 
 /// What is known of footage.
@@ -85,6 +87,7 @@ impl Vitals {
             footage: RwLock::default(),
             uploads: RwLock::default(),
             chain: RwLock::default(),
+            temperatures: RwLock::default(),
         }
     }
 
@@ -135,6 +138,11 @@ impl Vitals {
     /// Sets the queue of files for the cloud, of which reports tell.
     pub fn set_uploads(&self, outgoing: Outgoing) {
         *self.uploads.write().unwrap_or_else(PoisonError::into_inner) = Some(outgoing);
+    }
+
+    /// Sets what the machine's sensors measured last.
+    pub fn set_temperatures(&self, temperatures: Temperatures) {
+        *self.temperatures.write().unwrap_or_else(PoisonError::into_inner) = temperatures;
     }
 
     /// What the status file says of footage.
@@ -201,6 +209,7 @@ impl Vitals {
                 .as_ref()
                 .map_or_else(Vec::new, Chain::heads),
             uploads: self.uploads.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Outgoing::health),
+            temperatures: self.temperatures.read().unwrap_or_else(PoisonError::into_inner).clone(),
             notices,
         }
     }
@@ -271,6 +280,7 @@ fn shortened(mut text: String) -> String {
 mod tests {
     use super::*;
     use aivms_contract::limits::MAX_PAYLOAD_BYTES;
+    use serde_json::json;
 
     fn camera(id: &str, state: CameraState, cause: &str) -> CameraHealth {
         let since = UtcMillis::from_millis(0);
@@ -316,6 +326,9 @@ mod tests {
         for _ in 0..100 {
             vitals.note(notice(&long));
         }
+        let hot = |number| json!({ "name": format!("{number:064}"), "celsius": -99.999 });
+        let hot: Vec<_> = (0..aivms_contract::temperature::MAX_TEMPERATURES).map(hot).collect();
+        vitals.set_temperatures(serde_json::from_value(hot.into()).unwrap());
         let report = vitals.report(UtcMillis::from_millis(0), OutboxHealth::default(), vitals.take_notices());
         assert_eq!(report.notices.len(), MAX_NOTICES);
         assert!(serde_json::to_vec(&report).unwrap().len() < MAX_PAYLOAD_BYTES - 1024);

@@ -28,6 +28,7 @@ pub mod run;
 pub mod snapshots;
 pub mod state;
 pub mod status;
+pub mod temperatures;
 #[cfg(test)]
 mod testing;
 pub mod tracks_file;

@@ -40,6 +40,7 @@ use crate::retention::needs::{NeedSource, Surroundings};
 use crate::retention::tagging::tagger;
 use crate::snapshots;
 use crate::state::State;
+use crate::temperatures::ThermalZones;
 use crate::tracks_file::{RecorderSettings, TracksRecorder, write_tracks};
 use crate::uplink::{self, LinkHealth, LinkState, Say, Told, Uplink, UplinkSettings};
 use crate::uploads::Uploader;
@@ -49,7 +50,7 @@ use footage::{FootageParts, RetentionAround};
 use keep::kept_events;
 use media::MediaParts;
 use report::Reporter;
-use tasks::Tasks;
+use tasks::{Tasks, alone};
 
 pub use keep::KeptEvent;
 
@@ -233,6 +234,7 @@ fn start(parts: &Parts) -> (Tasks, Stop) {
     let output = CameraOutput { bodies, why, pictures, seen: parts.footage.relay.seen().clone() };
     let control = Control { locking: Some(locking), ..parts.control(output, say.clone(), recorder, (media, ends)) };
     tasks.spawn("control", control.run(told, stop.cameras.clone()));
+    tasks.spawn("temperatures", ThermalZones::system().watch(Arc::clone(&parts.vitals), stop.rest.clone()));
     tasks.spawn("report", parts.reporter(link.subscribe(), say).run(stop.rest.clone()));
     if let Some((cloud, settings)) = &parts.cloud {
         tasks.spawn("identity", parts.keeper(cloud, link.clone()).run(stop.rest.clone()));
@@ -352,18 +354,6 @@ impl Parts {
             told,
             health,
         }
-    }
-}
-
-/// Stands in for the uplink: drops what would be said, and says nothing.
-async fn alone(mut said: mpsc::Receiver<Say>, _told: mpsc::Sender<Told>, stop: CancellationToken) {
-    let drain = async {
-        while said.recv().await.is_some() {}
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = drain => {}
     }
 }
 

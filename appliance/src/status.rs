@@ -11,6 +11,7 @@ use std::time::Duration;
 use aivms_contract::desired::TimeZoneName;
 use aivms_contract::health::{CameraHealth, CameraState, Health, UploadsHealth};
 use aivms_contract::id::EdgeId;
+use aivms_contract::temperature::{Temperature, Temperatures};
 use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +139,9 @@ impl StatusFile {
             version => format!("version {version} from the cloud"),
         };
         line(&mut text, "configuration", format_args!("{source}"));
+        if !health.temperatures.is_empty() {
+            line(&mut text, "temperatures", format_args!("{}", temperature_words(&health.temperatures)));
+        }
         if let Some(zone) = &self.time_zone {
             line(&mut text, "schedules", format_args!("on the clock of {}", zone.as_str()));
         }
@@ -207,6 +211,11 @@ fn camera_words(camera: &CameraHealth, now: UtcMillis) -> String {
     format!("{} {state} (for {since}){cause}", camera.camera_id)
 }
 
+fn temperature_words(temperatures: &Temperatures) -> String {
+    let words = |one: &Temperature| format!("{} {:.1} °C", one.name, one.celsius.get());
+    temperatures.as_slice().iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
 fn uploads_words(uploads: &UploadsHealth) -> String {
     let eta = uploads.eta_s.map(|eta| format!(", done in {}", in_words(Duration::from_secs(eta)))).unwrap_or_default();
     let cause = uploads.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -217,6 +226,14 @@ fn uploads_words(uploads: &UploadsHealth) -> String {
 pub(crate) mod tests {
     use super::*;
     use aivms_contract::health::OutboxHealth;
+
+    fn temperatures() -> Temperatures {
+        let one = |name: &str, celsius: f64| Temperature {
+            name: name.to_owned().try_into().unwrap(),
+            celsius: celsius.try_into().unwrap(),
+        };
+        vec![one("CPU-therm", 48.531), one("GPU-therm", 45.0)].try_into().unwrap()
+    }
 
     pub(crate) fn example(at: UtcMillis) -> StatusFile {
         let camera = |id: &str, state, cause: Option<&str>| CameraHealth {
@@ -255,6 +272,7 @@ pub(crate) mod tests {
                 chains: Vec::new(),
                 outbox: OutboxHealth { entries: 12, bytes: 8_388_608, shed: 0 },
                 uploads: Some(UploadsHealth { files: 3, bytes: 5 << 20, eta_s: Some(42), cause: None }),
+                temperatures: temperatures(),
                 notices: Vec::new(),
             },
         }
@@ -273,6 +291,7 @@ outbox         12 waiting, 8.0 MiB
 uploads        3 waiting, 5.0 MiB, done in 42 s
 disk           1.5 GiB free of 64.0 GiB
 configuration  version 3 from the cloud
+temperatures   CPU-therm 48.5 °C, GPU-therm 45.0 °C
 schedules      on the clock of Europe/Berlin
 camera         entrance streaming, 5.0 frames analysed per second (for 5 min)
 camera         yard NOT STREAMING, trying again (for 5 min): 401 Unauthorized: check username and password

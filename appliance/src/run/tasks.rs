@@ -1,7 +1,11 @@
 //! Long-lived tasks, each with a name and someone who waits for its end.
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+
+use crate::uplink::{Say, Told};
 
 /// The running tasks with their names.
 #[derive(Default)]
@@ -47,5 +51,17 @@ impl Tasks {
         while !self.running.is_empty() {
             self.next_end().await;
         }
+    }
+}
+
+/// Stands in for the uplink: drops what would be said, and says nothing.
+pub(super) async fn alone(mut said: mpsc::Receiver<Say>, _told: mpsc::Sender<Told>, stop: CancellationToken) {
+    let drain = async {
+        while said.recv().await.is_some() {}
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = drain => {}
     }
 }

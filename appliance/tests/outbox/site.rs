@@ -15,6 +15,7 @@ use aivms_contract::geometry::{FrameSize, PixelBox};
 use aivms_contract::health::{Health, Notice, OutboxHealth};
 use aivms_contract::id::EdgeId;
 use aivms_contract::snapshot::Snapshot;
+use aivms_contract::temperature::Temperatures;
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 use aivms_contract::zone_event::{ZoneEvent, ZoneEventType};
@@ -139,6 +140,7 @@ pub(crate) fn body(kind: UpKind, number: u64, bytes: usize) -> Body {
             chains: Vec::new(),
             outbox: OutboxHealth::default(),
             uploads: None,
+            temperatures: Temperatures::default(),
             notices: Vec::new(),
         }),
         UpKind::Clips => Body::Clips(Clip {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::CameraId;
 use crate::media::Sha256Hex;
+use crate::temperature::Temperatures;
 use crate::time::UtcMillis;
 
 /// What an edge knows of itself.
@@ -32,6 +33,9 @@ pub struct Health {
     /// Clips and snapshots that wait to be stored by the cloud; absent when none do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploads: Option<UploadsHealth>,
+    /// What the machine's own sensors measured; empty where it has none, and from edges that do not tell.
+    #[serde(default, skip_serializing_if = "Temperatures::is_empty")]
+    pub temperatures: Temperatures,
     /// What happened since the last report and a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,

@@ -30,6 +30,7 @@ pub mod relay;
 pub mod schedule;
 pub mod snapshot;
 pub mod status;
+pub mod temperature;
 pub mod time;
 pub mod topic;
 pub mod why;

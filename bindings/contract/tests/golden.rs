@@ -60,6 +60,7 @@ fn every_durable_kind_of_v1_decodes() {
         ("v1-footage-locked.json", UpKind::Footage),
         ("v1-footage-unlocked.json", UpKind::Footage),
         ("v1-health-recording.json", UpKind::Health),
+        ("v1-health-temperatures.json", UpKind::Health),
     ] {
         let envelope: Envelope = check(name);
         assert_eq!(envelope.body.kind(), kind, "{name}");

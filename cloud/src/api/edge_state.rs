@@ -137,8 +137,8 @@ impl EdgeStateApi {
 
     /// Show an edge's health
     ///
-    /// Its newest report: disks with their forecast, cameras and their recording, what waits to be stored. Cameras
-    /// that may not be seen are left out.
+    /// Its newest report: disks with their forecast, cameras and their recording, temperatures, what waits to be
+    /// stored. Cameras that may not be seen are left out.
     #[oai(path = "/:edge_id/health", method = "get", operation_id = "show_health")]
     async fn health(&self, signed_in: SignedIn, edge_id: Path<Text<EdgeId>>) -> Result<Json<HealthAnswer>, Failure> {
         let Path(Text(edge_id)) = edge_id;

@@ -209,7 +209,7 @@ impl RulesApi {
     /// and beside it what the rule of today would have. Nothing is raised. The same events give exactly what they give
     /// live; the events of an hour before, or of four times the longest cool-down, only prepare what the rules
     /// remember. Too many events are answered with 503: take fewer days. Kinds of which no event is stored (edges
-    /// offline and online, temperatures, take-overs) can't be tried. Needs the role admin.
+    /// offline and online, take-overs) can't be tried. Needs the role admin.
     #[oai(path = "/backtest", method = "post", operation_id = "back_test_rule")]
     async fn back_test(&self, signed_in: SignedIn, body: Body<BackTestBody>) -> Result<Json<ReportAnswer>, Failure> {
         let user = signed_in.with_role(UserRole::Admin)?;

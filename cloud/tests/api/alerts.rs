@@ -24,7 +24,7 @@ pub(crate) fn enters(device: &Device, seq: u64, ago: u64, track: &str) -> Envelo
     device.envelope(seq, Body::ZoneEvents(event))
 }
 
-async fn items(cloud: &Cloud, owner: &Owner, path: &str) -> Vec<Value> {
+pub(crate) async fn items(cloud: &Cloud, owner: &Owner, path: &str) -> Vec<Value> {
     let answer = cloud.get_as(owner, path).await;
     answer.assert_ok();
     answer.body["items"].as_array().unwrap().clone()

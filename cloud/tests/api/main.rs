@@ -34,4 +34,5 @@ mod second_factor;
 mod service;
 mod sessions;
 mod settings;
+mod temperatures;
 mod tenants;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aivms_contract::alert::Severity;
 
 use super::judge::{Findings, ReadyRule};
+use super::level::Level;
 use super::memory::{DedupKey, Memory, Scope, subject};
 use super::occurrence::{Occurrence, What};
 use super::why::{Finding, Gate};
@@ -53,16 +54,21 @@ pub fn decide<M: Memory>(rule: &ReadyRule, occurrence: &Occurrence, memory: &mut
     }
     let mut found = Findings(rule.findings(occurrence));
     let scope = Scope::of(&rule.rule, occurrence);
+    // Followed also while the rule is not asked, such as outside its schedule.
+    let since = match Level::of(&rule.rule, &occurrence.what) {
+        Some(level) => memory.of_scope(rule.id, &Scope::of_itself(occurrence))?.follow(level, occurrence.at),
+        None => None,
+    };
     if let Some(by) = stopped(&found) {
         return Ok(Decision { verdict: Verdict::Suppressed { by, scope }, why: found.0 });
     }
+    let subject = subject(&rule.rule, occurrence, since);
+    let key = DedupKey::of(rule.id, &scope, &subject);
     if let Some(repeated) = rule.rule.repeated {
-        let subject = subject(&rule.rule, occurrence);
         let times = memory.of_scope(rule.id, &scope)?.count(occurrence.at, subject, repeated);
         let wanted = format!(">= {} within {} s", repeated.times, repeated.within_s);
         found.say(Gate::Repeated, times >= repeated.times, times, wanted);
     }
-    let key = DedupKey::of(rule.id, &rule.rule, &scope, occurrence);
     if stopped(&found).is_none() {
         let is_raised = memory.is_raised(&key)?;
         let value = if is_raised { "an alert of it exists" } else { "no alert of it yet" };

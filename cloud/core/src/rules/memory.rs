@@ -8,6 +8,7 @@ use aivms_contract::time::UtcMillis;
 use serde::{Deserialize, Serialize};
 
 use super::id::RuleId;
+use super::level::{Excursion, Level};
 use super::occurrence::{Kind, Occurrence, What};
 use super::rule::{Per, Repeated, Rule};
 
@@ -35,6 +36,9 @@ pub struct ScopeMemory {
     /// Occurrences since the last alert that count for a repetition, by time, each with whose it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     matched: Vec<(i64, String)>,
+    /// What is beyond its bound, of values that each report tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    excursion: Option<Excursion>,
 }
 
 /// Where decisions find what was before. Live evaluation keeps it in the database, a back-test in memory.
@@ -64,6 +68,15 @@ impl Scope {
     /// What `rule` counts the occurrence for.
     #[must_use]
     pub fn of(rule: &Rule, occurrence: &Occurrence) -> Self {
+        Self::by(rule.per, occurrence)
+    }
+
+    /// What the occurrence itself is about, whatever a rule counts it for.
+    pub(super) fn of_itself(occurrence: &Occurrence) -> Self {
+        Self::by(Per::Zone, occurrence)
+    }
+
+    fn by(per: Per, occurrence: &Occurrence) -> Self {
         let mut text = String::new();
         let mut add = |part: &str| {
             if !text.is_empty() {
@@ -71,13 +84,13 @@ impl Scope {
             }
             text.push_str(part);
         };
-        if rule.per != Per::Rule {
+        if per != Per::Rule {
             add(occurrence.edge.as_str());
         }
-        if let (Per::Camera | Per::Zone, Some(camera)) = (rule.per, &occurrence.camera) {
+        if let (Per::Camera | Per::Zone, Some(camera)) = (per, &occurrence.camera) {
             add(camera.as_str());
         }
-        if let (Per::Zone, Some(zone)) = (rule.per, occurrence.zone()) {
+        if let (Per::Zone, Some(zone)) = (per, occurrence.zone()) {
             add(zone.as_str());
         }
         // Different alarms of one camera are different things: a full disk does not silence a blinded camera.
@@ -97,11 +110,9 @@ impl Scope {
 }
 
 impl DedupKey {
-    /// The key of the alert that `rule` raises of the occurrence: its track where the rule alerts once per track, else
-    /// the event, or what happened when and where.
-    #[must_use]
-    pub fn of(id: RuleId, rule: &Rule, scope: &Scope, occurrence: &Occurrence) -> Self {
-        Self(format!("{id}/{}/{}", scope.0, subject(rule, occurrence)))
+    /// The key of the alert of rule `id` about `subject`.
+    pub(super) fn of(id: RuleId, scope: &Scope, subject: &str) -> Self {
+        Self(format!("{id}/{}/{subject}", scope.0))
     }
 
     /// The text.
@@ -112,15 +123,15 @@ impl DedupKey {
 }
 
 /// Who or what counts once: the track where the rule alerts once per track; a state, which many reports tell of, by
-/// when it began; else the event.
-pub(super) fn subject(rule: &Rule, occurrence: &Occurrence) -> String {
-    let is_state = matches!(occurrence.what.kind(), Kind::CameraState | Kind::RecordingGap);
+/// when it began, which is `since` for a value that is beyond its bound; else the event.
+pub(super) fn subject(rule: &Rule, occurrence: &Occurrence, since: Option<UtcMillis>) -> String {
+    let is_state = since.is_some() || matches!(occurrence.what.kind(), Kind::CameraState | Kind::RecordingGap);
     match (occurrence.seen(), occurrence.event) {
         (Some(seen), _) if rule.once_per_track => format!("track:{}/{}", occurrence.edge, seen.track),
         (_, Some(event)) if !is_state => format!("event:{event}"),
         _ => {
             let camera = occurrence.camera.as_ref().map_or("", |camera| camera.as_str());
-            let (kind, at) = (occurrence.what.kind(), occurrence.at.as_millis());
+            let (kind, at) = (occurrence.what.kind(), since.unwrap_or(occurrence.at).as_millis());
             format!("{kind}:{}/{camera}/{}@{at}", occurrence.edge, sort(&occurrence.what))
         }
     }
@@ -131,6 +142,7 @@ fn sort(what: &What) -> String {
     match what {
         What::Camera { state, .. } => super::judge::word(state),
         What::RecordingGap { cause, .. } => super::judge::word(cause),
+        What::Temperature { sensor, .. } => sensor.clone(),
         _ => String::new(),
     }
 }
@@ -154,6 +166,11 @@ impl ScopeMemory {
             if holds_at { inside } else { 0 }
         });
         u32::try_from(most.max().unwrap_or(0)).unwrap_or(u32::MAX).min(repeated.times)
+    }
+
+    /// Since when a value has been beyond its bound, with this report of `at`; `None` when it is not.
+    pub(super) fn follow(&mut self, level: Level, at: UtcMillis) -> Option<UtcMillis> {
+        level.follow(&mut self.excursion, at)
     }
 
     /// Time between `at` and the nearest alert.

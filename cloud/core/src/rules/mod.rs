@@ -15,6 +15,7 @@ mod headline;
 mod id;
 mod incident;
 mod judge;
+mod level;
 mod lifecycle;
 mod memory;
 mod occurrence;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use aivms_contract::alert::Severity;
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::footage::{FootageEvent, GapCause};
-use aivms_contract::health::{CameraHealth, CameraState};
+use aivms_contract::health::{CameraHealth, CameraState, Health};
 use aivms_contract::id::{CameraId, EdgeId, EventId, TrackId, ZoneId};
 use aivms_contract::time::UtcMillis;
 use aivms_contract::zone_event::{Direction, ZoneEvent, ZoneEventType};
@@ -90,7 +90,7 @@ pub enum What {
     },
     /// A temperature was measured.
     Temperature {
-        /// Where, such as `cpu` or `gpu`.
+        /// Where, by the name that the edge's system gives it, such as `CPU-therm`.
         sensor: String,
         /// Degrees Celsius.
         celsius: f64,
@@ -244,15 +244,23 @@ impl Occurrence {
                 }
                 _ => Vec::new(),
             },
-            Body::Health(body) => {
-                body.cameras.iter().flat_map(|camera| Self::of_camera(envelope, body.timestamp, camera)).collect()
-            }
+            Body::Health(body) => Self::of_health(envelope, body),
             Body::Clips(_) | Body::Snapshots(_) => Vec::new(),
         }
     }
 
     fn of(envelope: &Envelope, at: UtcMillis, camera: &CameraId, what: What) -> Self {
         Self { event: Some(envelope.id), at, edge: envelope.edge.clone(), camera: Some(camera.clone()), what }
+    }
+
+    fn of_health(envelope: &Envelope, body: &Health) -> Vec<Self> {
+        let cameras = body.cameras.iter().flat_map(|camera| Self::of_camera(envelope, body.timestamp, camera));
+        let temperatures = body.temperatures.as_slice().iter().map(|one| {
+            let what = What::Temperature { sensor: one.name.to_string(), celsius: one.celsius.get() };
+            let (event, edge) = (Some(envelope.id), envelope.edge.clone());
+            Self { event, at: body.timestamp, edge, camera: None, what }
+        });
+        cameras.chain(temperatures).collect()
     }
 
     /// What a report tells of one camera: its state, and how long its footage will last.

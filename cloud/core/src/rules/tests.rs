@@ -3,6 +3,7 @@
 mod decisions;
 mod faults;
 mod incidents;
+mod levels;
 mod life;
 mod properties;
 

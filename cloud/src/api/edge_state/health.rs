@@ -5,6 +5,7 @@ use aivms_contract::health::{
     CameraHealth, CameraState, DiskHealth, Health, Notice, OutboxHealth, RecordingHealth, RecordingState, UploadsHealth,
 };
 use aivms_contract::id::{CameraId, EdgeId};
+use aivms_contract::temperature::Temperature;
 use aivms_contract::time::UtcMillis;
 use poem_openapi::{Enum, Object};
 
@@ -41,6 +42,8 @@ pub(super) struct HealthAnswer {
     /// Clips and snapshots that wait to be stored by the cloud; null when none do.
     #[oai(nullable)]
     uploads: Option<UploadsAnswer>,
+    /// What the machine's own sensors measured; empty where it has none, and from older edges, which do not tell.
+    temperatures: Vec<TemperatureAnswer>,
     /// What happened since the report before and a person should know.
     notices: Vec<NoticeAnswer>,
 }
@@ -129,6 +132,16 @@ struct UploadsAnswer {
     cause: Option<String>,
 }
 
+/// What one sensor measured.
+#[derive(Debug, Object)]
+#[oai(rename = "Temperature")]
+struct TemperatureAnswer {
+    /// The sensor, as the edge's system calls it; alert rules choose it by this name.
+    name: String,
+    /// Degrees Celsius.
+    celsius: f64,
+}
+
 /// Something that happened on the edge.
 #[derive(Debug, Object)]
 #[oai(rename = "Notice")]
@@ -188,6 +201,7 @@ impl HealthAnswer {
             footage_disks: report.footage_disks.into_iter().map(DiskAnswer::from).collect(),
             outbox: report.outbox.into(),
             uploads: report.uploads.map(Into::into),
+            temperatures: Vec::from(report.temperatures).into_iter().map(TemperatureAnswer::from).collect(),
             notices: notices.map(NoticeAnswer::from).collect(),
         }
     }
@@ -245,6 +259,12 @@ impl From<OutboxHealth> for OutboxAnswer {
 impl From<UploadsHealth> for UploadsAnswer {
     fn from(UploadsHealth { files, bytes, eta_s, cause }: UploadsHealth) -> Self {
         Self { files, bytes, eta_s, cause }
+    }
+}
+
+impl From<Temperature> for TemperatureAnswer {
+    fn from(Temperature { name, celsius }: Temperature) -> Self {
+        Self { name: name.into(), celsius: celsius.get() }
     }
 }
 

@@ -63,7 +63,7 @@ pub(in crate::api) struct RuleBody {
     #[serde(default)]
     #[oai(default, validator(max_items = 7))]
     gap_causes: Vec<GapFault>,
-    /// Only temperatures of these sensors. Kind `temperature`.
+    /// Only temperatures of these sensors, by the names that the edge's health tells. Kind `temperature`.
     #[serde(default)]
     #[oai(default, validator(max_items = 256))]
     sensors: Vec<String>,

@@ -36,7 +36,7 @@ names! {
         CameraState,
         /// The footage of a camera will be kept for so many days.
         DiskForecast,
-        /// A temperature was measured.
+        /// A sensor of an edge measured a temperature.
         Temperature,
         /// A span without video.
         RecordingGap,

@@ -90,9 +90,9 @@ fn up_kind(kind: Kind) -> Option<UpKind> {
         Kind::Zone => Some(UpKind::ZoneEvents),
         Kind::Detection => Some(UpKind::Detections),
         Kind::EdgeAlert => Some(UpKind::Alerts),
-        Kind::CameraState | Kind::DiskForecast => Some(UpKind::Health),
+        Kind::CameraState | Kind::DiskForecast | Kind::Temperature => Some(UpKind::Health),
         Kind::RecordingGap => Some(UpKind::Footage),
-        Kind::EdgeOffline | Kind::EdgeOnline | Kind::Temperature | Kind::TakeOver => None,
+        Kind::EdgeOffline | Kind::EdgeOnline | Kind::TakeOver => None,
     }
 }
 

@@ -64,7 +64,7 @@ fn kinds(body: &Body) -> &'static [Kind] {
         Body::Detections(_) => &[Kind::Detection],
         Body::ZoneEvents(_) => &[Kind::Zone],
         Body::Alerts(_) => &[Kind::EdgeAlert],
-        Body::Health(_) => &[Kind::CameraState, Kind::DiskForecast],
+        Body::Health(_) => &[Kind::CameraState, Kind::DiskForecast, Kind::Temperature],
         Body::Footage(body) if matches!(body.event, FootageEvent::Gap(_)) => &[Kind::RecordingGap],
         Body::Footage(_) | Body::Clips(_) | Body::Snapshots(_) => &[],
     }

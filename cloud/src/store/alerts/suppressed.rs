@@ -73,9 +73,7 @@ struct Fold<'a> {
 
 impl<'a> Stopped<'a> {
     pub(super) fn add(&mut self, rule: RuleId, scope: Scope, by: Gate, occurrence: &'a Occurrence, why: Vec<Finding>) {
-        // Each report tells a lasting state again; that it alerts once is no surprise to anyone.
-        let is_retold = matches!(occurrence.what.kind(), Kind::CameraState | Kind::RecordingGap);
-        if by == Gate::Once && is_retold {
+        if is_expected(by, occurrence.what.kind()) {
             return;
         }
         let at = occurrence.at;
@@ -123,6 +121,13 @@ impl<'a> Stopped<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether nobody wonders that there was no alert. Each report tells a lasting state or value again, which alerts once;
+/// and most of them tell that it is not too warm and that footage is kept for long enough.
+fn is_expected(by: Gate, kind: Kind) -> bool {
+    let lasts = matches!(kind, Kind::CameraState | Kind::RecordingGap | Kind::DiskForecast | Kind::Temperature);
+    lasts && matches!(by, Gate::Once | Gate::Days | Gate::Celsius)
 }
 
 impl Store {

@@ -4,6 +4,7 @@ use aivms_contract::alert::{Alert, Severity};
 use aivms_contract::clip::Clip;
 use aivms_contract::envelope::Body;
 use aivms_contract::health::{Health, OutboxHealth};
+use aivms_contract::temperature::Temperatures;
 use aivms_contract::topic::UpKind;
 
 use super::super::{EventFilter, Incoming, Message, PageRequest, SharedStore, User};
@@ -168,6 +169,7 @@ fn every_kind() -> Vec<Body> {
             chains: Vec::new(),
             outbox: OutboxHealth::default(),
             uploads: None,
+            temperatures: Temperatures::default(),
             notices: Vec::new(),
         }),
         Body::Clips(Clip {
