@@ -29,7 +29,7 @@ fn asker(owner: &User) -> Asker {
     Asker { tenant: owner.tenant, cameras: CameraScope::All }
 }
 
-async fn alerts(store: &SharedStore, owner: &User) -> Vec<Alert> {
+pub(super) async fn alerts(store: &SharedStore, owner: &User) -> Vec<Alert> {
     store.list_alerts(asker(owner), AlertFilter::default(), PAGE).await.unwrap().items
 }
 
@@ -37,7 +37,7 @@ fn zone_rule() -> Rule {
     Rule::new("Lobby", Kind::Zone, Some(Severity::Warning))
 }
 
-async fn with_rule(store: &SharedStore, owner: &User, rule: Rule) -> RuleId {
+pub(super) async fn with_rule(store: &SharedStore, owner: &User, rule: Rule) -> RuleId {
     store.create_rule(owner.tenant, owner.key, rule, at(0)).await.unwrap().rule_id
 }
 
@@ -51,7 +51,7 @@ async fn webhook(store: &SharedStore, owner: &User, number: u128) -> String {
 }
 
 /// Somebody enters the lobby.
-fn enter(owner: &User, edge: &Edge, seq: u64, millis: i64, track: &str) -> Incoming {
+pub(super) fn enter(owner: &User, edge: &Edge, seq: u64, millis: i64, track: &str) -> Incoming {
     let mut event = zone_event(millis);
     event.track_id = track.parse().unwrap();
     incoming(owner, edge, seq, Body::ZoneEvents(event))
