@@ -210,7 +210,8 @@ impl RulesApi {
     /// are tried on what was told of them (`GET /api/tenant/edges/{edge_id}/presence`). Nothing is raised. The same
     /// gives exactly what it gives live; the hour before, or four times the longest cool-down, only prepares what the
     /// rules remember. Too many events are answered with 503: take fewer days. Kinds of which nothing is stored
-    /// (temperatures) can't be tried. Needs the role admin.
+    /// (temperatures) can't be tried. A tenant has one back-test at work at a time: another one is answered with 429
+    /// meanwhile. Needs the role admin.
     #[oai(path = "/backtest", method = "post", operation_id = "back_test_rule")]
     async fn back_test(&self, signed_in: SignedIn, body: Body<BackTestBody>) -> Result<Json<ReportAnswer>, Failure> {
         let user = signed_in.with_role(UserRole::Admin)?;
@@ -240,7 +241,7 @@ impl RulesApi {
         let start = end - Duration::from_hours(24 * u64::from(days));
         let request =
             BackTestRequest { candidate: ready(candidate)?, today: today.map(ready).transpose()?, start, end };
-        let report = self.0.store.back_test(user.tenant, request).await?;
+        let report = self.0.store.back_test(user.tenant, request, end).await?;
         Ok(Json(ReportAnswer::new(report, start, end)))
     }
 }

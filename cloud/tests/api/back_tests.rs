@@ -1,4 +1,4 @@
-//! Trials of rules through the running cloud on edges that really went and came.
+//! Trials of rules through the running cloud: on edges that really went and came, and one at a time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use aivms_cloud::config::PresenceConfig;
 use serde_json::{Value, json};
 
+use crate::alerts::{enters, lobby};
 use crate::cloud::{Answer, Cloud, Owner, SOON};
 use crate::device::Device;
 use crate::mqtt_edge::MqttEdge;
@@ -108,4 +109,35 @@ async fn a_trial_on_an_edge_that_went_came_and_was_replaced_says_what_was_raised
     assert!(beside.body["only_old"].as_u64().unwrap() >= 1, "{beside:?}");
     let foreign = trial(&cloud, &rival, json!({ "rule": calm, "days": 31 })).await;
     assert_eq!(foreign.body["looked_at"], 0, "{foreign:?}");
+}
+
+#[tokio::test]
+async fn of_two_trials_of_a_tenant_at_once_one_is_told_to_come_back() {
+    let cloud = Cloud::start().await;
+    let (owner, rival) = (cloud.register("acme").await, cloud.register("rival").await);
+    let device = Device::enrolled(&cloud, &owner).await;
+    for batch in 0..6 {
+        let seqs = batch * 500 + 1..=batch * 500 + 500;
+        let events: Vec<_> = seqs.map(|seq| enters(&device, seq, 3_600, &format!("t{seq}"))).collect();
+        device.deliver(&cloud, &events).await.assert_ok();
+    }
+    let body = json!({ "rule": lobby(), "days": 1 });
+    let ask = |owner| trial(&cloud, owner, body.clone());
+    let (deadline, mut refused) = (Instant::now() + SOON, 0);
+    while refused == 0 {
+        assert!(Instant::now() < deadline, "trials run beside each other");
+        let (one, two, three, theirs) = tokio::join!(ask(&owner), ask(&owner), ask(&owner), ask(&rival));
+        theirs.assert_ok();
+        let answers = [one, two, three];
+        for answer in answers.iter().filter(|answer| answer.status != 200) {
+            answer.assert_problem(429, None);
+            let wait: u64 = answer.header("retry-after").parse().unwrap();
+            assert!((1..=45).contains(&wait), "{answer:?}");
+            refused += 1;
+        }
+        let whole = answers.iter().find(|answer| answer.status == 200).expect("one of them runs");
+        assert_eq!(whole.body["looked_at"], 3_000, "{whole:?}");
+    }
+    let alone = ask(&owner).await;
+    alone.assert_ok();
 }

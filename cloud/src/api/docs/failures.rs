@@ -80,6 +80,9 @@ const COUNT_TRIES: [&str; 17] = [
 /// Operations that an edge answers: 504 when it does not, 429 when it has been asked too much.
 const WAIT_FOR_AN_EDGE: [&str; 4] = ["list_cameras", "show_boxes", "show_sprite", "show_timeline"];
 
+/// Operations of which a tenant has one at work at a time: 429 while it is.
+const ONE_AT_A_TIME: [&str; 1] = ["back_test_rule"];
+
 /// Operations that take room for files.
 const NEED_ROOM: [&str; 2] = ["offer_media", "send_media"];
 
@@ -100,7 +103,7 @@ pub(super) fn can_answer(operation: &Value, status: &str) -> bool {
         "409" => takes("Idempotency-Key") || takes("If-Match") || is_of(&MAY_COLLIDE),
         "413" | "415" => has_body,
         "422" => has_body || takes("Idempotency-Key") || is_of(&HAVE_ODD_PARAMETERS),
-        "429" => is_of(&COUNT_TRIES) || is_of(&WAIT_FOR_AN_EDGE),
+        "429" => is_of(&COUNT_TRIES) || is_of(&WAIT_FOR_AN_EDGE) || is_of(&ONE_AT_A_TIME),
         "504" => is_of(&WAIT_FOR_AN_EDGE),
         "507" => is_of(&NEED_ROOM),
         _ => true,
@@ -192,6 +195,7 @@ mod tests {
         assert_answers(&json!({ "operationId": "offer_media" }), &["400", "409", "500", "503", "507"]);
         assert_answers(&json!({ "operationId": "enroll_edge" }), &["400", "401", "403", "409", "500", "503"]);
         assert_answers(&json!({ "operationId": "verify_audit" }), &["400", "422", "500", "503"]);
+        assert_answers(&json!({ "operationId": "back_test_rule" }), &["400", "404", "429", "500", "503"]);
         assert_answers(&json!({ "operationId": "invite_person" }), &["400", "404", "429", "500", "503"]);
     }
 
@@ -199,7 +203,7 @@ mod tests {
     fn the_lists_name_operations_that_there_are() {
         let document = include_str!("../../../../docs/ref/openapi.json");
         let lists = [&ASK_FOR_A_SECRET[..], &NAME_SOMETHING, &MAY_COLLIDE, &HAVE_ODD_PARAMETERS, &COUNT_TRIES];
-        for id in lists.into_iter().chain([&WAIT_FOR_AN_EDGE[..], &NEED_ROOM]).flatten() {
+        for id in lists.into_iter().chain([&WAIT_FOR_AN_EDGE[..], &ONE_AT_A_TIME, &NEED_ROOM]).flatten() {
             assert!(document.contains(&format!("\"operationId\": \"{id}\"")), "{id}");
         }
     }

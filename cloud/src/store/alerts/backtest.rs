@@ -1,6 +1,7 @@
 //! Back-test over stored events, and over what was told of edges that went, came or took each other's place over.
 
 mod presence;
+mod turn;
 mod walk;
 
 use std::time::Duration;
@@ -42,9 +43,17 @@ impl Store {
     /// Rules of kinds that nothing stored tells of find nothing; the caller refuses them.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] when there is too much to look at in the time there is.
-    pub async fn back_test(&self, tenant: TenantKey, request: BackTestRequest) -> Result<Report, StoreError> {
+    /// [`StoreError::TooSlow`] when there is too much to look at in the time there is, [`StoreError::AtWork`] while
+    /// another back-test of the tenant runs.
+    pub async fn back_test(
+        &self,
+        tenant: TenantKey,
+        request: BackTestRequest,
+        now: UtcMillis,
+    ) -> Result<Report, StoreError> {
+        let turn = self.back_test_turn(tenant, now).await?;
         let report = tokio::time::timeout(LIMIT, self.try_on_all(tenant, request)).await;
+        turn.end().await;
         report.unwrap_or(Err(StoreError::TooSlow))
     }
 

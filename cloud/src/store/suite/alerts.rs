@@ -405,7 +405,7 @@ pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {
         start: at(-1_000_000),
         end: at(10_000_000),
     };
-    let report = store.back_test(owner.tenant, request(candidate.clone(), Some(today))).await.unwrap();
+    let report = store.back_test(owner.tenant, request(candidate.clone(), Some(today)), at(0)).await.unwrap();
     let shown = |side: Side| -> BTreeSet<_> {
         report.shown.iter().filter(|shown| shown.side == side).filter_map(|shown| shown.occurrence.event).collect()
     };
@@ -414,7 +414,7 @@ pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {
     assert_eq!(&both | &old, of(false));
     assert!(!both.is_empty() && !new.is_empty() && !old.is_empty(), "{report:?}");
     assert_eq!(report.looked_at, seconds.len() as u64);
-    let nothing = store.back_test(TenantKey(owner.tenant.0 + 1_000), request(candidate, None)).await.unwrap();
+    let nothing = store.back_test(TenantKey(owner.tenant.0 + 1_000), request(candidate, None), at(0)).await.unwrap();
     assert_eq!(nothing.looked_at, 0);
 }
 

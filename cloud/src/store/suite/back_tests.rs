@@ -1,4 +1,4 @@
-//! Trials of rules on what was told of edges.
+//! Trials of rules on what was told of edges, and whose turn it is to try.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use aivms_cloud_core::rules::{Kind, Per, ReadyRule, Repeated, Report, Rule, Rule
 use aivms_contract::alert::Severity;
 use aivms_contract::time::UtcMillis;
 
-use super::super::{BackTestRequest, Edge, SharedStore, User};
+use super::super::{BackTestRequest, Edge, SharedStore, StoreError, User};
 use super::alerts::{alerts, enter, with_rule};
 use super::{Open, at, edge, tenant};
 
@@ -94,16 +94,16 @@ pub(crate) async fn a_back_test_says_what_was_raised_live_of_edges_that_went_cam
         // From before the first thing on, and from where an edge had been away for longer than a trial looks back.
         for start in [at(-MINUTE), at(285 * MINUTE)] {
             let trial = request(candidate.clone(), Some(today.clone()), start);
-            let report = store.back_test(owner.tenant, trial).await.unwrap();
+            let report = store.back_test(owner.tenant, trial, at(0)).await.unwrap();
             let (new, old) = (raised_by(&report, Side::New), raised_by(&report, Side::Old));
             assert_eq!(new, raised_live(&store, &owner, repeated, start).await, "{kind} since {start}");
             assert_eq!(old, raised_live(&store, &owner, calm, start).await, "{kind} since {start}");
             assert!(!old.is_empty() && new != old, "{kind} since {start}: {report:?}");
         }
-        let all = store.back_test(owner.tenant, request(today, None, at(-MINUTE))).await.unwrap();
+        let all = store.back_test(owner.tenant, request(today, None, at(-MINUTE)), at(0)).await.unwrap();
         let told = if kind == Kind::TakeOver { 5 } else { 11 };
         assert_eq!(all.looked_at, told, "{kind}: that an edge is there for the first time is no news");
-        let foreign = store.back_test(rival.tenant, request(candidate, None, at(-MINUTE))).await.unwrap();
+        let foreign = store.back_test(rival.tenant, request(candidate, None, at(-MINUTE)), at(0)).await.unwrap();
         assert_eq!(foreign.looked_at, 0);
     }
 }
@@ -127,8 +127,38 @@ pub(crate) async fn a_back_test_of_two_kinds_takes_what_was_stored_first(open: O
     let [_, take_over] = rules_of(Kind::TakeOver).map(|rule| Rule { repeated: None, cooldown_s: 0, ..rule });
     for (candidate, order) in [(take_over, "take_over zone zone zone"), (offline, "zone zone zone edge_offline")] {
         let trial = request(candidate, Some(zone.clone()), at(0));
-        let report = store.back_test(owner.tenant, trial).await.unwrap();
+        let report = store.back_test(owner.tenant, trial, at(0)).await.unwrap();
         let kinds: Vec<_> = report.shown.iter().map(|shown| shown.occurrence.what.kind().as_str()).collect();
         assert_eq!(kinds.join(" "), order);
     }
+}
+
+pub(crate) async fn a_tenant_has_one_back_test_at_a_time_over_all_processes(open: Open<'_>) {
+    let store = open();
+    let (owner, rival) = (tenant(&store, "acme").await, tenant(&store, "rival").await);
+    let [rule, _] = rules_of(Kind::EdgeOffline);
+    let trial = async |store: &SharedStore, owner: &User, seconds: i64| {
+        store.back_test(owner.tenant, request(rule.clone(), None, at(0)), at(seconds * 1_000)).await.map(drop)
+    };
+    for second in 0..3 {
+        trial(&store, &owner, second).await.expect("one after the other");
+    }
+    let turn = store.back_test_turn(owner.tenant, at(10_000)).await.unwrap();
+    let refused = trial(&store, &owner, 20).await;
+    assert!(matches!(refused, Err(StoreError::AtWork(wait)) if wait == Duration::from_secs(35)), "{refused:?}");
+    trial(&store, &rival, 20).await.expect("another tenant's is its own");
+    // The process ends before its trial does: then the turn ends with the lease.
+    std::thread::spawn(|| drop(turn)).join().unwrap();
+    drop(store);
+    let store = open();
+    assert!(matches!(trial(&store, &owner, 54).await, Err(StoreError::AtWork(_))), "also in the next process");
+    trial(&store, &owner, 55).await.expect("after the lease");
+    // A caller that goes away.
+    drop(store.back_test_turn(owner.tenant, at(60_000)).await.unwrap());
+    let given_back = async {
+        while trial(&store, &owner, 61).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("its turn is given back");
 }
