@@ -204,6 +204,7 @@ impl From<StoreError> for Failure {
             StoreError::Overtaken => Self::conflict(None, "a repeat of this request is at work; ask for what it made"),
             StoreError::QuotaFull => Self::no_room("the tenant's clips and snapshots have all the room they may take"),
             StoreError::TooMany(_) => Self::conflict(None, error.to_string()),
+            StoreError::AtWork(wait) => Self::too_many(error.to_string(), wait),
             StoreError::TooSlow => Self::unavailable(error.to_string(), Duration::from_secs(1)),
             StoreError::Unwritable(reason) => {
                 let reason = StoreError::Unwritable(reason);

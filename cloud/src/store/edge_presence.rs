@@ -60,6 +60,26 @@ impl PresenceKind {
             Self::TakeOver => "take_over",
         }
     }
+
+    /// What rules are asked about when this is told of `edge`, now or when it is tried on what was told: `gone` is the
+    /// last sign of life with which the edge was told offline before. `None` for an edge that is there for the first
+    /// time, which is no news to whoever has just set it up.
+    pub(super) fn tells(
+        self,
+        edge: EdgeId,
+        at: UtcMillis,
+        gone: Option<UtcMillis>,
+        detail: Option<&str>,
+    ) -> Option<Occurrence> {
+        let what = match self {
+            Self::Offline => What::EdgeOffline,
+            Self::Online => {
+                What::EdgeOnline { offline_ms: u64::try_from(at.since(gone?).as_millis()).unwrap_or(u64::MAX) }
+            }
+            Self::TakeOver => What::TakeOver { detail: detail.unwrap_or_default().to_owned() },
+        };
+        Some(Occurrence { event: None, at, edge, camera: None, what })
+    }
 }
 
 impl std::str::FromStr for PresenceKind {
@@ -162,7 +182,8 @@ impl Store {
             );
             insert_event(transaction, tenant, edge, PresenceKind::TakeOver, now, now, Some(&detail))?;
             let subject = edge_id.to_string();
-            consider(transaction, tenant, edge_id, now, What::TakeOver { detail }, now)?;
+            let told = PresenceKind::TakeOver.tells(edge_id, now, None, Some(&detail));
+            alerts::consider(transaction, tenant, told.as_slice(), now)?;
             audit::note(transaction, tenant, Action::EdgeTakenOver, Some(&subject), Json::Null, now)?;
             Ok(true)
         })
@@ -237,33 +258,17 @@ impl Judged {
     }
 
     fn tell(&self, transaction: &mut Transaction<'_>, change: Change, now: UtcMillis) -> Result<(), StoreError> {
-        let (kind, at, what) = match change {
-            Change::Offline(seen) => (PresenceKind::Offline, seen, What::EdgeOffline),
-            Change::Online(at) => {
-                let offline = self.since.map_or(0, |gone| at.since(gone).as_millis());
-                let offline_ms = u64::try_from(offline).unwrap_or(u64::MAX);
-                (PresenceKind::Online, at, What::EdgeOnline { offline_ms })
-            }
+        let (kind, at) = match change {
+            Change::Offline(seen) => (PresenceKind::Offline, seen),
+            Change::Online(at) => (PresenceKind::Online, at),
         };
         insert_event(transaction, self.tenant, self.key, kind, at, now, None)?;
-        // That an edge is there for the first time is no news to whoever has just set it up.
-        if self.watch.told == Told::Nothing {
-            return Ok(());
+        let gone = self.since.filter(|_| self.watch.told == Told::Offline);
+        match kind.tells(self.edge_id.clone(), at, gone, None) {
+            Some(told) => alerts::consider(transaction, self.tenant, &[told], now),
+            None => Ok(()),
         }
-        consider(transaction, self.tenant, self.edge_id.clone(), at, what, now)
     }
-}
-
-/// Has rules asked about something that happened to an edge.
-fn consider(
-    transaction: &mut Transaction<'_>,
-    tenant: TenantKey,
-    edge: EdgeId,
-    at: UtcMillis,
-    what: What,
-    now: UtcMillis,
-) -> Result<(), StoreError> {
-    alerts::consider(transaction, tenant, &[Occurrence { event: None, at, edge, camera: None, what }], now)
 }
 
 fn insert_event(

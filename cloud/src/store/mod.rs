@@ -72,6 +72,7 @@ mod turns;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, broadcast};
@@ -194,6 +195,9 @@ pub enum StoreError {
     /// The answer would take too long; a narrower question may be answered.
     #[error("the question takes too long to answer: narrow it, for example by start_time and end_time")]
     TooSlow,
+    /// The tenant's one back-test runs; it is over after so long at the latest.
+    #[error("another back-test of this tenant is at work")]
+    AtWork(Duration),
     /// The database failed otherwise.
     #[error("database: {0}")]
     Database(String),

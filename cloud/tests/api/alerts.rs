@@ -290,8 +290,6 @@ async fn a_trial_says_what_a_rule_would_have_raised_and_raises_nothing() {
         (&json!(1), &json!([{ "gate": "cooldown", "times": 4 }]))
     );
     assert_eq!(items(&cloud, &owner, "/api/events/alerts").await.len(), 1, "a trial raises nothing");
-    let offline = json!({ "name": "x", "kind": "edge_offline", "severity": "info" });
-    trial(json!({ "rule": offline, "days": 1 })).await.assert_problem(422, Some("rule.kind"));
     trial(json!({ "days": 1 })).await.assert_problem(422, Some("rule"));
     trial(json!({ "rule": lobby(), "days": 32 })).await.assert_problem(422, Some("days"));
     trial(json!({ "rule_id": "x", "days": 1 })).await.assert_problem(422, Some("rule_id"));

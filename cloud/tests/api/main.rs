@@ -6,6 +6,7 @@ mod alerts;
 mod analytics;
 mod api_keys;
 mod audit;
+mod back_tests;
 mod backup;
 mod balancers;
 mod calls;

@@ -70,7 +70,7 @@ struct TriedAlert {
     /// The camera it is about.
     #[oai(nullable)]
     camera_id: Option<Text<CameraId>>,
-    /// The event that raises it.
+    /// The event that raises it; null where the cloud found out by itself.
     #[oai(nullable)]
     event_id: Option<Text<EventId>>,
     /// Why; of the tried rule where both raise it.

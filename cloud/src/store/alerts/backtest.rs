@@ -1,106 +1,109 @@
-//! Back-test over stored events.
+//! Back-test over stored events, and over what was told of edges that went, came or took each other's place over.
 
-use std::time::{Duration, Instant};
+mod presence;
+mod turn;
+mod walk;
 
-use aivms_cloud_core::rules::{BackTest, Kind, Occurrence, ReadyRule, Report};
+use std::time::Duration;
+
+use aivms_cloud_core::rules::{BackTest, Kind, Occurrence, ReadyRule, Report, Rule};
 use aivms_contract::id::EventId;
 use aivms_contract::time::UtcMillis;
 use aivms_contract::topic::UpKind;
 
+use self::walk::{Stored, Walk};
 use super::super::events::kind_number;
 use super::super::lists::{read_event, select_events};
 use super::super::sql::{Transaction, values};
 use super::super::{Store, StoreError, TenantKey};
 
-/// Events read in one step: a step is a list, and lists are broken off after a few seconds.
+/// Rows read in one step: a step is a list, and lists are broken off after a few seconds.
 const STEP: i64 = 5_000;
-/// Most events of one back-test.
-const MAX_EVENTS: u64 = 2_000_000;
+/// Most rows of one back-test.
+const MAX_ROWS: u64 = 2_000_000;
 /// Longest time of one back-test.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What to try on which events.
+/// What to try on what.
 #[derive(Debug)]
 pub struct BackTestRequest {
     /// The rule to be tried.
     pub candidate: ReadyRule,
     /// The rule to compare it with.
     pub today: Option<ReadyRule>,
-    /// Events from here on count.
+    /// What happened from here on counts.
     pub start: UtcMillis,
-    /// Events before this.
+    /// What happened before this.
     pub end: UtcMillis,
 }
 
 impl Store {
-    /// Tries a rule on the tenant's stored events in the order in which they were stored, beside the rule of today.
-    ///
-    /// Rules of kinds that no stored event tells of find nothing; the caller refuses them.
+    /// Tries a rule on what is stored of the tenant in the order in which it was stored, beside the rule of today.
     ///
     /// # Errors
-    /// [`StoreError::TooSlow`] when there are too many events to look at in the time there is.
-    pub async fn back_test(&self, tenant: TenantKey, request: BackTestRequest) -> Result<Report, StoreError> {
-        let deadline = Instant::now() + LIMIT;
-        let kinds = stored_kinds(&request);
+    /// [`StoreError::TooSlow`] when there is too much to look at in the time there is, [`StoreError::AtWork`] while
+    /// another back-test of the tenant runs.
+    pub async fn back_test(
+        &self,
+        tenant: TenantKey,
+        request: BackTestRequest,
+        now: UtcMillis,
+    ) -> Result<Report, StoreError> {
+        let turn = self.back_test_turn(tenant, now).await?;
+        let report = tokio::time::timeout(LIMIT, self.try_on_all(tenant, request)).await;
+        turn.end().await;
+        report.unwrap_or(Err(StoreError::TooSlow))
+    }
+
+    async fn try_on_all(&self, tenant: TenantKey, request: BackTestRequest) -> Result<Report, StoreError> {
+        let of_presence = request.rules().any(|rule| matches!(told_by(rule.kind), ToldBy::Presence));
+        let of = (stored_kinds(&request), of_presence);
         let warm_up = BackTest::warm_up(&request.candidate, request.today.as_ref());
-        let bounds = [request.start - warm_up, request.end];
+        let mut walk = Walk::begin(self, tenant, of, [request.start - warm_up, request.end]).await?;
         let mut test = BackTest::new(request.candidate, request.today, request.start);
-        let first = {
-            let kinds = kinds.clone();
-            self.list(tenant, move |transaction| first_number(transaction, tenant, &kinds, bounds)).await?
-        };
-        let (Some(mut after), mut looked_at) = (first.map(|first| first - 1), 0) else { return Ok(test.finish()) };
-        loop {
-            let step = self.list(tenant, {
-                let kinds = kinds.clone();
-                move |transaction| next(transaction, tenant, &kinds, bounds, after)
-            });
-            let found = step.await?;
-            for (number, occurrences) in &found {
-                after = *number;
-                for occurrence in occurrences {
-                    if test.is_about(occurrence) {
-                        test.take(occurrence);
-                    }
+        while let Some(stored) = walk.next(self).await? {
+            for occurrence in &stored.tells {
+                if test.is_about(occurrence) {
+                    test.take(occurrence);
                 }
             }
-            looked_at += found.len() as u64;
-            if (found.len() as i64) < STEP {
-                return Ok(test.finish());
-            }
-            if Instant::now() > deadline || looked_at >= MAX_EVENTS {
-                return Err(StoreError::TooSlow);
-            }
         }
+        Ok(test.finish())
+    }
+}
+
+/// What is stored that tells of what a rule waits for.
+enum ToldBy {
+    Events(UpKind),
+    Presence,
+}
+
+fn told_by(kind: Kind) -> ToldBy {
+    match kind {
+        Kind::Zone => ToldBy::Events(UpKind::ZoneEvents),
+        Kind::Detection => ToldBy::Events(UpKind::Detections),
+        Kind::EdgeAlert => ToldBy::Events(UpKind::Alerts),
+        Kind::CameraState | Kind::DiskForecast | Kind::Temperature => ToldBy::Events(UpKind::Health),
+        Kind::RecordingGap => ToldBy::Events(UpKind::Footage),
+        Kind::EdgeOffline | Kind::EdgeOnline | Kind::TakeOver => ToldBy::Presence,
     }
 }
 
 /// The kinds of stored events that tell of what the rules wait for.
 fn stored_kinds(request: &BackTestRequest) -> Vec<i64> {
-    let kinds = [Some(&request.candidate), request.today.as_ref()].into_iter().flatten();
-    let mut numbers: Vec<i64> = kinds.filter_map(|ready| up_kind(ready.rule.kind)).map(kind_number).collect();
+    let kinds = request.rules().filter_map(|rule| match told_by(rule.kind) {
+        ToldBy::Events(kind) => Some(kind_number(kind)),
+        ToldBy::Presence => None,
+    });
+    let mut numbers: Vec<i64> = kinds.collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers
 }
 
-/// The kind of events that tell of what a rule waits for; `None` when none is stored.
-fn up_kind(kind: Kind) -> Option<UpKind> {
-    match kind {
-        Kind::Zone => Some(UpKind::ZoneEvents),
-        Kind::Detection => Some(UpKind::Detections),
-        Kind::EdgeAlert => Some(UpKind::Alerts),
-        Kind::CameraState | Kind::DiskForecast | Kind::Temperature => Some(UpKind::Health),
-        Kind::RecordingGap => Some(UpKind::Footage),
-        Kind::EdgeOffline | Kind::EdgeOnline | Kind::TakeOver => None,
-    }
-}
-
 impl BackTestRequest {
-    /// Whether stored events tell of what a rule of this kind waits for.
-    #[must_use]
-    pub fn can_try(kind: Kind) -> bool {
-        up_kind(kind).is_some()
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        [Some(&self.candidate), self.today.as_ref()].into_iter().flatten().map(|ready| &ready.rule)
     }
 }
 
@@ -121,14 +124,14 @@ fn first_number(
     Ok(first)
 }
 
-/// The next events in the order of storing, each with its number in the feed and what it tells of.
+/// The next events in the order of storing.
 fn next(
     transaction: &mut Transaction<'_>,
     tenant: TenantKey,
     kinds: &[i64],
     [start, end]: [UtcMillis; 2],
     after: i64,
-) -> Result<Vec<(i64, Vec<Occurrence>)>, StoreError> {
+) -> Result<Vec<Stored>, StoreError> {
     let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
     let select = select_events(transaction.dialect(), "events_by_feed");
     let sql = format!(
@@ -139,6 +142,7 @@ fn next(
     let values = values![tenant.0, after, EventId::first_at(start), EventId::first_at(end), STEP];
     transaction.all(&sql, &values, |row| {
         let event = read_event(row)?;
-        Ok((event.feed_number, Occurrence::of_event(&event.envelope)))
+        let tells = Occurrence::of_event(&event.envelope);
+        Ok(Stored { number: event.feed_number, at: event.received_at, tells })
     })
 }

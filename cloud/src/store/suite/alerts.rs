@@ -29,7 +29,7 @@ fn asker(owner: &User) -> Asker {
     Asker { tenant: owner.tenant, cameras: CameraScope::All }
 }
 
-async fn alerts(store: &SharedStore, owner: &User) -> Vec<Alert> {
+pub(super) async fn alerts(store: &SharedStore, owner: &User) -> Vec<Alert> {
     store.list_alerts(asker(owner), AlertFilter::default(), PAGE).await.unwrap().items
 }
 
@@ -37,7 +37,7 @@ fn zone_rule() -> Rule {
     Rule::new("Lobby", Kind::Zone, Some(Severity::Warning))
 }
 
-async fn with_rule(store: &SharedStore, owner: &User, rule: Rule) -> RuleId {
+pub(super) async fn with_rule(store: &SharedStore, owner: &User, rule: Rule) -> RuleId {
     store.create_rule(owner.tenant, owner.key, rule, at(0)).await.unwrap().rule_id
 }
 
@@ -51,7 +51,7 @@ async fn webhook(store: &SharedStore, owner: &User, number: u128) -> String {
 }
 
 /// Somebody enters the lobby.
-fn enter(owner: &User, edge: &Edge, seq: u64, millis: i64, track: &str) -> Incoming {
+pub(super) fn enter(owner: &User, edge: &Edge, seq: u64, millis: i64, track: &str) -> Incoming {
     let mut event = zone_event(millis);
     event.track_id = track.parse().unwrap();
     incoming(owner, edge, seq, Body::ZoneEvents(event))
@@ -405,7 +405,7 @@ pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {
         start: at(-1_000_000),
         end: at(10_000_000),
     };
-    let report = store.back_test(owner.tenant, request(candidate.clone(), Some(today))).await.unwrap();
+    let report = store.back_test(owner.tenant, request(candidate.clone(), Some(today)), at(0)).await.unwrap();
     let shown = |side: Side| -> BTreeSet<_> {
         report.shown.iter().filter(|shown| shown.side == side).filter_map(|shown| shown.occurrence.event).collect()
     };
@@ -414,7 +414,7 @@ pub(crate) async fn a_back_test_says_what_was_raised_live(open: Open<'_>) {
     assert_eq!(&both | &old, of(false));
     assert!(!both.is_empty() && !new.is_empty() && !old.is_empty(), "{report:?}");
     assert_eq!(report.looked_at, seconds.len() as u64);
-    let nothing = store.back_test(TenantKey(owner.tenant.0 + 1_000), request(candidate, None)).await.unwrap();
+    let nothing = store.back_test(TenantKey(owner.tenant.0 + 1_000), request(candidate, None), at(0)).await.unwrap();
     assert_eq!(nothing.looked_at, 0);
 }
 

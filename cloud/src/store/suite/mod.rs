@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod alerts;
 pub(crate) mod analytics;
 pub(crate) mod audit;
+pub(crate) mod back_tests;
 pub(crate) mod certificates;
 pub(crate) mod commands;
 pub(crate) mod desired;
@@ -50,6 +51,9 @@ macro_rules! store_suite {
             alerts: an_alert_escalates_step_by_step_until_somebody_acknowledges;
             alerts: a_webhook_that_an_escalation_called_hears_how_it_ended;
             alerts: a_back_test_says_what_was_raised_live;
+            back_tests: a_back_test_says_what_was_raised_live_of_edges_that_went_came_and_were_replaced;
+            back_tests: a_back_test_of_two_kinds_takes_what_was_stored_first;
+            back_tests: a_tenant_has_one_back_test_at_a_time_over_all_processes;
             analytics: detections_are_counted_exactly_before_and_after_counting_ahead;
             analytics: a_count_is_not_kept_when_events_came_meanwhile_or_twice;
             analytics: what_happened_in_zones_is_counted_exactly_before_and_after_counting_ahead;
