@@ -3,7 +3,8 @@
 //!
 //! 200 edges of 5 tenants publish to a cloud process of its own; the load, and PostgreSQL, share the machine's cores
 //! with it. Two runs on each database: as fast as the window allows (rate), and at half the promised rate while probes
-//! measure the time from publish to the row being answered by the API (latency).
+//! measure the time from publish to the row being answered by the API (latency). A third rate is that of a cloud whose
+//! tenants have alert rules that look at each event.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use aivms_tests::report::Row;
 use aivms_tests::site::{Cloud, CloudSettings};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use serde_json::json;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -28,22 +31,53 @@ const EDGES_PER_TENANT: usize = 40;
 /// Events per edge of the unpaced run.
 const BURST_EVENTS: u64 = 2_000;
 const STEADY_SECONDS: u64 = 15;
+/// Alert rules of each tenant in the run with rules.
+const RULES: usize = 10;
 /// Probes under way at once.
 const PROBERS: usize = 4;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let directory = tempfile::tempdir_in(fixtures::target()?)?;
+    let directory = directory_in_target()?;
     let cloud = Cloud::start(directory.path(), None).await?;
     measure("ingest", &cloud, 10_000.0, || Ok(u64::try_from(ledger::stored(&cloud.database())?.len())?)).await?;
     drop(cloud);
+    with_rules("ingest.rules", &directory_in_target()?, CloudSettings::default()).await?;
 
     let server = TestServer::start(&SMALL_MACHINE)?;
     let settings = CloudSettings { database_url: Some(server.create_database("bench")?), ..CloudSettings::default() };
-    let directory = tempfile::tempdir_in(fixtures::target()?)?;
+    let directory = directory_in_target()?;
     let cloud = Cloud::start_with(directory.path(), settings).await?;
     let stored = || Ok(server.psql("bench", &["select count(*) from events"])?.trim().parse()?);
-    measure("ingest.postgres", &cloud, 5_000.0, stored).await
+    measure("ingest.postgres", &cloud, 5_000.0, stored).await?;
+    drop(cloud);
+    let settings = CloudSettings { database_url: Some(server.create_database("rules")?), ..CloudSettings::default() };
+    with_rules("ingest.postgres.rules", &directory_in_target()?, settings).await
+}
+
+/// A folder on the disk that the target directory is on, which is not one in memory.
+fn directory_in_target() -> Result<TempDir> {
+    Ok(tempfile::tempdir_in(fixtures::target()?)?)
+}
+
+/// Measures the rate at which a cloud takes events that [`RULES`] of each tenant look at.
+async fn with_rules(name: &str, directory: &TempDir, settings: CloudSettings) -> Result<()> {
+    let cloud = Cloud::start_with(directory.path(), settings).await?;
+    let fleet = Fleet::enroll(&cloud.base, TENANTS, EDGES_PER_TENANT).await?;
+    for owner in &fleet.tenants {
+        for number in 0..RULES {
+            // Half of them want what each event of the load is; of those, each raises an alert once a minute and camera.
+            let class = if number % 2 == 0 { "person" } else { "car" };
+            let rule = json!({ "name": format!("Rule {number}"), "kind": "detection", "severity": "warning",
+                "classes": [class], "cooldown_s": 60 });
+            owner.post("/api/rules", rule).await?;
+        }
+    }
+    let (events, elapsed) = fleet.publish(Pace { events: BURST_EVENTS, rate: None, window: 200 }).await?;
+    Row::new(&format!("{name}.rate"), events as f64 / elapsed.as_secs_f64(), "events/s").print();
+    let alerts = fleet.tenants[0].get("/api/events/alerts?limit=100").await?["items"].as_array().map_or(0, Vec::len);
+    ensure!(alerts >= EDGES_PER_TENANT, "{alerts} alerts of {EDGES_PER_TENANT} edges: the rules looked at nothing");
+    Ok(())
 }
 
 /// Measures one cloud; `steady_rate` is in events/s over all edges, `stored` counts the rows there are.

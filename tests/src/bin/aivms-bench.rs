@@ -282,6 +282,20 @@ const GOALS: &[Goal] = &[
         beside: Beside::Row("store.postgres.raw"),
     },
     Goal {
+        what: "ingest into SQLite while ten alert rules of each tenant look at each event",
+        bench: "ingest.rules.rate",
+        over: None,
+        bound: Bound::AtLeast(10_000.0),
+        beside: Beside::Row("ingest.rate"),
+    },
+    Goal {
+        what: "ingest into PostgreSQL while ten alert rules of each tenant look at each event",
+        bench: "ingest.postgres.rules.rate",
+        over: None,
+        bound: Bound::AtLeast(5_000.0),
+        beside: Beside::Row("ingest.postgres.rate"),
+    },
+    Goal {
         what: "publish to queryable in PostgreSQL, p99 at 5,000 events/s",
         bench: "ingest.postgres.queryable.p99",
         over: None,

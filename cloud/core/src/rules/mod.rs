@@ -11,6 +11,7 @@
 mod backtest;
 mod check;
 mod decide;
+mod foresight;
 mod headline;
 mod id;
 mod incident;
@@ -27,6 +28,7 @@ mod why;
 pub use self::backtest::{BackTest, DayCount, Report, Shown, Side};
 pub use self::check::{MAX_LIST, MAX_MINUTES, MAX_NAME, MAX_SECONDS, MAX_STEPS, MAX_TEXT, MAX_TIMES, RuleFault};
 pub use self::decide::{Decision, Verdict, decide};
+pub use self::foresight::Foresight;
 pub use self::headline::headline;
 pub use self::id::{AlertId, IncidentId, RuleId};
 pub use self::incident::{Folding, Span};

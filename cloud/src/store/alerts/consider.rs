@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aivms_cloud_core::rules::{Decision, Kind, Occurrence, Verdict, decide};
+use aivms_cloud_core::rules::{Decision, Foresight, Kind, Occurrence, ReadyRule, Verdict, decide};
 use aivms_contract::envelope::{Body, Envelope};
 use aivms_contract::footage::FootageEvent;
 use aivms_contract::id::EdgeId;
@@ -78,20 +78,21 @@ fn ask(
     now: UtcMillis,
 ) -> Result<(), StoreError> {
     let mut memory = StoredMemory::new(transaction, tenant);
+    if memory.transaction.dialect().is_behind_a_network() {
+        memory.prepare(&foresee(set, occurrences))?;
+    }
     let mut stopped = Stopped::default();
     let mut raised = false;
-    for occurrence in occurrences {
-        for rule in set.of(occurrence.what.kind()) {
-            let Decision { verdict, why } = decide(rule, occurrence, &mut memory)?;
-            match verdict {
-                Verdict::Unrelated => {}
-                Verdict::Suppressed { by, scope } => stopped.add(rule.id, scope, by, occurrence, why),
-                Verdict::Raised { key, severity, .. } => {
-                    let Some(edge) = edge_of(memory.transaction, tenant, &occurrence.edge)? else { continue };
-                    let alert = NewAlert { tenant, rule, occurrence, edge, key, severity, why, now };
-                    raise(memory.transaction, alert)?;
-                    raised = true;
-                }
+    for (rule, occurrence) in questions(set, occurrences) {
+        let Decision { verdict, why } = decide(rule, occurrence, &mut memory)?;
+        match verdict {
+            Verdict::Unrelated => {}
+            Verdict::Suppressed { by, scope } => stopped.add(rule.id, scope, by, occurrence, why),
+            Verdict::Raised { key, severity, .. } => {
+                let Some(edge) = edge_of(memory.transaction, tenant, &occurrence.edge)? else { continue };
+                memory.remember(key.clone());
+                raise(memory.transaction, NewAlert { tenant, rule, occurrence, edge, key, severity, why, now })?;
+                raised = true;
             }
         }
     }
@@ -101,6 +102,20 @@ fn ask(
         transaction.announce(News::Alerts(tenant));
     }
     Ok(())
+}
+
+/// Each occurrence with each rule that waits for its kind, in the order in which they are asked.
+fn questions<'a>(
+    set: &'a RuleSet,
+    occurrences: &'a [Occurrence],
+) -> impl Iterator<Item = (&'a ReadyRule, &'a Occurrence)> {
+    occurrences.iter().flat_map(|it| set.of(it.what.kind()).iter().map(move |rule| (rule, it)))
+}
+
+fn foresee(set: &RuleSet, occurrences: &[Occurrence]) -> Foresight {
+    let mut foresight = Foresight::default();
+    questions(set, occurrences).for_each(|(rule, occurrence)| foresight.look(rule, occurrence));
+    foresight
 }
 
 /// An edge as alerts need it.

@@ -1,16 +1,15 @@
 //! Alerts that were not raised, folded so that a rule that stops everything stays small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aivms_cloud_core::rules::{Finding, Gate, Kind, Occurrence, RuleId, Scope, headline};
 use aivms_contract::id::{CameraId, EdgeId, EventId};
 use aivms_contract::time::UtcMillis;
 
 use super::super::rules::to_json;
-use super::super::sql::{Row, Transaction, values};
+use super::super::sql::{Row, Transaction, Value, values};
 use super::super::{Page, PageRequest, Store, StoreError, TenantKey};
 use super::Asker;
-use super::consider::edge_of;
 use super::lists::Query;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -86,40 +85,40 @@ impl<'a> Stopped<'a> {
     }
 
     pub(super) fn save(self, transaction: &mut Transaction<'_>, tenant: TenantKey) -> Result<(), StoreError> {
-        for ((rule, scope, gate, hour), fold) in self.0 {
-            let Some(edge) = edge_of(transaction, tenant, &fold.last.edge)? else { continue };
-            let id = EventId::from_parts(fold.first_at, fastrand::u128(..));
-            transaction.execute(
-                "insert into suppressed_alerts (tenant, suppressed_id, rule_id, scope, gate, hour, edge, camera, first_at,
-                     last_at, times, title, event, why)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-                 on conflict (tenant, rule_id, scope, gate, hour) do update set
-                     edge = excluded.edge, camera = excluded.camera,
-                     first_at = case when excluded.first_at < suppressed_alerts.first_at
-                         then excluded.first_at else suppressed_alerts.first_at end,
-                     last_at = case when excluded.last_at > suppressed_alerts.last_at
-                         then excluded.last_at else suppressed_alerts.last_at end,
-                     times = suppressed_alerts.times + excluded.times,
-                     title = excluded.title, event = excluded.event, why = excluded.why",
-                &values![
-                    tenant.0,
-                    id,
-                    rule.0,
-                    scope.as_str(),
-                    gate.as_str(),
-                    hour,
-                    edge.row,
-                    fold.last.camera.as_ref().map(CameraId::as_str),
-                    fold.first_at,
-                    fold.last_at,
-                    fold.times,
-                    headline(fold.last),
-                    fold.last.event,
-                    to_json(&fold.why)?,
-                ],
-            )?;
-        }
-        Ok(())
+        let edges = self.edges(transaction, tenant)?;
+        let rows = self.0.into_iter().filter_map(|((rule, scope, gate, hour), fold)| {
+            let edge = *edges.get(fold.last.edge.as_str())?;
+            let (id, last) = (EventId::from_parts(fold.first_at, fastrand::u128(..)), fold.last);
+            let row = |why: String| {
+                let camera = last.camera.as_ref().map(CameraId::as_str);
+                let key = values![tenant.0, id, rule.0, scope.as_str(), gate.as_str(), hour, edge, camera];
+                let rest = values![fold.first_at, fold.last_at, fold.times, headline(last), last.event, why];
+                [&key[..], &rest[..]].concat()
+            };
+            Some(to_json(&fold.why).map(row))
+        });
+        transaction.insert_all(
+            "insert into suppressed_alerts (tenant, suppressed_id, rule_id, scope, gate, hour, edge, camera, first_at,
+                 last_at, times, title, event, why)",
+            &rows.collect::<Result<Vec<_>, StoreError>>()?,
+            "on conflict (tenant, rule_id, scope, gate, hour) do update set
+                 edge = excluded.edge, camera = excluded.camera,
+                 first_at = case when excluded.first_at < suppressed_alerts.first_at
+                     then excluded.first_at else suppressed_alerts.first_at end,
+                 last_at = case when excluded.last_at > suppressed_alerts.last_at
+                     then excluded.last_at else suppressed_alerts.last_at end,
+                 times = suppressed_alerts.times + excluded.times,
+                 title = excluded.title, event = excluded.event, why = excluded.why",
+        )
+    }
+
+    /// The rows of the edges they are about, those of the tenant, by name.
+    fn edges(&self, transaction: &mut Transaction<'_>, tenant: TenantKey) -> Result<BTreeMap<String, i64>, StoreError> {
+        let names: BTreeSet<&str> = self.0.values().map(|fold| fold.last.edge.as_str()).collect();
+        let wanted: Vec<Value> = names.into_iter().map(Value::from).collect();
+        let sql = "select edge_id, id from edges where tenant = ?1 and edge_id";
+        let found = transaction.all_among(sql, &values![tenant.0], &wanted, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.into_iter().collect())
     }
 }
 

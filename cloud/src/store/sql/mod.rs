@@ -10,6 +10,7 @@
 //!
 //! The few texts that differ ask [`Transaction::dialect`].
 
+mod many;
 mod value;
 
 use std::sync::Arc;
@@ -35,6 +36,11 @@ impl Dialect {
             Self::Sqlite => format!(" indexed by {index}"),
             Self::Postgres => String::new(),
         }
+    }
+
+    /// Whether each statement costs a round trip, so that asking for much at once is worth some work.
+    pub(crate) fn is_behind_a_network(self) -> bool {
+        self == Self::Postgres
     }
 
     /// The words that join a small table to the one that drives the list. SQLite keeps the order of a cross join.

@@ -41,6 +41,28 @@ impl Memory for Stored {
     }
 }
 
+/// A memory that notes what it is asked for.
+#[derive(Default)]
+struct Asked {
+    memory: Stored,
+    scopes: BTreeSet<(RuleId, Scope)>,
+    keys: BTreeSet<DedupKey>,
+}
+
+impl Memory for Asked {
+    type Error = Infallible;
+
+    fn of_scope(&mut self, rule: RuleId, scope: &Scope) -> Result<&mut ScopeMemory, Infallible> {
+        self.scopes.insert((rule, scope.clone()));
+        self.memory.of_scope(rule, scope)
+    }
+
+    fn is_raised(&mut self, key: &DedupKey) -> Result<bool, Infallible> {
+        self.keys.insert(key.clone());
+        self.memory.is_raised(key)
+    }
+}
+
 /// What the cloud finds out about edges by itself, without an event.
 const PRESENCE: [Kind; 3] = [Kind::EdgeOffline, Kind::EdgeOnline, Kind::TakeOver];
 
@@ -140,6 +162,30 @@ fn live(rule: &Rule, occurrences: &[Occurrence], sizes: &[usize]) -> BTreeSet<Na
 }
 
 proptest! {
+    #[test]
+    fn a_memory_is_asked_for_what_was_foreseen(
+        occurrences in occurrences(), rule in rules(), size in 1usize..60,
+    ) {
+        let (rule, mut asked) = (ready(rule), Asked::default());
+        for batch in occurrences.chunks(size) {
+            let mut foresight = Foresight::default();
+            batch.iter().for_each(|occurrence| foresight.look(&rule, occurrence));
+            for occurrence in batch {
+                let Ok(decision) = decide(&rule, occurrence, &mut asked);
+                if let Verdict::Raised { key, .. } = decision.verdict {
+                    asked.memory.alerts.insert(key);
+                }
+            }
+            let (scopes, keys) = (std::mem::take(&mut asked.scopes), std::mem::take(&mut asked.keys));
+            let foreseen: BTreeSet<_> = foresight.scopes().map(|(rule, scope)| (rule, scope.clone())).collect();
+            prop_assert!(scopes.is_subset(&foreseen));
+            // Whether enough came together for a repetition depends on what was before.
+            if rule.rule.repeated.is_none() {
+                prop_assert!(foresight.keys().eq(&keys));
+            }
+        }
+    }
+
     #[test]
     fn a_back_test_raises_what_live_evaluation_did_of_events_and_of_edges_that_went_and_came(
         rule in rules(), today in rules(), occurrences in occurrences(), sizes in prop::collection::vec(1usize..20, 1..6),
