@@ -4,6 +4,8 @@
 //! checked on the way, for [`WINDOW`] events at most: so a page takes milliseconds whatever is asked for, and the next
 //! one goes on where it stopped. Who asks by one name and time only is never cut short.
 
+use std::collections::BTreeMap;
+
 use aivms_cloud_core::rights::CameraScope;
 use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
 use aivms_contract::time::UtcMillis;
@@ -22,6 +24,18 @@ const WINDOW: u32 = if cfg!(test) { 7 } else { 2_000 };
 /// A search that was cut short goes on at a multiple of this, in milliseconds: where exactly it stopped is an event that
 /// the person may not be allowed to see.
 const GRAIN_MS: i64 = if cfg!(test) { 1 } else { 1_000 };
+
+/// The indexes with the columns that they order by after tenant and kind and before the id, the most telling one first.
+const INDEXES: [(&str, &[&str]); 8] = [
+    ("events_made_for", &["made_for"]),
+    ("events_by_track", &["track"]),
+    ("events_by_zone", &["zone"]),
+    ("events_by_place", &["edge", "camera"]),
+    ("events_by_camera", &["camera"]),
+    ("events_by_edge", &["edge"]),
+    ("events_by_class", &["object_class"]),
+    ("events_by_type", &["event_type"]),
+];
 
 /// A search for one page.
 #[derive(Debug)]
@@ -65,28 +79,19 @@ impl Search {
             checked: Vec::new(),
             limit: page.limit,
         };
-        // The most telling one first: it is the one to walk by.
-        let names = [
-            ("events_made_for", "made_for", filter.made_for.map(|event| event.to_string().into())),
-            ("events_by_track", "track", filter.track_id.as_deref().map(Value::from)),
-            ("events_by_zone", "zone", named.zone.map(Value::from)),
-            ("events_by_camera", "camera", named.camera.map(Value::from)),
-            ("events_by_edge", "edge", named.edge.map(Value::from)),
-            ("events_by_class", "object_class", named.class.map(Value::from)),
-            ("events_by_type", "event_type", filter.event_type.map(|it| event_type_number(it).into())),
-        ];
-        for (index, column, value) in names {
-            match value {
-                Some(value) if search.walked.len() == 2 => {
-                    search.index = index;
-                    search.walked.push((column, value));
-                }
-                Some(value) => search.checked.push((column, "=", value)),
-                None => {}
-            }
-        }
+        search.walk_by(named.columns(filter));
         search.checked.extend(filter.min_confidence.map(|least| ("confidence", ">=", least.into())));
         Ok(Some(search))
+    }
+
+    /// Walks the first index all of whose columns are asked for, and checks the others.
+    fn walk_by(&mut self, mut asked: BTreeMap<&'static str, Value>) {
+        let is_asked = |columns: &&[&'static str]| columns.iter().all(|column| asked.contains_key(column));
+        if let Some((index, columns)) = INDEXES.iter().find(|(_, columns)| is_asked(columns)) {
+            self.index = index;
+            self.walked.extend(columns.iter().filter_map(|column| asked.remove_entry(column)));
+        }
+        self.checked.extend(asked.into_iter().map(|(column, value)| (column, "=", value)));
     }
 
     /// The oldest event that this page may look at; `None` when it may look at all there are.
@@ -189,6 +194,20 @@ impl Named {
             },
         };
         Ok(Some(Self { camera, zone, class, edge }))
+    }
+
+    /// What is asked for by a name or a number that an index orders by, by column.
+    fn columns(&self, filter: &EventFilter) -> BTreeMap<&'static str, Value> {
+        let columns = [
+            ("made_for", filter.made_for.map(|event| event.to_string().into())),
+            ("track", filter.track_id.as_deref().map(Value::from)),
+            ("zone", self.zone.map(Value::from)),
+            ("camera", self.camera.map(Value::from)),
+            ("edge", self.edge.map(Value::from)),
+            ("object_class", self.class.map(Value::from)),
+            ("event_type", filter.event_type.map(|it| event_type_number(it).into())),
+        ];
+        columns.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("migrations/0016_day_counts.sql"),
     include_str!("migrations/0017_type_index.sql"),
     include_str!("migrations/0018_presence_order.sql"),
+    include_str!("migrations/0019_place_index.sql"),
 ];
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ mod tests {
         "c3b7aca23cbee9c2d0a13d4dbcba6a63c468fff2538c239ea7378debede9952b",
         "28becb7481b37c5a146eb44e9d01e433d91b85e80f46b7e625f370b96f5f3076",
         "b36772a97652d0484e15e7f0887952cd656300aef574ba01446f065198ef78de",
+        "af7ffe03b6a8c8640405b83c47b3890664b2626d9a6c7fd8a9358008530c053c",
     ];
     /// And of what PostgreSQL takes after the third.
     const RELEASED_EVENTS: &str = "471fe41446db2a4f9f75365c54a284a7b179aff4f6a41d50396c5f48057b6a44";

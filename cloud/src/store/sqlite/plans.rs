@@ -57,6 +57,7 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
     let page = PageRequest { before: Some(EventId::first_at(at)), limit: 50 };
     let zone = |filter: EventFilter| EventFilter { track_id: None, ..filter };
     let camera = |filter: EventFilter| EventFilter { zone_id: None, ..zone(filter) };
+    let any_edge = |filter: EventFilter| EventFilter { edge_id: None, ..camera(filter) };
     let edge = |filter: EventFilter| EventFilter { camera_id: None, ..camera(filter) };
     let class = |filter: EventFilter| EventFilter { edge_id: None, ..edge(filter) };
     let kind = |filter: EventFilter| EventFilter { object_class: None, ..class(filter) };
@@ -65,7 +66,8 @@ fn every_filter_reads_a_range_of_the_index_meant_for_it_without_sorting() {
         (made_for, "events_made_for (tenant=? AND kind=? AND made_for=? AND id<?)"),
         (all.clone(), "events_by_track (tenant=? AND kind=? AND track=? AND id>? AND id<?)"),
         (zone(all.clone()), "events_by_zone (tenant=? AND kind=? AND zone=? AND id>? AND id<?)"),
-        (camera(all.clone()), "events_by_camera (tenant=? AND kind=? AND camera=? AND id>? AND id<?)"),
+        (camera(all.clone()), "events_by_place (tenant=? AND kind=? AND edge=? AND camera=? AND id>? AND id<?)"),
+        (any_edge(all.clone()), "events_by_camera (tenant=? AND kind=? AND camera=? AND id>? AND id<?)"),
         (edge(all.clone()), "events_by_edge (tenant=? AND kind=? AND edge=? AND id>? AND id<?)"),
         (class(all.clone()), "events_by_class (tenant=? AND kind=? AND object_class=? AND id>? AND id<?)"),
         (kind(all), "events_by_type (tenant=? AND kind=? AND event_type=? AND id>? AND id<?)"),
