@@ -19,7 +19,6 @@ use aivms_contract::id::{CameraId, EdgeId, EventId, ZoneId};
 use aivms_contract::time::UtcMillis;
 
 pub use self::backtest::BackTestRequest;
-#[allow(unused_imports, reason = "for whoever finds something out by itself")]
 pub(crate) use self::consider::consider;
 pub(super) use self::consider::consider_batch;
 pub use self::feed::FedAlert;
